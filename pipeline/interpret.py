@@ -1,0 +1,48 @@
+"""Stage 8: look into the model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline import run
+
+SECTIONS = ("seed", "task", "interpret")
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def interpret(
+    params: Annotated[Path, typer.Option(help="The parameters.")] = Path("params.yaml"),
+    model: Annotated[Path, typer.Option(help="What train has written.")] = Path("data/model"),
+    encoded: Annotated[Path, typer.Option(help="What encode has written.")] = Path("data/encoded"),
+    split: Annotated[Path, typer.Option(help="What split has written.")] = Path("data/split"),
+    predictions: Annotated[Path, typer.Option(help="What evaluate has written.")] = Path("data/predictions"),
+    metrics: Annotated[Path, typer.Option(help="Where metrics, plots and report go.")] = Path("metrics"),
+) -> None:
+    """Show where the model looked, and measure it against what is known to matter.
+
+    \b
+    params.yaml  seed task interpret ──────┐             ┌─ metrics/interpret.json
+    data/model, data/encoded, data/split ──┼─ interpret ─┼─ metrics/plots/*.png
+    data/predictions, metrics/evaluate.json┘             └─ metrics/report.html   opens offline
+    """
+    from attention_lab import interpretation, records, tracking
+    from attention_lab import metrics as numbers
+    from attention_lab.params import load
+
+    options = load(params, *SECTIONS)
+    with tracking.run_of(model, {"interpret": options.interpret.model_dump()}) as log:
+        found = interpretation.run(options, model, encoded, split, predictions, metrics / "evaluate.json")
+        numbers.write(found.metrics, metrics / "interpret.json")
+        for name, picture in found.plots.items():
+            records.write_bytes(picture, metrics / "plots" / "attention" / f"{name}.png")
+        records.write_bytes(found.report.encode(), metrics / "report.html")
+        log.result("interpret", found.metrics)
+        log.artifacts(metrics / "plots" / "attention", folder="plots")
+        log.artifacts(metrics / "report.html")
+    typer.echo("interpret: " + "; ".join(found.metrics["sentences"]))
+
+
+if __name__ == "__main__":
+    run(app, "interpret")

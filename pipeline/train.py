@@ -1,0 +1,55 @@
+"""Stage 6: train the model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline import run
+
+SECTIONS = ("seed", "task", "encode", "attention", "model", "train")
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def train(
+    params: Annotated[Path, typer.Option(help="The parameters.")] = Path("params.yaml"),
+    encoded: Annotated[Path, typer.Option(help="What encode has written.")] = Path("data/encoded"),
+    vocab: Annotated[Path, typer.Option(help="What vocab has written.")] = Path("data/vocab"),
+    output: Annotated[Path, typer.Option(help="Where the model goes.")] = Path("data/model"),
+    metrics: Annotated[Path, typer.Option(help="Where metrics and curves go.")] = Path("metrics"),
+) -> None:
+    """Train a Transformer with the attention mechanism of params.yaml; log the run to MLflow.
+
+    \b
+    params.yaml  seed task encode attention model train ─┐         ┌─ data/model: weights, config, tokenizer
+    data/encoded, data/vocab ────────────────────────────┴─ train ─┼─ metrics/train.json
+                                                                   └─ metrics/plots: curves
+    A killed training goes on where it was, to the bit. Gate: the loss is finite and below the trivial baseline's.
+    """
+    from attention_lab import plots, tracking, training
+    from attention_lab import metrics as numbers
+    from attention_lab.params import load, record
+
+    options = load(params, *SECTIONS)
+    if training.launched(options.train.processes, "pipeline.train"):
+        return
+    key = training.key(options, encoded, vocab)
+    state = tracking.home() / ".attention_lab" / "unfinished" / key
+    if training.is_helper():
+        training.fit(options, encoded, vocab, output, state)
+        return
+    with tracking.training_run(key) as log:
+        log.params(record(params, "evaluate", "interpret"))
+        log.data(options.task, encoded)
+        result = training.fit(options, encoded, vocab, output, state, log.metrics)
+        numbers.write(result.metrics, metrics / "train.json")
+        plots.training(result.train_curve, result.valid_curve, metrics / "plots" / "training")
+        log.result("train", result.metrics, result.speed)
+        log.artifacts(metrics / "plots" / "training", folder="plots")
+        log.model(output, example="The old dog sees the cat.")
+    typer.echo(f"train: {result.metrics['steps']:,} steps, valid loss {result.metrics['valid_loss']:.3f}")
+
+
+if __name__ == "__main__":
+    run(app, "train")

@@ -1,0 +1,48 @@
+"""Stage 3: train the tokenizer."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline import run
+
+SECTIONS = ("seed", "task", "clean", "vocab", "split")
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def vocab(
+    params: Annotated[Path, typer.Option(help="The parameters.")] = Path("params.yaml"),
+    clean: Annotated[Path, typer.Option(help="What clean has written.")] = Path("data/clean"),
+    output: Annotated[Path, typer.Option(help="Where tokenizer and labels go.")] = Path("data/vocab"),
+    gates: Annotated[Path, typer.Option(help="Where the gate's result goes.")] = Path("metrics/validation"),
+) -> None:
+    """Train a tokenizer on the training rows, and list their labels.
+
+    \b
+    params.yaml  seed task clean vocab split ─┐         ┌─ data/vocab/tokenizer.json, tokenizer_config.json
+    data/clean/kept.parquet ──────────────────┴─ vocab ─┼─ data/vocab/labels.json
+                                                        └─ metrics/validation/vocab.json
+    Gate: special tokens present, unknown tokens within bounds, built from training rows only.
+    """
+    from attention_lab import cleaning, expectations, records, splitting, validation, vocabulary
+    from attention_lab.params import load
+
+    options = load(params, *SECTIONS)
+    shape = records.SHAPES[options.task]
+    kept = records.read(clean / "kept.parquet")
+    split = splitting.assign(kept, shape, options.split, options.seed)
+    train, valid = kept[split == "train"], kept[split == "valid"]
+    texts = [text for column in shape.texts for text in train[column]]
+    unseen = [text for column in shape.texts for text in valid[column]]
+    tokenizer = vocabulary.train(texts, options.vocab, cleaning.normaliser(options.clean))
+    labels = vocabulary.labels(train[shape.label]) if shape.label else []
+    vocabulary.save(tokenizer, output)
+    vocabulary.save_labels(labels, output)
+    validation.publish(expectations.check_vocab(tokenizer, texts, unseen, labels, options.vocab), gates)
+    typer.echo(f"vocab: {len(tokenizer):,} {options.vocab.tokenizer} entries from {len(train):,} training rows")
+
+
+if __name__ == "__main__":
+    run(app, "vocab")

@@ -1,0 +1,141 @@
+"""Encoded rows → padded batches and masks, bucketed by tokens.
+
+Rows of like length share a batch, so hardly any position is padding, and a batch holds as many rows as fit into a
+budget of tokens, so every step costs about the same. Shapes: B rows, Ls and Lt the longest source and target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+
+@dataclass(frozen=True)
+class Batch:
+    """rows: numbers of the rows in their data set; source (B, Ls), source_mask (B, Ls) True = a token, no padding;
+    target (B, Lt) from start to end token, or None; label (B,), or None."""
+
+    rows: list[int]
+    source: Tensor
+    source_mask: Tensor
+    target: Tensor | None = None
+    label: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> Batch:
+        return Batch(
+            self.rows,
+            self.source.to(device),
+            self.source_mask.to(device),
+            None if self.target is None else self.target.to(device),
+            None if self.label is None else self.label.to(device),
+        )
+
+
+class Examples(Dataset[Batch]):
+    """The encoded rows of one split. Indexing with row numbers gives a padded batch, not a single row.
+
+    source, target: token ids of each row; label: (rows,) class numbers; lengths (rows, 2): source and target tokens.
+    """
+
+    def __init__(
+        self,
+        source: Sequence[np.ndarray],
+        target: Sequence[np.ndarray] | None = None,
+        label: np.ndarray | None = None,
+        *,
+        pad: int,
+    ) -> None:
+        self.source = source
+        self.target = target
+        self.label = None if label is None else label.astype(np.int64)
+        self.pad = pad
+        lengths = [
+            [len(ids) for ids in source],
+            [len(ids) for ids in target] if target else [0] * len(source),
+        ]
+        self.lengths = np.array(lengths, dtype=np.int64).T
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, rows: list[int]) -> Batch:
+        source = padded([self.source[row] for row in rows], self.pad)
+        return Batch(
+            rows=rows,
+            source=source,
+            source_mask=source != self.pad,
+            target=None if self.target is None else padded([self.target[row] for row in rows], self.pad),
+            label=None if self.label is None else torch.from_numpy(self.label[rows]),
+        )
+
+    def predictions(self, rows: list[int]) -> int:
+        """How many values a model has to predict for these rows: a label each, or each target token but the first."""
+        return len(rows) if self.target is None else int(self.lengths[rows, 1].sum()) - len(rows)
+
+
+def padded(rows: Sequence[np.ndarray], pad: int) -> Tensor:
+    """Rows of token ids → (B, L) int64, filled up with `pad` at the end."""
+    table = np.full((len(rows), max(len(row) for row in rows)), pad, dtype=np.int64)
+    for index, row in enumerate(rows):
+        table[index, : len(row)] = row
+    return torch.from_numpy(table)
+
+
+class TokenBuckets(Sampler[list[int]]):
+    """Lists of row numbers, each at most `tokens` source and target tokens with padding (or a single longer row).
+
+    With a seed, rows of equal length are mixed anew and the batches shuffled in every epoch; how many batches there
+    are and how long they are stays the same, so the number of steps is known. Without one the longest come first.
+    An epoch's batches are a pure function of (seed, epoch): a training that was cut off can go on in mid-epoch.
+    """
+
+    def __init__(self, lengths: np.ndarray, tokens: int, *, seed: int | None = None) -> None:
+        self.lengths = lengths
+        self.tokens = tokens
+        self.seed = seed
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.epoch(0))
+
+    def __len__(self) -> int:
+        return len(self.epoch(0))
+
+    def epoch(self, number: int) -> list[list[int]]:
+        source, target = self.lengths[:, 0], self.lengths[:, 1]
+        if self.seed is None:
+            ties = np.arange(len(source))
+        else:
+            generator = np.random.default_rng((self.seed, number))
+            ties = generator.permutation(len(source))
+        order = np.lexsort((ties, source, target))[::-1]
+        batches: list[list[int]] = []
+        batch: list[int] = []
+        longest = (0, 0)
+        for row in order.tolist():
+            grown = (max(longest[0], int(source[row])), max(longest[1], int(target[row])))
+            if batch and (len(batch) + 1) * sum(grown) > self.tokens:
+                batches.append(batch)
+                batch, grown = [], (int(source[row]), int(target[row]))
+            batch.append(row)
+            longest = grown
+        if batch:
+            batches.append(batch)
+        if self.seed is not None:
+            batches = [batches[index] for index in generator.permutation(len(batches))]
+        return batches
+
+
+def examples(encoded: pd.DataFrame, pad: int) -> Examples:
+    """The examples of a table that `encoding.read` gives."""
+    return Examples(
+        encoded["source"].tolist(),
+        encoded["target"].tolist() if "target" in encoded else None,
+        encoded["label"].to_numpy() if "label" in encoded else None,
+        pad=pad,
+    )

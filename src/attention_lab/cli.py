@@ -1,0 +1,117 @@
+"""attention-lab: what one does with a trained model, outside of the pipeline."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from attention_lab.errors import InputError
+
+commands = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Attention mechanisms from theory to implementation: use the model that `dvc repro` has trained.",
+)
+
+
+@commands.callback()
+def root() -> None:
+    """Use the model that the pipeline has trained."""
+
+
+@commands.command()
+def predict(
+    text: Annotated[list[str] | None, typer.Argument(help="One or more texts; none: read standard input.")] = None,
+    input_file: Annotated[
+        Path | None, typer.Option("--input", "-i", help="A file: one text a line, or .jsonl with a text field.")
+    ] = None,
+    output_file: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write JSON lines here instead of to the terminal.")
+    ] = None,
+    model: Annotated[Path, typer.Option(help="The folder that the train stage has written.")] = Path("data/model"),
+    beams: Annotated[int, typer.Option(min=1, help="Beams of the search; 1 is greedy.")] = 1,
+    max_tokens: Annotated[int, typer.Option(min=4, help="Longest answer, in tokens.")] = 128,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines with scores, not only predictions.")] = False,
+) -> None:
+    """Predict for new text.
+
+    \b
+    attention-lab predict "The old dog sees the cat."
+    attention-lab predict --input rows.jsonl --output predictions.jsonl
+    echo "What a dull film." | attention-lab predict
+    """
+    from tqdm import tqdm
+
+    from attention_lab.inference import Predictor
+    from attention_lab.records import replaced
+
+    texts = _texts(text, input_file)
+    predictor = Predictor(model)
+    lines: list[str] = []
+    for start in tqdm(range(0, len(texts), 500), desc="predict", disable=len(texts) <= 500):
+        chunk = texts[start : start + 500]
+        for given, answer in zip(chunk, predictor.predict(chunk, beams=beams, max_tokens=max_tokens), strict=True):
+            structured = as_json or output_file is not None
+            lines.append(
+                json.dumps({"text": given, **answer}, ensure_ascii=False) if structured else str(answer["prediction"])
+            )
+    if output_file is None:
+        typer.echo("\n".join(lines))
+    else:
+        with replaced(output_file) as temporary:
+            temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        typer.echo(f"{len(lines)} predictions in {output_file}", err=True)
+
+
+def _texts(arguments: list[str] | None, file: Path | None) -> list[str]:
+    if arguments and file is not None:
+        raise InputError("give either texts or --input, not both")
+    if arguments:
+        return arguments
+    if file is not None and not file.is_file():
+        raise InputError(f"{file}: there is no such file; --input takes a text or .jsonl file")
+    name = str(file) if file is not None else "standard input"
+    try:
+        content = file.read_text(encoding="utf-8") if file is not None else sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{name} is not UTF-8 (byte {error.start}); convert it with iconv first") from None
+    lines = [line for line in content.split("\n") if line.strip()]
+    if not lines:
+        raise InputError(f"{name} holds no text; give one text a line")
+    if file is None or file.suffix != ".jsonl":
+        return lines
+    return [_field(line, number, name) for number, line in enumerate(content.split("\n"), start=1) if line.strip()]
+
+
+def _field(line: str, number: int, name: str) -> str:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{name} line {number} is no JSON ({error.msg}, column {error.colno}); mend that line") from None
+    for key in ("text", "source"):
+        if isinstance(row, dict) and isinstance(row.get(key), str):
+            return str(row[key])
+    raise InputError(f"{name} line {number} has no field 'text' or 'source'; every line needs one")
+
+
+@commands.command()
+def summary(
+    metrics: Annotated[Path, typer.Option(help="The folder of metrics that the pipeline has written.")] = Path("metrics"),
+) -> None:
+    """Say in a few lines what the last `dvc repro` has found."""
+    from attention_lab.summary import describe
+
+    typer.echo(describe(metrics))
+
+
+def app() -> None:
+    """The console script: a user's mistake is one sentence and exit code 1."""
+    try:
+        commands()
+    except InputError as error:
+        typer.echo(f"attention-lab: {error}", err=True)
+        raise SystemExit(1) from None

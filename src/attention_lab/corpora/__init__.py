@@ -1,0 +1,20 @@
+"""Embedded corpora: small languages with known truth, so that everything runs without a download.
+
+Each corpus is a function of size (rows) and seed that returns a table as `attention_lab.records` describes it,
+with a split for every row and with the gold column that attention can be held against.
+
+To add one: write its grammar and a `generate(size, seed)` in a file beside these, and name it below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from attention_lab.corpora import sentiment, translation
+
+CORPORA: dict[str, Callable[[int, int], pd.DataFrame]] = {
+    "translation": translation.generate,
+    "sentiment": sentiment.generate,
+}

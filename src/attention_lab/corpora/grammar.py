@@ -1,0 +1,340 @@
+"""Probabilistic synchronous grammars: one derivation gives a sentence, its translation and the word alignment.
+
+A synchronous context-free grammar (Aho & Ullman 1969, "Syntax directed translations and the pushdown assembler";
+Chiang 2006, "An introduction to synchronous grammars") rewrites a symbol to a pair of strings with the same
+symbols in them, in any order:
+
+    VP → ⟨ have read <NP> , habe <NP> gelesen ⟩
+
+Two extensions keep the rules few.
+
+- A constituent may have several pieces on either side, separated by `|`, and a rule places each of them:
+  `<V/1>` is the first piece of V, `<V/2>` the second. So a German verb bracket is one constituent,
+  V → ⟨ calls , ruft | an ⟩ (generalised multitext grammars: Melamed, Satta & Wellington 2004).
+- Features such as case, number and gender are part of a symbol's name ("NP.acc.sg"). A rule for all genders is a
+  loop in Python over the genders, which is what a feature grammar with finitely many values amounts to.
+
+Words are linked by labels: `not~n` on one side and `nicht~n` on the other. A label waits until the lowest
+constituent in which both sides have it, links all its words there, and is spent. A rule with words alone and no
+labels links all of them with each other. In a grammar of one side labels find no partner, and come out as marks:
+the words that decide a review, for instance.
+
+Notation: `word~label`, `<Symbol>`, `<Symbol#2>` (the second of two equal symbols), `<Symbol/2>` (its second piece).
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import zlib
+from bisect import bisect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from attention_lab.errors import InputError
+
+Bond = tuple[str, str]  # two lexical heads that stand together, e.g. ("old", "house")
+
+ITEM = re.compile(r"<(?P<symbol>[^>#/]+)(?P<copy>#\d+)?(?:/(?P<piece>\d+))?>|(?P<word>[^\s~<>]+)")
+PUNCTUATION = frozenset(",.;:?!")
+
+
+class Token:
+    """One word of one derivation. Compared by identity: the same word may stand in a sentence twice."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+@dataclass(frozen=True)
+class Item:
+    """One place on the right-hand side: a word, or a piece of a child constituent."""
+
+    word: str | None
+    child: int
+    piece: int
+    labels: tuple[str, ...]
+
+
+Side = tuple[tuple[Item, ...], ...]  # pieces of items
+
+
+@dataclass(frozen=True)
+class Rule:
+    """left → ⟨source, target⟩ with a weight; children are the symbols that both sides share.
+
+    head: the lexical head, itself a word, or the child it comes from.
+    bonds: pairs of children whose heads stand in a relation (verb and object), which a corpus may hold out.
+    """
+
+    left: str
+    children: tuple[str, ...]
+    source: Side
+    target: Side
+    weight: float
+    head: str | int | None
+    bonds: tuple[tuple[int, int], ...]
+
+
+def rule(
+    left: str,
+    source: str,
+    target: str = "",
+    *,
+    weight: float = 1.0,
+    head: str | None = None,
+    bonds: Iterable[tuple[str, str]] = (),
+) -> Rule:
+    """Read a rule from its notation (see above). `head` and `bonds` name children, as "NP" or "NP#2";
+    a head that is no child is a word ("" for none). An only child is the head unless another is named.
+    """
+    children: list[str] = []
+
+    def read(side: str) -> Side:
+        pieces = []
+        for piece in side.split("|"):
+            items = []
+            for part in piece.split():
+                found = ITEM.match(part)
+                labels = tuple(part[found.end() :].split("~")[1:]) if found else ()
+                if found is None or (found.end() < len(part) and not labels):
+                    raise ValueError(f"{left}: cannot read {part!r} in {side!r}")
+                if found["word"] is not None:
+                    items.append(Item(found["word"], -1, 0, labels))
+                    continue
+                name = found["symbol"] + (found["copy"] or "")
+                if name not in children:
+                    children.append(name)
+                items.append(Item(None, children.index(name), int(found["piece"] or 1) - 1, labels))
+            pieces.append(tuple(items))
+        return tuple(pieces)
+
+    sides = read(source), read(target)
+    if not children and not any(item.labels for side in sides for piece in side for item in piece):
+        sides = tuple(  # type: ignore[assignment]
+            tuple(tuple(Item(i.word, -1, 0, ("=",) if target else ()) for i in piece) for piece in side)
+            for side in sides
+        )
+    return Rule(
+        left=left,
+        children=tuple(name.partition("#")[0] for name in children),
+        source=sides[0],
+        target=sides[1],
+        weight=weight,
+        head=(0 if len(children) == 1 else None) if head is None else children.index(head) if head in children else head,
+        bonds=tuple((children.index(a), children.index(b)) for a, b in bonds),
+    )
+
+
+Waiting = dict[str, list[Token]]  # labels that have no partner yet, with their words
+
+
+@dataclass
+class Constituent:
+    """What a symbol was rewritten to: pieces of words on both sides, links between them, waiting labels."""
+
+    source: list[list[Token]]
+    target: list[list[Token]]
+    links: list[tuple[Token, Token]]
+    waiting: tuple[Waiting, Waiting]
+    head: str | None
+    bonds: set[Bond]
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """A finished derivation; positions count words from 0, as `text.split(" ")` does.
+
+    source, target: words, with punctuation attached.
+    links: pairs (source word, target word), sorted.
+    marks: label → source words that bear it and found no partner, sorted.
+    bonds: pairs of lexical heads.
+    """
+
+    source: list[str]
+    target: list[str]
+    links: list[tuple[int, int]]
+    marks: dict[str, list[int]]
+    bonds: frozenset[Bond]
+
+
+class Grammar:
+    """Rules by their left-hand side; a rule is chosen in proportion to its weight."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self.rules: dict[str, list[Rule]] = {}
+        for one in rules:
+            if one.weight > 0:
+                self.rules.setdefault(one.left, []).append(one)
+        self.cumulative = {
+            left: list(itertools.accumulate(one.weight for one in choices))
+            for left, choices in self.rules.items()
+        }
+        for one in itertools.chain.from_iterable(self.rules.values()):
+            for child in one.children:
+                if child not in self.rules:
+                    raise ValueError(f"the rule for {one.left!r} uses {child!r}, for which there is no rule")
+
+    def choose(self, symbol: str, random: Random) -> Rule:
+        if symbol not in self.rules:
+            raise ValueError(f"no rule for {symbol!r}; there are rules for {', '.join(sorted(self.rules))}")
+        cumulative = self.cumulative[symbol]
+        # random() is the same on every platform and in every Python; the minimum guards against rounding up.
+        place = bisect(cumulative, random.random() * cumulative[-1])
+        return self.rules[symbol][min(place, len(cumulative) - 1)]
+
+    def expand(self, symbol: str, random: Random) -> Constituent:
+        one = self.choose(symbol, random)
+        children = [self.expand(child, random) for child in one.children]
+        links = [link for child in children for link in child.links]
+        bonds = set().union(*(child.bonds for child in children))
+        for i, j in one.bonds:
+            first, second = children[i].head, children[j].head
+            if first and second:
+                bonds.add((first, second))
+        sides: list[list[list[Token]]] = []
+        waiting: list[Waiting] = []
+        for number, side in enumerate((one.source, one.target)):
+            open_labels: Waiting = {}
+            for child in children:
+                for label, tokens in child.waiting[number].items():
+                    open_labels.setdefault(label, []).extend(tokens)
+            pieces = []
+            for items in side:
+                piece: list[Token] = []
+                for item in items:
+                    if item.word is None:
+                        child = children[item.child]
+                        own = (child.source, child.target)[number]
+                        tokens = own[item.piece] if item.piece < len(own) else []
+                    else:
+                        tokens = [Token(item.word)]
+                    for label in item.labels:
+                        open_labels.setdefault(label, []).extend(tokens)
+                    piece += tokens
+                pieces.append(piece)
+            sides.append(pieces)
+            waiting.append(open_labels)
+        for label in [label for label in waiting[0] if label in waiting[1]]:
+            links += itertools.product(waiting[0].pop(label), waiting[1].pop(label))
+        head = children[one.head].head if isinstance(one.head, int) else one.head
+        return Constituent(sides[0], sides[1], links, (waiting[0], waiting[1]), head, bonds)
+
+    def derive(self, symbol: str, random: Random) -> Derivation:
+        """Rewrite `symbol` until only words are left."""
+        root = self.expand(symbol, random)
+        source, source_place = spell(root.source)
+        target, target_place = spell(root.target)
+        links = {(source_place[id(a)], target_place[id(b)]) for a, b in root.links}
+        marks = {label: sorted({source_place[id(t)] for t in ts}) for label, ts in root.waiting[0].items()}
+        return Derivation(source, target, sorted(links), marks, frozenset(root.bonds))
+
+
+def spell(pieces: list[list[Token]]) -> tuple[list[str], dict[int, int]]:
+    """Words with punctuation attached and a capital at the beginning of each sentence; token id → word."""
+    words: list[str] = []
+    place: dict[int, int] = {}
+    for token in itertools.chain.from_iterable(pieces):
+        if token.text in PUNCTUATION and words:
+            words[-1] = words[-1].rstrip(",") + token.text  # a comma gives way to what follows it
+        else:
+            begins = not words or words[-1][-1] in ".?!"
+            words.append(token.text[0].upper() + token.text[1:] if begins else token.text)
+        place[id(token)] = len(words) - 1
+    return words, place
+
+
+# --- from derivations to a corpus ------------------------------------------------------------------------------
+
+HELD_OUT_PERCENT = 6  # of the bonds, for each of valid and test
+KNOWN_WORDS_FROM = 1000  # rows from which every word of valid and test is one of training
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A row before it has a split.
+
+    words: word forms, which valid and test share with training.
+    bonds: pairs that decide the split; aside: pairs that must be held out for no split, in any row.
+    stratum: rows of each stratum get equal shares of each split.
+    """
+
+    text: str
+    words: frozenset[str]
+    bonds: frozenset[Bond]
+    columns: dict[str, Any] = field(hash=False)
+    aside: frozenset[Bond] = frozenset()
+    stratum: str = ""
+
+
+def held_out(bond: Bond) -> str | None:
+    """The split a bond is reserved for, or None: a fixed function of its two words.
+
+    So what training never sees together is the same for every size and seed.
+    """
+    bucket = zlib.crc32(" ".join(bond).encode()) % 100
+    return "test" if bucket < HELD_OUT_PERCENT else "valid" if bucket < 2 * HELD_OUT_PERCENT else None
+
+
+def split_of(bonds: Iterable[Bond], aside: Iterable[Bond] = ()) -> str | None:
+    """train: no held-out bond. valid, test: at least one held out for it, none held out for the other. Else None."""
+    if any(map(held_out, aside)):
+        return None
+    places = {place for place in map(held_out, bonds) if place}
+    return "train" if not places else places.pop() if len(places) == 1 else None
+
+
+def corpus(
+    draw: Callable[[str], Candidate], *, size: int, most: int, random: Random, strata: tuple[str, ...] = ("",)
+) -> list[tuple[str, Candidate]]:
+    """Draw unique rows until train, valid and test have 80, 10 and 10 percent of `size`; in random order.
+
+    draw: stratum → a candidate. most: rows that the grammar is known to give.
+    From `KNOWN_WORDS_FROM` rows on, a held-out row with a word that training lacks is replaced by another, so that
+    the held-out splits ask for new combinations, never for unknown words.
+    """
+    if not 1 <= size <= most:
+        raise InputError(f"The embedded corpus has from 1 to {most} rows, not {size}: change data.size.")
+    goal: dict[tuple[str, str], int] = {}
+    held = size // 10
+    for split, rows in (("train", size - 2 * held), ("valid", held), ("test", held)):
+        for place, stratum in enumerate(strata):
+            goal[split, stratum] = rows // len(strata) + (place < rows % len(strata))
+    rows_of: dict[tuple[str, str], list[Candidate]] = {key: [] for key in goal}
+    seen: set[str] = set()
+    known: set[str] = set()
+
+    def fill(wanted: Callable[[str, Candidate], bool]) -> None:
+        tries, limit = 0, 200 * size + 20_000
+        while short := [stratum for (split, stratum), n in goal.items() if len(rows_of[split, stratum]) < n]:
+            tries += 1
+            if tries > limit:
+                raise InputError(f"The embedded corpus has no {size} different rows: make data.size smaller.")
+            one = draw(short[tries % len(short)])
+            split = split_of(one.bonds, one.aside)
+            if (
+                split is None
+                or one.text in seen
+                or len(rows_of[split, one.stratum]) >= goal[split, one.stratum]
+            ):
+                continue
+            if wanted(split, one):
+                seen.add(one.text)
+                rows_of[split, one.stratum].append(one)
+
+    fill(lambda split, one: True)
+    if size >= KNOWN_WORDS_FROM:
+        known.update(
+            w for (split, _), rows in rows_of.items() if split == "train" for one in rows for w in one.words
+        )
+        for (split, _), rows in rows_of.items():
+            if split != "train":
+                rows[:] = [one for one in rows if one.words <= known]
+        fill(lambda split, one: one.words <= known)
+    chosen = [(split, one) for (split, _), rows in rows_of.items() for one in rows]
+    random.shuffle(chosen)
+    return chosen

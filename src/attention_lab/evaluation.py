@@ -1,0 +1,77 @@
+"""Predict a whole split and measure it against the truth, the trivial and the classical baseline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from attention_lab import device, encoding, params, vocabulary
+from attention_lab.batching import TokenBuckets, examples
+from attention_lab.records import Shape
+from attention_lab.tasks import TASKS
+from attention_lab.transformer import load
+
+
+class Trained:
+    """A trained model, its tokenizer and its task, on the device it will run on.
+
+    Args:
+        directory: what the train stage wrote, `data/model`.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.device = device.choose("auto")
+        device.prepare(self.device)
+        self.model = load(directory, self.device)
+        self.tokenizer = vocabulary.load(directory)
+        self.task = TASKS[self.model.config.task]
+
+
+def predict(
+    trained: Trained, encoded: Path, rows: pd.DataFrame, shape: Shape, options: params.Evaluate
+) -> pd.DataFrame:
+    """Truth and prediction of every row of `options.split`, in the order of the encoded rows.
+
+    Args:
+        encoded: the folder that the encode stage wrote.
+        rows: the records of that split.
+    """
+    table = encoding.read(encoded / f"{options.split}.arrow")
+    data = examples(table, trained.model.config.pad)
+    answers: list[dict[str, Any]] = [{}] * len(data)
+    with tqdm(total=len(data), desc="predict", unit="row", mininterval=1.0) as bar:
+        for batch in TokenBuckets(data.lengths, options.tokens_per_batch).epoch(0):
+            found = trained.task.predict(
+                trained.model, data[batch].to(trained.device), trained.tokenizer, options
+            )
+            for row, answer in zip(batch, found, strict=True):
+                answers[row] = answer
+            bar.update(len(batch))
+    truth = rows.set_index("row").loc[table["row"], list(shape.required)].reset_index()
+    return pd.concat([truth, pd.DataFrame(answers)], axis=1)
+
+
+def measure(
+    trained: Trained, predictions: pd.DataFrame, train: pd.DataFrame, options: params.Evaluate, seed: int
+) -> dict[str, Any]:
+    """The content of metrics/evaluate.json: the task's metrics and its baselines'.
+
+    Args:
+        predictions: what `predict` gave.
+        train: the training records, for the baselines.
+    """
+    task = trained.task
+    measured = task.measure(predictions, options, seed)
+    return {
+        "task": task.name,
+        "attention": {"mechanism": trained.model.config.mechanism_name},
+        "split": options.split,
+        "examples": len(predictions),
+        "score": measured[task.score],
+        "score_name": task.score,
+        **measured,
+        **task.baselines(train, predictions, options, seed),
+    }

@@ -1,0 +1,320 @@
+"""What is expected of the data: one great-expectations suite per file boundary.
+
+An expectation sees one table. What relates several (raw = kept + rejected, no text in two splits) is said by a small
+table of facts, one row per record, vocabulary entry or split (facts.py), so that the core expectations are enough and
+their failing rows can be named. How they are held against the data, and reported: validation.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from attention_lab import facts, params, records
+from attention_lab.facts import Frames
+from attention_lab.records import SPLITS, Shape
+from attention_lab.validation import Check, Report, Table, enforce, page, read, render, validate, write
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+__all__ = [
+    "Report",
+    "check_clean",
+    "check_encode",
+    "check_ingest",
+    "check_split",
+    "check_vocab",
+    "enforce",
+    "page",
+    "read",
+    "render",
+    "write",
+]
+
+# Share of texts that may hold the character for lost bytes: a stray one is data, many are a wrong encoding.
+DAMAGED = 0.01
+
+
+def check_ingest(raw: pd.DataFrame, shape: Shape) -> Report:
+    """Columns, types, encoding and number of raw records."""
+    columns = records.columns(shape)
+    checks = [
+        Check(
+            "ExpectTableColumnsToMatchOrderedList", {"column_list": columns}, f"the columns are {', '.join(columns)}"
+        ),
+        Check("ExpectTableRowCountToBeBetween", {"min_value": 1}, "there is at least one row"),
+        *_named_once(),
+        _among("split", list(SPLITS), f"a split, where one is given, is one of {', '.join(SPLITS)}"),
+        *(_is_text(column) for column in shape.required),
+    ]
+    for text in shape.texts:
+        checks += [
+            _there(text, f"every row has a {text}"),
+            Check(
+                "ExpectColumnValuesToNotMatchRegex",
+                {"column": text, "regex": "[\ufffd\x00]", "mostly": 1.0 - DAMAGED},
+                f"at most {_percent(DAMAGED)} of rows have U+FFFD or U+0000, signs of a wrong encoding, in {text}",
+                "save the data as UTF-8",
+            ),
+        ]
+    return validate("ingest", len(raw), [Table(raw, checks)])
+
+
+def check_clean(
+    raw: pd.DataFrame, kept: pd.DataFrame, rejected: pd.DataFrame, shape: Shape, params: params.Clean
+) -> Report:
+    """raw = kept + rejected; texts neither empty nor out of bounds nor twice; labels known; gold points at words.
+
+    rejected: the raw columns and `reason`.
+    """
+    loosen = "the counts of rejected rows by reason say what to loosen under clean"
+    checks = [
+        Check("ExpectTableRowCountToBeBetween", {"min_value": 1}, "cleaning keeps at least one row", loosen),
+        *_named_once(),
+    ]
+    for text in shape.texts:
+        lengths = {"min_value": params.min_characters, "max_value": params.max_characters}
+        checks += [
+            Check("ExpectColumnValuesToMatchRegex", {"column": text, "regex": r"\S"}, f"no {text} is empty"),
+            Check(
+                "ExpectColumnValueLengthsToBeBetween",
+                {"column": text, **lengths},
+                f"every {text} has {params.min_characters} to {params.max_characters} characters",
+                "look at clean.min_characters and clean.max_characters",
+            ),
+        ]
+    if params.duplicates:
+        checks.append(
+            Check(
+                "ExpectCompoundColumnsToBeUnique",
+                {"column_list": list(shape.required)},
+                f"no two rows have the same {' and '.join(shape.required)}",
+            )
+        )
+    if shape.label is not None:
+        known = sorted({str(label).strip() for label in raw[shape.label].dropna()})
+        checks += [
+            _there(shape.label, f"every row has a {shape.label}"),
+            _among(shape.label, known, f"every {shape.label} is one of the raw data's"),
+            Check(
+                "ExpectColumnUniqueValueCountToBeBetween",
+                {"column": shape.label, "min_value": 2},
+                "there are at least two classes",
+                loosen,
+            ),
+        ]
+    points = [
+        Check(
+            "ExpectColumnPairValuesAToBeGreaterThanB",
+            {"column_A": f"{text}_words", "column_B": f"{text}_named"},
+            f"{shape.gold} names words that {text} has",
+        )
+        for text in facts.gold_texts(shape)
+    ]
+    once = "every raw row is either kept or rejected, and no other row is"
+    tables = [
+        Table(kept.drop(columns=[shape.gold]), checks),  # lists cannot be hashed, which expectations do
+        Table(rejected[["row", "reason"]], [_there("reason", "every rejected row has a reason")]),
+        Table(facts.times(raw, kept, rejected), [_among("times", [1], once)]),
+        Table(facts.gold(kept, shape), points),
+    ]
+    return validate("clean", len(raw), tables)
+
+
+def check_vocab(
+    tokenizer: PreTrainedTokenizerFast,
+    train_texts: Sequence[str],
+    valid_texts: Sequence[str],
+    labels: Sequence[str],
+    params: params.Vocab,
+) -> Report:
+    """Special tokens present; entries from training texts only; unknown tokens of valid within bounds; labels.
+
+    labels: empty for a task without classes.
+    """
+    from attention_lab.vocabulary import SPECIALS
+
+    ids = _equal("id", "expected", f"the special tokens {' '.join(SPECIALS)} have the ids 0 to {len(SPECIALS) - 1}")
+    entries = [
+        Check(
+            "ExpectTableRowCountToBeBetween",
+            {"min_value": 1, "max_value": params.size - len(SPECIALS)},
+            f"the vocabulary has entries, and with the special tokens at most {params.size}",
+            "look at vocab.size and vocab.min_frequency",
+        ),
+        _among(
+            "in_training",
+            [True],
+            "every entry of the vocabulary occurs in the training texts",
+            "build the vocabulary from training rows only",
+        ),
+    ]
+    known = Check(
+        "ExpectColumnValuesToBeBetween",
+        {"column": "share", "max_value": params.max_unknown_share},
+        f"at most {_percent(params.max_unknown_share)} of the tokens of valid are unknown",
+        "take vocab.tokenizer=bpe, raise vocab.size, lower vocab.min_frequency or raise vocab.max_unknown_share",
+    )
+    tables = [
+        Table(facts.specials(tokenizer), [ids], "special tokens"),
+        Table(facts.entries(tokenizer, train_texts), entries, "entries"),
+        Table(facts.unknown(tokenizer, valid_texts, params.max_unknown_share), [known], "splits"),
+    ]
+    if labels:
+        classes = [
+            Check("ExpectColumnValuesToBeUnique", {"column": "label"}, "no label is listed twice"),
+            Check(
+                "ExpectTableRowCountToBeBetween",
+                {"min_value": 2},
+                "there are at least two labels",
+                "add training rows of another class",
+            ),
+        ]
+        tables.append(Table(pd.DataFrame({"row": list(labels), "label": list(labels)}), classes, "labels"))
+    return validate("vocab", len(train_texts) + len(valid_texts), tables)
+
+
+def check_split(kept: pd.DataFrame, parts: Frames, shape: Shape, params: params.Split) -> Report:
+    """kept = train + valid + test; no text in two splits; given splits honoured; shares as chance allows."""
+    every = pd.concat([part.assign(assigned=name) for name, part in parts.items()], ignore_index=True)
+    distinct = every[[shape.source, "assigned", "row"]].drop_duplicates([shape.source, "assigned"])
+    sizes = pd.DataFrame({"row": list(SPLITS), "size": [len(parts.get(name, ())) for name in SPLITS]})
+    filled = Check(
+        "ExpectColumnValuesToBeBetween",
+        {"column": "size", "min_value": 1},
+        "no split is empty",
+        "use more rows or raise split.valid and split.test",
+    )
+    apart = Check(
+        "ExpectColumnValuesToBeUnique",
+        {"column": shape.source},
+        f"no {shape.source} is in two splits",
+        "clean.overlap=drop removes such rows of given splits",
+    )
+    stays = _equal("assigned", "given", "a row that the data put into valid or test stays there")
+    tables = [
+        Table(facts.times(kept, *parts.values()), [_among("times", [1], "every clean row is in exactly one split")]),
+        Table(sizes, [filled], "splits"),
+        Table(distinct, [apart]),
+        Table(facts.given(kept, every), [stays]),
+    ]
+    if shape.label is not None:
+        known = _among(
+            shape.label,
+            sorted(set(parts["train"][shape.label])),
+            f"every {shape.label} occurs in train",
+            "add training rows with it or use split.strategy=stratified",
+        )
+        tables.append(Table(every[["row", shape.label]], [known]))
+    if kept["split"].isna().all():  # the shares of given splits are the data's own affair
+        tables.append(Table(facts.shares(kept, parts, shape, params), _by_chance(), "shares"))
+    return validate("split", len(kept), tables)
+
+
+def check_encode(
+    encoded: Frames,
+    overflowed: Frames,
+    parts: Frames,
+    tokenizer: PreTrainedTokenizerFast,
+    labels: Sequence[str],
+    shape: Shape,
+    params: params.Encode,
+) -> Report:
+    """Every row once; ids within the vocabulary, between <s> and </s>; truncated share; round trip to text; labels.
+
+    encoded, overflowed: what `encoding.encode` gave for each split; parts: the records of each split.
+    """
+    limits = {"source": (shape.source, params.max_source_tokens)}
+    if shape.target is not None:
+        limits["target"] = (shape.target, params.max_target_tokens)
+    once = [facts.times(part, encoded[name], overflowed.get(name, part[:0])) for name, part in parts.items()]
+    few = Check(
+        "ExpectColumnValuesToBeInSet",
+        {"column": "lost", "value_set": [""], "mostly": 1.0 - params.max_overflow_share},
+        f"at most {_percent(params.max_overflow_share)} of rows are cut or dropped for their length",
+        f"raise {', '.join(f'encode.max_{column}_tokens' for column in limits)} or encode.max_overflow_share",
+    )
+    tables = [
+        Table(
+            pd.concat(once, ignore_index=True),
+            [_among("times", [1], "every row of a split is either encoded or dropped, in its own split")],
+        ),
+        Table(facts.lost(encoded, overflowed), [few]),
+    ]
+    for column, (text, limit) in limits.items():
+        back = f"the ids of {column} give {text} back where nothing is cut or unknown"
+        tables += [
+            Table(facts.ids(encoded, column), _ids(column, limit, len(tokenizer))),
+            Table(facts.decoded(encoded, parts, tokenizer, column, text), [_equal("decoded", "text", back)]),
+        ]
+    if shape.label is not None:
+        right = _equal("decoded", "label", f"the number of every label gives the {shape.label} back")
+        tables.append(Table(facts.numbered(encoded, parts, labels, shape.label), [right]))
+    return validate("encode", sum(map(len, parts.values())), tables)
+
+
+# ------------------------------------------------------------------------------------------------------ checks
+
+
+def _named_once() -> list[Check]:
+    return [
+        _there("row", "every row has a name"),
+        Check("ExpectColumnValuesToBeUnique", {"column": "row"}, "no two rows have the same name"),
+    ]
+
+
+def _there(column: str, meaning: str) -> Check:
+    return Check("ExpectColumnValuesToNotBeNull", {"column": column}, meaning)
+
+
+def _is_text(column: str) -> Check:
+    arguments = {"column": column, "type_": "str"}
+    return Check("ExpectColumnValuesToBeOfType", arguments, f"{column} is a column of text")
+
+
+def _among(column: str, values: Sequence[object], meaning: str, remedy: str = "") -> Check:
+    return Check("ExpectColumnValuesToBeInSet", {"column": column, "value_set": list(values)}, meaning, remedy)
+
+
+def _equal(one: str, other: str, meaning: str) -> Check:
+    return Check("ExpectColumnPairValuesToBeEqual", {"column_A": one, "column_B": other}, meaning)
+
+
+def _by_chance() -> list[Check]:
+    remedy = "try another seed or split.strategy=stratified"
+    return [
+        Check(
+            "ExpectColumnPairValuesAToBeGreaterThanB",
+            {"column_A": larger, "column_B": smaller, "or_equal": True},
+            f"no split, and no label in a split, is more {word} than chance explains",
+            remedy,
+        )
+        for larger, smaller, word in (("share", "least", "rare"), ("most", "share", "frequent"))
+    ]
+
+
+def _ids(column: str, limit: int, size: int) -> list[Check]:
+    between = "ExpectColumnValuesToBeBetween"
+    together = "run `dvc repro`, so that the vocabulary and the encoded rows belong together"
+    return [
+        Check(between, {"column": "lowest", "min_value": 0}, f"no id of {column} is negative"),
+        Check(
+            between,
+            {"column": "highest", "max_value": size - 1},
+            f"every id of {column} is below {size}, the vocabulary's size",
+            together,
+        ),
+        _among("special", [2], f"every {column} begins with <s>, ends with </s> and has no special token between"),
+        Check(
+            between,
+            {"column": "tokens", "min_value": 2, "max_value": limit},
+            f"every {column} has 2 to {limit} tokens",
+        ),
+    ]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:g} %"

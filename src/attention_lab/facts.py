@@ -1,0 +1,182 @@
+"""Small tables of facts about the files of several stages, for the data gates (expectations.py).
+
+Each has a column `row` that names its rows (a record, a split, a share) and columns of facts that one core
+expectation can judge.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from attention_lab import params
+from attention_lab.records import SPLITS, Shape
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+Frames = dict[str, pd.DataFrame]  # by split
+
+SIGMAS = 5.0  # how far a share may be from what chance gives: once in two million shares by accident
+ROUND_TRIPS = 2_000  # rows of each split that are decoded again
+
+
+def times(whole: pd.DataFrame, *parts: pd.DataFrame) -> pd.DataFrame:
+    """times: how often each row of `whole` occurs in the parts; rows that only the parts have get -1 and less."""
+    found = pd.concat([part["row"] for part in parts]).value_counts()
+    names = whole["row"].drop_duplicates()
+    strange = found[~found.index.isin(set(names))].sort_index()
+    return pd.DataFrame({"row": [*names, *strange.index], "times": [*found.reindex(names, fill_value=0), *(-strange)]})
+
+
+def gold(kept: pd.DataFrame, shape: Shape) -> pd.DataFrame:
+    """For each text that gold points into: TEXT_words, and TEXT_named, the highest word that gold names."""
+    known = kept[kept[shape.gold].notna()]
+    table = pd.DataFrame({"row": pd.Series(known["row"].tolist(), dtype=object)})
+    for i, text in enumerate(gold_texts(shape)):
+        numbers = [[pair[i] for pair in gold] if shape.gold == "alignment" else gold for gold in known[shape.gold]]
+        table[f"{text}_words"] = np.array([len(value.split(" ")) for value in known[text]], dtype=np.int64)
+        table[f"{text}_named"] = np.array([max(found, default=0) for found in numbers], dtype=np.int64)
+    return table
+
+
+def gold_texts(shape: Shape) -> tuple[str, ...]:
+    """The columns whose words gold numbers: a pair per alignment, the first text's for a rationale."""
+    return shape.texts if shape.gold == "alignment" else shape.texts[:1]
+
+
+def specials(tokenizer: PreTrainedTokenizerFast) -> pd.DataFrame:
+    """Each special token's id, and the one it should have."""
+    from attention_lab.vocabulary import SPECIALS
+
+    vocab = tokenizer.get_vocab()
+    ids = [vocab.get(token, -1) for token in SPECIALS]
+    return pd.DataFrame({"row": list(SPECIALS), "id": ids, "expected": range(len(SPECIALS))})
+
+
+def entries(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> pd.DataFrame:
+    """in_training: whether each learned entry occurs in a word of `texts`."""
+    from attention_lab.vocabulary import SPECIALS
+
+    normal = tokenizer.backend_tokenizer.normalizer
+    words: set[str] = set()
+    for text in texts:
+        words.update((normal.normalize_str(text) if normal else text).split(" "))
+    seen = " " + " ".join(sorted(words))  # each word with the space before it, as tokens have it
+    ordered = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    learned = [(token, number) for token, number in ordered if token not in SPECIALS]
+    return pd.DataFrame(
+        {
+            "row": pd.Series([f"{number}: {token!r}" for token, number in learned], dtype=object),
+            "in_training": np.array([token in seen or token.removeprefix("##") in seen for token, _ in learned], bool),
+        }
+    )
+
+
+def unknown(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], bound: float) -> pd.DataFrame:
+    """The share of unknown tokens in valid; above the bound, the row names the commonest of them."""
+    from attention_lab import vocabulary
+
+    share = vocabulary.unknown_share(tokenizer, texts)
+    common = vocabulary.unknown_words(tokenizer, texts, 3) if share > bound else []
+    return pd.DataFrame(
+        {"row": [f"valid, mostly {' '.join(common)}," if common else "valid"], "share": [round(share, 6)]}
+    )
+
+
+def given(kept: pd.DataFrame, every: pd.DataFrame) -> pd.DataFrame:
+    """Rows that the data put into valid or test (given), and where they are (assigned).
+
+    Training rows are left out: they may be divided where valid or test is missing.
+    """
+    split = dict(zip(kept["row"], kept["split"], strict=True))
+    table = every[["row", "assigned"]].assign(given=every["row"].map(split))
+    return table[table["given"].isin(SPLITS[1:])]
+
+
+def shares(kept: pd.DataFrame, parts: Frames, shape: Shape, params: params.Split) -> pd.DataFrame:
+    """The share of each split, and of each label in it, and between what bounds chance may take it (least, most).
+
+    Texts are drawn, not rows: equal texts fall together, so as many rows as share a text count as one draw.
+    """
+    table: list[tuple[str, float, float, float]] = []
+
+    def add(name: str, share: float, expected: float, draws: float) -> None:
+        # The second term is for rare labels, whose counts stray further than a normal distribution says.
+        allowed = SIGMAS * math.sqrt(expected * (1 - expected) / draws) + SIGMAS / draws
+        table.append((name, round(share, 6), round(expected - allowed, 6), round(expected + allowed, 6)))
+
+    weights = kept[shape.source].value_counts().to_numpy(np.float64)
+    clump = float((weights**2).sum() / weights.sum()) if len(weights) else 1.0
+    expected = {"train": 1 - params.valid - params.test, "valid": params.valid, "test": params.test}
+    for name, part in parts.items():
+        if not len(part):
+            continue
+        add(name, len(part) / len(kept), expected[name], len(kept) / clump)
+        if shape.label is not None:
+            for label, share in kept[shape.label].value_counts(normalize=True).sort_index().items():
+                inside = float((part[shape.label] == label).mean())
+                add(f"{name}, {shape.label} {label}", inside, float(share), len(part) / clump)
+    return pd.DataFrame(table, columns=["row", "share", "least", "most"])
+
+
+def lost(encoded: Frames, overflowed: Frames) -> pd.DataFrame:
+    """lost: "cut", why a row was dropped, or "" for the others."""
+    cut = [frame[["row"]].assign(lost=np.where(frame["truncated"], "cut", "")) for frame in encoded.values()]
+    dropped = [frame[["row"]].assign(lost=frame["reason"]) for frame in overflowed.values()]
+    return pd.concat([*cut, *dropped], ignore_index=True)
+
+
+def ids(encoded: Frames, column: str) -> pd.DataFrame:
+    """tokens, lowest and highest id, special: how many ids are <pad>, <s>, </s> or <mask>, -1 where <s> and </s> are
+    not the ends."""
+    from attention_lab.vocabulary import BOS_ID, EOS_ID, MASK_ID, PAD_ID
+
+    rows = [row for frame in encoded.values() for row in frame[column]]
+    tokens = np.array([len(row) for row in rows], dtype=np.int64)
+    lowest, highest, special = (np.full(len(rows), -1, dtype=np.int64) for _ in range(3))
+    full = tokens > 0  # reduceat has no empty groups
+    if full.any():
+        flat = np.concatenate(rows).astype(np.int64)
+        ends = np.cumsum(tokens)[full]
+        starts = ends - tokens[full]
+        lowest[full] = np.minimum.reduceat(flat, starts)
+        highest[full] = np.maximum.reduceat(flat, starts)
+        counted = np.add.reduceat(np.isin(flat, [PAD_ID, BOS_ID, EOS_ID, MASK_ID]).astype(np.int64), starts)
+        special[full] = np.where((flat[starts] == BOS_ID) & (flat[ends - 1] == EOS_ID), counted, -1)
+    names = [name for frame in encoded.values() for name in frame["row"]]
+    return pd.DataFrame({"row": names, "tokens": tokens, "lowest": lowest, "highest": highest, "special": special})
+
+
+def decoded(encoded: Frames, parts: Frames, tokenizer: PreTrainedTokenizerFast, column: str, text: str) -> pd.DataFrame:
+    """text and decoded ids of rows spread over each split; cut rows and unknown tokens cannot come back."""
+    from attention_lab.vocabulary import UNK_ID
+
+    names: list[str] = []
+    texts: list[str] = []
+    tokens: list[list[int]] = []
+    for split, frame in encoded.items():
+        original = dict(zip(parts[split]["row"], parts[split][text], strict=True))
+        some = frame.iloc[:: max(1, len(frame) // ROUND_TRIPS)]
+        for name, row, cut in zip(some["row"], some[column], some["truncated"], strict=True):
+            if not cut and UNK_ID not in row and name in original:
+                names.append(name)
+                texts.append(original[name])
+                tokens.append([int(number) for number in row if 0 <= number < len(tokenizer)])
+    back = tokenizer.backend_tokenizer.decode_batch(tokens, skip_special_tokens=True) if tokens else []
+    return pd.DataFrame({"row": names, "text": texts, "decoded": back}, dtype=object)
+
+
+def numbered(encoded: Frames, parts: Frames, labels: Sequence[str], column: str) -> pd.DataFrame:
+    """label, and the one that its number means (decoded)."""
+    table: list[tuple[str, str, str]] = []
+    for split, frame in encoded.items():
+        original = dict(zip(parts[split]["row"], parts[split][column], strict=True))
+        for name, number in zip(frame["row"], frame["label"], strict=True):
+            meant = labels[number] if 0 <= number < len(labels) else f"none has the number {number}"
+            table.append((name, meant, str(original.get(name))))
+    return pd.DataFrame(table, columns=["row", "decoded", "label"], dtype=object)

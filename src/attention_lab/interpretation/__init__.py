@@ -1,0 +1,260 @@
+"""What attention found: measured against known truth, pictured, and told in plain sentences.
+
+    model, encoded rows, gold → weights per row → words → alignment error rate | average precision → report
+
+`weights.py` gets the weights, `alignment.py` and `rationale.py` measure them, `heatmap.py` and `report.py` show them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from attention_lab import device as devices
+from attention_lab import encoding, vocabulary
+from attention_lab import records as tables
+from attention_lab.errors import InputError
+from attention_lab.interpretation import alignment, heatmap, rationale
+from attention_lab.interpretation.examples import Example, choose, describe
+from attention_lab.interpretation.report import render
+from attention_lab.interpretation.weights import Row, collect
+from attention_lab.params import Params
+from attention_lab.records import Shape
+from attention_lab.transformer import Classifier, EncoderDecoder, load
+
+__all__ = ["Example", "Interpretation", "interpret", "render", "run"]
+
+CHOOSING = 500  # valid rows that choose layer and head
+REPORTING = 2000  # test rows measured; of more, so many are drawn with the seed
+RESAMPLES = 1000  # of the bootstrap
+STRIPS = 6  # texts in one picture
+
+
+@dataclass(frozen=True)
+class Interpretation:
+    """metrics: the content of metrics/interpret.json; plots: PNG files by name, without ".png"; examples: for the
+    report; report: the HTML page, empty until `run` has rendered it."""
+
+    metrics: dict[str, Any]
+    plots: dict[str, bytes]
+    examples: list[Example]
+    report: str = ""
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Everything that is needed to look at rows of a split."""
+
+    model: EncoderDecoder | Classifier
+    encoded: Mapping[str, pd.DataFrame]
+    records: Mapping[str, pd.DataFrame]
+    tokenizer: PreTrainedTokenizerFast
+    shape: Shape
+    seed: int
+    device: torch.device | str
+
+    def gold(self, split: str) -> dict[str, list[Any]]:
+        """Gold by row, for rows that have some."""
+        table = self.records[split]
+        pairs = zip(table["row"], table[self.shape.gold], strict=True)
+        return {str(row): list(truth) for row, truth in pairs if truth is not None and len(truth)}
+
+    def whole(self, split: str) -> pd.DataFrame:
+        """Encoded rows that were not cut: what was cut off has no weights."""
+        return self.encoded[split][~self.encoded[split]["truncated"].to_numpy(bool)]
+
+    def look(self, rows: pd.DataFrame, split: str) -> Iterator[Row]:
+        return collect(self.model, rows, self.records[split], self.tokenizer, self.shape, self.device)
+
+    def known(self, split: str, limit: int) -> Iterator[Row]:
+        """Rows with gold, at most `limit`, drawn with the seed."""
+        rows = self.whole(split)
+        rows = rows[rows["row"].isin(self.gold(split).keys())]
+        if len(rows) > limit:
+            rows = rows.iloc[np.sort(np.random.default_rng(self.seed).choice(len(rows), limit, replace=False))]
+        return self.look(rows, split)
+
+
+def run(
+    options: Params, model: Path, encoded: Path, split: Path, predictions: Path, evaluate: Path
+) -> Interpretation:  # fmt: skip
+    """The interpret stage: read what the stages before have written, measure, draw, and render the report.
+
+    Args:
+        options: params.yaml with seed, task and interpret.
+        model, encoded, split, predictions: folders. evaluate: metrics/evaluate.json.
+
+    Raises:
+        InputError: a file is missing, or gold names a word that is not there.
+    """
+    if not evaluate.exists():
+        raise InputError(f"{evaluate} is missing; `dvc repro evaluate` makes it")
+    device = devices.choose("auto")
+    devices.prepare(device)
+    trained = load(model, device)
+    measured = json.loads(evaluate.read_text(encoding="utf-8"))
+    found = interpret(
+        trained,
+        options.task,
+        {name: encoding.read(encoded / f"{name}.arrow") for name in ("valid", "test")},
+        {name: tables.read(split / f"{name}.parquet") for name in ("valid", "test")},
+        tables.read(predictions / "predictions.parquet"),
+        vocabulary.load(model),
+        tables.SHAPES[options.task],
+        examples=options.interpret.examples,
+        seed=options.seed,
+        device=device,
+    )
+    config = trained.config
+    facts = {
+        "task": options.task,
+        "mechanism": ", ".join(f"{place.replace('_', ' ')}: {name}" for place, name in _mechanisms(trained).items()),
+        "parameters": f"{sum(p.numel() for p in trained.parameters()):,}",
+        "layers, heads, width": f"{config.layers}, {config.heads}, {config.width}",
+        "vocabulary": f"{config.vocabulary:,} tokens",
+    }
+    return replace(found, report=render(found.metrics, found.examples, evaluate=measured, facts=facts))
+
+
+def interpret(
+    model: EncoderDecoder | Classifier,
+    task_name: str,
+    encoded: Mapping[str, pd.DataFrame],
+    records: Mapping[str, pd.DataFrame],
+    predictions: pd.DataFrame,
+    tokenizer: PreTrainedTokenizerFast,
+    shape: Shape,
+    *,
+    examples: int,
+    seed: int,
+    device: torch.device | str,
+) -> Interpretation:
+    """Measure a model's attention against the gold column and pick examples to look at.
+
+    Layer and head, or the method, are chosen on the valid split and measured on the test split. Rows that encoding
+    has cut are left out. Without gold in both splits the metric is None, with the reason beside it.
+
+    Args:
+        encoded, records: tables by split, "valid" and "test", joined on `row`.
+        predictions: `row`, `prediction` and perhaps `probability`, for rows of one of the two splits.
+        examples: how many to show.
+        seed: draws rows, examples, random baselines and bootstrap samples.
+
+    Raises:
+        InputError: gold names a word that is not there.
+    """
+    data = _Data(model, encoded, records, tokenizer, shape, seed, device)
+    mechanisms = _mechanisms(model)
+    measured = _alignment(data) if shape.gold == "alignment" else _rationale(data)
+    reason = None if measured else _reason(data)
+    judge = alignment if shape.gold == "alignment" else rationale
+    metrics = {
+        "task": task_name,
+        "mechanism": mechanisms.get("cross", mechanisms["encoder_self"]),
+        shape.gold: measured,
+        "reason": reason,
+        "sentences": [judge.sentence(measured) if measured else f"{shape.gold} not measured: {reason}"],
+        "reading": judge.reading(measured) if measured else [],
+    }
+    shown = _examples(data, predictions, measured, examples)
+    return Interpretation(metrics, _plots(metrics, shown), shown)
+
+
+def _mechanisms(model: EncoderDecoder | Classifier) -> dict[str, str]:
+    """The mechanism of each place this model has."""
+    places = ("encoder_self", "decoder_self", "cross") if isinstance(model, EncoderDecoder) else ("encoder_self",)
+    return {place: model.config.mechanisms[place] for place in places}  # type: ignore[index]
+
+
+def _alignment(data: _Data) -> dict[str, Any] | None:
+    valid = alignment.count(data.known("valid", CHOOSING), data.gold("valid"))
+    test = alignment.count(data.known("test", REPORTING), data.gold("test"))
+    return alignment.measure(valid, test, resamples=RESAMPLES, seed=data.seed) if valid and test else None
+
+
+def _rationale(data: _Data) -> dict[str, Any] | None:
+    valid = rationale.count(data.known("valid", CHOOSING), data.gold("valid"), seed=data.seed)
+    test = rationale.count(data.known("test", REPORTING), data.gold("test"), seed=data.seed)
+    return rationale.measure(valid, test, resamples=RESAMPLES, seed=data.seed) if valid and test else None
+
+
+def _reason(data: _Data) -> str:
+    for split in ("valid", "test"):
+        known = data.gold(split).keys()
+        if not known:
+            return f"no row of the {split} split has a gold {data.shape.gold}"
+        if not data.whole(split)["row"].isin(known).any():
+            return f"every row of the {split} split with a gold {data.shape.gold} was cut by encoding"
+    return "the mechanism has no weights"
+
+
+def _examples(data: _Data, predictions: pd.DataFrame, measured: dict[str, Any] | None, number: int) -> list[Example]:
+    """Chosen from the split that was predicted, with the weights that were measured."""
+    split = "test" if predictions["row"].isin(data.records["test"]["row"]).any() else "valid"
+    encoded = data.whole(split)
+    told = predictions[predictions["row"].isin(encoded["row"])].reset_index(drop=True)
+    if told.empty:
+        return []
+    truth = data.shape.target or data.shape.label
+    texts = data.records[split].set_index("row")
+    told = told.assign(reference=texts.loc[told["row"], truth].astype(str).to_numpy())
+    right = (told["prediction"].astype(str) == told["reference"]).to_numpy()
+    words = texts.loc[told["row"], list(data.shape.texts)].map(lambda text: len(text.split(" "))).max(axis=1)
+    names = choose(told, right, words.to_numpy(), number, data.seed)
+    records, answers = texts.to_dict("index"), told.set_index("row").to_dict("index")
+    gold = data.gold(split)
+    rows = data.look(encoded[encoded["row"].isin(names)], split)
+    found = {
+        row.row: describe(row, records[row.row], answers[row.row], gold.get(row.row), data.shape, measured)
+        for row in rows
+    }
+    return [found[name] for name in names]
+
+
+def _plots(metrics: dict[str, Any], shown: list[Example]) -> dict[str, bytes]:
+    """The first example in full, and where in the model the metric was found."""
+    pictures: dict[str, bytes] = {}
+    seen = [(example, example.weights) for example in shown if example.weights is not None]
+    if not seen:
+        return pictures
+    if seen[0][0].queries:
+        # The picture that stands for the run shows a sentence that the model says right, if there is one.
+        example, weights = next((pair for pair in seen if pair[0].right), seen[0])
+        pictures["cross_attention"] = heatmap.weights_map(
+            weights,
+            example.queries,
+            example.keys,
+            title=f"Cross-attention of {example.row}\n{example.shown}\nOutlined: the known alignment",
+            query_name="target word (query)",
+            key_name="source word (key)",
+            gold=example.gold,
+        )
+    else:
+        pictures["rationale"] = heatmap.strips(
+            [
+                (
+                    f"{example.row}: predicted {example.prediction}, truth {example.reference}",
+                    example.keys,
+                    weights[0],
+                    None if example.gold is None else example.gold[0],
+                )
+                for example, weights in seen[:STRIPS]
+            ],
+            title=f"Shown: {seen[0][0].shown}\nUnderlined: words known to decide the label",
+        )
+    if metrics.get("alignment"):
+        pictures["alignment_by_head"] = heatmap.candidates_map(
+            [np.array(grid) for grid in metrics["alignment"]["grid"]],
+            [f"{name} row" for name in alignment.ROWS],
+            title="Alignment error rate on test, by layer and head (darker is better)",
+            value_name="alignment error rate",
+        )
+    return pictures

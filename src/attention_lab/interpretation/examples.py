@@ -1,0 +1,113 @@
+"""Which examples a report shows, and what it shows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from attention_lab.interpretation import alignment, rationale
+from attention_lab.interpretation.weights import Row
+from attention_lab.records import Shape
+
+READABLE = 24  # words: longer texts are shown only where there are too few shorter ones
+
+
+@dataclass(frozen=True)
+class Example:
+    """One example as a report shows it.
+
+    row: where it comes from. source, reference, prediction: texts, or label and predicted label. right: prediction
+    and reference are the same. probability: of the prediction, if the model says so. keys: words looked at (Wk).
+    queries: words that look (Wq), empty for a classifier, whose one query is the first position. weights: (Wq, Wk),
+    Wq = 1 for a classifier; None if the mechanism has none. gold: (Wq, Wk), True where weight belongs, or None.
+    shown: what the weights are, in words.
+    """
+
+    row: str
+    source: str
+    reference: str
+    prediction: str
+    right: bool
+    probability: float | None
+    keys: list[str]
+    queries: list[str]
+    weights: np.ndarray | None
+    gold: np.ndarray | None
+    shown: str
+
+
+def choose(predictions: pd.DataFrame, right: np.ndarray, words: np.ndarray, number: int, seed: int) -> list[str]:
+    """Rows to show, drawn with the seed: wrong ones first, half of them if there are as many.
+
+    Args:
+        predictions: with `row`; right (n,) and words (n,), the length of its longer side, belong to its rows.
+    """
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(predictions))
+    order = order[np.argsort(words[order] > READABLE, kind="stable")]  # readable ones before the long ones
+    wrong, correct = order[~right[order]], order[right[order]]
+    half = min(len(wrong), max(number // 2, number - len(correct)))
+    names = predictions["row"].to_numpy()
+    return [str(name) for name in names[np.concatenate([wrong[:half], correct[: number - half]])]]
+
+
+def describe(
+    row: Row,
+    record: Mapping[Hashable, Any],
+    answer: Mapping[Hashable, Any],
+    gold: Sequence[Any] | None,
+    shape: Shape,
+    measured: dict[str, Any] | None,
+) -> Example:
+    """What is shown of one row, with the weights of the place that was measured.
+
+    Args:
+        record: its texts. answer: `prediction`, `reference`, perhaps `probability`. gold: links or word numbers.
+        measured: what `alignment.measure` or `rationale.measure` gave; without it the last layer's mean of heads.
+    """
+    keys = row.source.words
+    queries = row.target.words if row.target is not None else []
+    right = str(answer["prediction"]) == str(answer["reference"])
+    truth: np.ndarray | None = None
+    if gold is not None:
+        truth = np.zeros((max(len(queries), 1), len(keys)), dtype=bool)
+        for link in gold:
+            source, target = link if queries else (link, 0)
+            truth[target, source] = True
+    weights, shown = _aligned(row, measured, right) if queries else _ranked(row, measured)
+    probability = answer.get("probability")
+    return Example(
+        row=row.row,
+        source=str(record[shape.source]),
+        reference=str(answer["reference"]),
+        prediction=str(answer["prediction"]),
+        right=right,
+        probability=None if probability is None else float(probability),
+        keys=keys,
+        queries=queries,
+        weights=weights,
+        gold=truth,
+        shown=shown,
+    )
+
+
+def _aligned(row: Row, measured: dict[str, Any] | None, right: bool) -> tuple[np.ndarray | None, str]:
+    if row.cross is None or not len(row.cross):
+        return None, "this mechanism has no weights"
+    place = measured or {"layer": len(row.cross), "head": "mean", "row": "predicting"}
+    heads = row.cross_words(place["row"])[place["layer"] - 1]
+    forced = "its own output, which is the reference" if right else "given the reference, which it would not have said"
+    weights = heads.mean(0) if place["head"] == "mean" else heads[place["head"] - 1]
+    return weights, f"{alignment.place(place)}; the model was {'writing ' if right else ''}{forced}"
+
+
+def _ranked(row: Row, measured: dict[str, Any] | None) -> tuple[np.ndarray | None, str]:
+    found = rationale.scores(row)
+    if not found:
+        return None, "this mechanism has no weights"
+    method = measured["method"] if measured else list(found)[-2]
+    return found[method][None], f"what the first position gives each word, by {method}"

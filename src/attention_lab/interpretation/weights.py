@@ -1,0 +1,189 @@
+"""Attention weights of whole splits, without padding, and in words instead of tokens.
+
+Shapes: N layers, H heads, Lq query tokens, Lk key tokens, Wq query words, Wk key words, S source tokens, T target
+tokens. Words are those of `text.split(" ")`, so punctuation belongs to the word it is attached to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from attention_lab import vocabulary
+from attention_lab.batching import TokenBuckets, examples
+from attention_lab.records import Shape
+from attention_lab.transformer import Classifier, EncoderDecoder
+from attention_lab.transformer.models import Seen
+
+TOKENS_PER_BATCH = 4000  # bounds the memory; results do not depend on it
+
+
+@dataclass(frozen=True)
+class Words:
+    """A text's words and, for each of its tokens, the number of its word; None for <s> and </s>."""
+
+    words: list[str]
+    owners: list[int | None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One example and what the model looked at.
+
+    encoder_self: (N, H, S, S). cross: (N, H, T − 1, S); its query t is the position that reads target token t and
+    predicts target token t + 1. Both have N = 0 where the mechanism has no weights.
+    """
+
+    row: str
+    source: Words
+    target: Words | None
+    encoder_self: np.ndarray
+    cross: np.ndarray | None
+
+    def cross_words(self, where: str) -> np.ndarray:
+        """Cross-attention in words, (N, H, Wt, Ws).
+
+        where: "predicting" gives each target word the row of the positions that predict its pieces, "input" that of
+        the positions that read them.
+        """
+        if self.cross is None or self.target is None:
+            raise ValueError(f"{self.row}: there is no cross-attention without a target")
+        owners = {"predicting": self.target.owners[1:], "input": self.target.owners[:-1]}[where]
+        return merge(
+            self.cross, owners, self.source.owners, query_words=len(self.target.words), key_words=len(self.source.words)
+        )
+
+    def from_first(self, weights: np.ndarray) -> np.ndarray:
+        """What the first position <s> gives each source word: weights (…, S, S) → (…, Ws)."""
+        merged = merge(
+            weights[..., :1, :], [0], self.source.owners, query_words=1, key_words=len(self.source.words)
+        )  # fmt: skip
+        return merged[..., 0, :]
+
+
+@torch.inference_mode()
+def collect(
+    model: EncoderDecoder | Classifier,
+    encoded: pd.DataFrame,
+    records: pd.DataFrame,
+    tokenizer: PreTrainedTokenizerFast,
+    shape: Shape,
+    device: torch.device | str,
+) -> Iterator[Row]:
+    """Run the model over encoded rows and yield what it attended to, longest rows first.
+
+    The encoder-decoder is teacher-forced: it reads `target[:-1]`, the reference, whatever it would have said itself.
+
+    Args:
+        encoded: rows with `row`, `source` and, if the task produces text, `target` (token ids).
+        records: the texts of these rows, joined on `row`; further rows are ignored.
+
+    Raises:
+        ValueError: a row's ids are not what the tokenizer makes of its text.
+    """
+    if encoded.empty:
+        return
+    model = model.to(device).eval()
+    data = examples(encoded, pad=model.config.pad)
+    names = encoded["row"].tolist()
+    texts = records.set_index("row").loc[names]
+    sources = words_of(texts[shape.source].tolist(), encoded["source"].tolist(), tokenizer, names)
+    targets: list[Words] | None = None
+    if shape.target is not None:
+        targets = words_of(texts[shape.target].tolist(), encoded["target"].tolist(), tokenizer, names)
+    for rows in TokenBuckets(data.lengths, TOKENS_PER_BATCH).epoch(0):
+        batch = data[rows].to(device)
+        if isinstance(model, EncoderDecoder):
+            if batch.target is None:
+                raise ValueError("an encoder-decoder needs encoded rows with a target")
+            _, seen = model(batch.source, batch.source_mask, batch.target[:, :-1], weights=True)
+        else:
+            _, seen = model(batch.source, batch.source_mask, weights=True)
+        own, cross = _stacked(seen, "encoder_self", len(rows)), _stacked(seen, "cross", len(rows))
+        for index, number in enumerate(rows):
+            s, t = (int(length) for length in data.lengths[number])
+            yield Row(
+                row=names[number],
+                source=sources[number],
+                target=None if targets is None else targets[number],
+                encoder_self=own[:, index, :, :s, :s],
+                cross=cross[:, index, :, : t - 1, :s] if targets is not None else None,
+            )
+
+
+def words_of(
+    texts: Sequence[str], ids: Sequence[np.ndarray], tokenizer: PreTrainedTokenizerFast, names: Sequence[str]
+) -> list[Words]:
+    """The words of each text and which of them its tokens belong to. Words cut off by encoding own no token."""
+    found = []
+    for text, wanted, name, encoding in zip(
+        texts, ids, names, tokenizer.backend_tokenizer.encode_batch(list(texts)), strict=True
+    ):
+        cut = len(wanted)
+        # What was cut ends with </s> in place of the token that stood there.
+        if encoding.ids[: cut - 1] != wanted[:-1].tolist():
+            raise ValueError(f"{name}: the encoded ids are not what the tokenizer makes of the text; encode again")
+        owners = vocabulary.words(encoding.offsets[: cut - 1], text)
+        found.append(Words(text.split(" "), [*owners, None]))
+    return found
+
+
+def merge(
+    weights: np.ndarray,
+    queries: Sequence[int | None],
+    keys: Sequence[int | None],
+    *,
+    query_words: int,
+    key_words: int,
+) -> np.ndarray:
+    """Weights between tokens (…, Lq, Lk) → between words (…, Wq, Wk).
+
+    A word receives the sum of what its pieces receive and gives the mean of what its pieces give (Clark et al. 2019,
+    arXiv 1906.04341, section 4.1). Special tokens (None) are dropped: what was spent on them is missing from a row's
+    sum, which is not scaled up again. A word without a token has zeros.
+
+    Args:
+        queries: the word of each query token, Lq of them; keys: of each key token, Lk.
+    """
+    giving = np.zeros((query_words, len(queries)))
+    receiving = np.zeros((len(keys), key_words))
+    for token, word in enumerate(queries):
+        if word is not None:
+            giving[word, token] = 1.0
+    for token, word in enumerate(keys):
+        if word is not None:
+            receiving[token, word] = 1.0
+    giving /= np.maximum(giving.sum(-1, keepdims=True), 1.0)
+    return np.asarray(giving @ weights.astype(np.float64) @ receiving)
+
+
+def rollout(weights: np.ndarray) -> np.ndarray:
+    """Attention rollout (Abnar & Zuidema 2020, arXiv 2005.00928, section 3, equation 1): how much of each input
+    token flows into each output position, if every layer passes on half attention and half residual.
+
+        A'ₗ = ½ meanₕ(Aₗₕ) + ½ I,    R = A'_N · … · A'₁
+
+    Args:
+        weights: (N, H, L, L) self-attention; rows sum to 1, and so do those of the result.
+
+    Returns:
+        (L, L)
+    """
+    flow = np.eye(weights.shape[-1])
+    for layer in weights.astype(np.float64):
+        flow = (0.5 * layer.mean(0) + 0.5 * np.eye(layer.shape[-1])) @ flow
+    return flow
+
+
+def _stacked(seen: Seen, name: str, rows: int) -> np.ndarray:
+    """(N, B, H, Lq, Lk) as numbers NumPy knows; N = 0 if the mechanism gave none."""
+    layers: list[Tensor] = getattr(seen, name)
+    if not layers:
+        return np.zeros((0, rows, 0, 0, 0), dtype=np.float32)
+    return torch.stack([layer.float() for layer in layers]).cpu().numpy()

@@ -1,0 +1,226 @@
+"""params.yaml as frozen, typed sections.
+
+There are no defaults: a value lives in params.yaml or nowhere. `load` checks the whole file and then hands out
+only the sections a stage has declared in dvc.yaml, so that no stage can read what DVC does not watch.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from attention_lab.errors import InputError
+
+TaskName = Literal["translation", "sentiment"]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, protected_namespaces=())
+
+
+class Data(Section):
+    """Where records come from."""
+
+    source: Literal["embedded", "file", "hub"]
+    size: Annotated[int, Field(ge=100)]  # rows, embedded only
+    path: str | list[str] | None
+    train: str | list[str] | None
+    valid: str | list[str] | None
+    test: str | list[str] | None
+    name: str | None
+    config: str | None
+    columns: dict[str, str]
+
+    @model_validator(mode="after")
+    def _source_has_what_it_needs(self) -> Data:
+        if self.source == "file" and (self.path is None) == (self.train is None):
+            raise ValueError("source: file needs either path (one file) or train (given files)")
+        if self.source == "file" and self.path is not None and (self.valid or self.test):
+            raise ValueError("path is divided by `split`; with valid or test files name the training file in train")
+        if self.source == "hub" and self.name is None:
+            raise ValueError("source: hub needs name, e.g. stanfordnlp/sst2")
+        return self
+
+
+class Clean(Section):
+    """Filters; each can be switched off."""
+
+    unicode: Literal["NFC", "NFKC"] | None
+    lowercase: bool
+    remove_punctuation: bool
+    collapse_whitespace: bool
+    min_characters: Positive
+    max_characters: Positive
+    duplicates: bool
+    near_duplicates: Annotated[float, Field(gt=0.0, le=1.0)] | None  # Jaccard similarity of character 5-grams
+    conflicting_labels: bool
+    overlap: Literal["error", "drop"]
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Clean:
+        if self.min_characters > self.max_characters:
+            raise ValueError("min_characters is larger than max_characters")
+        return self
+
+
+class Vocab(Section):
+    tokenizer: Literal["word", "character", "bpe", "wordpiece", "unigram"]
+    size: Annotated[int, Field(ge=32)]  # entries, special tokens included
+    min_frequency: Positive
+    max_unknown_share: Share
+
+
+class Split(Section):
+    strategy: Literal["hash", "stratified", "predefined"]
+    valid: Annotated[float, Field(gt=0.0, lt=1.0)]
+    test: Annotated[float, Field(gt=0.0, lt=1.0)]
+
+    @model_validator(mode="after")
+    def _something_left(self) -> Split:
+        if self.valid + self.test >= 1.0:
+            raise ValueError("valid and test together leave nothing to train on")
+        return self
+
+
+class Encode(Section):
+    max_source_tokens: Annotated[int, Field(ge=4)]  # special tokens included
+    max_target_tokens: Annotated[int, Field(ge=4)]
+    overflow: Literal["truncate", "drop"]
+    max_overflow_share: Share
+
+
+class Attention(Section):
+    """A mechanism's name (the catalogue says which exist), and others for single places."""
+
+    mechanism: str
+    options: dict[str, Any]
+    encoder_self: str | None
+    decoder_self: str | None
+    cross: str | None
+
+
+class Model(Section):
+    layers: Positive
+    width: Positive
+    heads: Positive
+    feedforward: Positive
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)]
+    attention_dropout: Annotated[float, Field(ge=0.0, lt=1.0)]
+    norm: Literal["pre", "post"]
+    position: Literal["none", "sinusoidal", "learned"]
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Model:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
+        return self
+
+
+class Train(Section):
+    epochs: Positive
+    max_steps: Positive | None
+    tokens_per_batch: Positive  # source and target tokens of one batch, padding included
+    accumulate: Positive  # batches per optimizer step
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)]  # at its peak
+    schedule: Literal["constant", "linear", "cosine", "inverse_sqrt"]
+    warmup_steps: Annotated[int, Field(ge=0)]
+    weight_decay: Annotated[float, Field(ge=0.0)]
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)]
+    clip_norm: Annotated[float, Field(gt=0.0)] | None
+    patience: Positive | None  # epochs
+    metric: Literal["loss", "accuracy"]
+    checkpoint_steps: Positive
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    precision: Literal["auto", "float32", "bfloat16"]
+    threads: Positive | None
+    processes: Positive
+
+
+class Evaluate(Section):
+    split: Literal["valid", "test"]
+    beams: Positive
+    length_penalty: Annotated[float, Field(ge=0.0)]
+    max_tokens: Positive
+    bootstrap: Annotated[int, Field(ge=100)]  # resamples
+    tokens_per_batch: Positive
+
+
+class Interpret(Section):
+    examples: Positive  # shown in the report
+
+
+class Params(Section):
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    task: TaskName
+    data: Data
+    clean: Clean
+    vocab: Vocab
+    split: Split
+    encode: Encode
+    attention: Attention
+    model: Model
+    train: Train
+    evaluate: Evaluate
+    interpret: Interpret
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 floats: DVC writes 3e-05, which PyYAML (YAML 1.1) would read as text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"
+    ),
+    list("-+.0123456789"),
+)
+
+
+def load(path: Path, *sections: str) -> Params:
+    """Read and check params.yaml; return a view that has the named sections alone (all, if none is named).
+
+    Raises:
+        InputError: the file is missing, is no YAML, or a value is unknown, missing or out of range.
+    """
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file; run the command where params.yaml is") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise InputError(f"{path} holds no parameters; `git checkout {path}` brings them back")
+    try:
+        params = Params.model_validate(raw)
+    except ValidationError as error:
+        raise InputError(f"{path}: {_sentence(error)}") from None
+    if not sections:
+        return params
+    return Params.model_construct(_fields_set=set(sections), **{name: getattr(params, name) for name in sections})
+
+
+def record(path: Path, *leave_out: str) -> dict[str, Any]:
+    """All values of params.yaml but those sections, for the books alone: what a stage computes with comes from `load`."""
+    return load(path).model_dump(exclude=set(leave_out))
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first of pydantic's complaints, in words: which parameter, what is wrong, what is allowed."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("function-", "list[", "str")))
+    if first["type"] == "extra_forbidden":
+        owner: Any = Params
+        for part in first["loc"][:-1]:
+            owner = owner.model_fields[str(part)].annotation
+        return f"unknown parameter {name}; known here: {', '.join(owner.model_fields)}"
+    if first["type"] == "missing":
+        return f"the parameter {name} is missing; add it (params.py says what it means)"
+    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+    return f"{name} {message}" + ("" if first["type"] == "value_error" else f", not {first['input']!r}")

@@ -1,0 +1,148 @@
+"""What one example is, and tables of examples on disk.
+
+A table is a pandas frame. Every row has
+
+    row     str          where it comes from, e.g. "train.csv:17" (file and line or record, counted from 1)
+    split   str or None  "train", "valid" or "test" if the source says so, else None
+
+and the columns of its task, listed in `SHAPES`. Gold columns tell what attention ought to find, in words as
+`text.split(" ")` counts them (from 0); they are None where nobody knows:
+
+    alignment   [[i, j], …]   source word i is translated by target word j
+    rationale   [i, …]        word i decides the label
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from attention_lab.errors import InputError
+
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The columns of one task.
+
+    texts: what is read, cleaned and tokenized; the first is the model's input and decides the split.
+    target: the text to be produced, if the task produces text.
+    label: the class, if the task has classes.
+    gold: the column of known truth about attention.
+    """
+
+    texts: tuple[str, ...]
+    target: str | None
+    label: str | None
+    gold: str
+
+    @property
+    def source(self) -> str:
+        return self.texts[0]
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The columns a data source must have."""
+        return self.texts if self.label is None else (*self.texts, self.label)
+
+
+SHAPES: dict[str, Shape] = {
+    "translation": Shape(texts=("source", "target"), target="target", label=None, gold="alignment"),
+    "sentiment": Shape(texts=("text",), target=None, label="label", gold="rationale"),
+}
+
+GOLD_TYPES = {"alignment": pa.list_(pa.list_(pa.int32())), "rationale": pa.list_(pa.int32())}
+
+
+def columns(shape: Shape) -> list[str]:
+    """All columns of a table of this shape, in their order on disk."""
+    return ["row", "split", *shape.required, shape.gold]
+
+
+def write(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table as Parquet, whole or not at all, the same bytes for the same rows.
+
+    Columns that name a gold kind get its nested type, lists of numbers stay lists, the rest is text, number or
+    truth as pandas has it. Pandas' own metadata is left out, for it names library versions.
+    """
+    table = pa.table(
+        {
+            name: pa.array(frame[name].tolist(), type=GOLD_TYPES.get(name), from_pandas=True)
+            if frame[name].dtype == object or name in GOLD_TYPES
+            else pa.Array.from_pandas(frame[name])
+            for name in frame.columns
+        }
+    )
+    fields = [
+        pa.field(f.name, pa.string() if f.type in (pa.null(), pa.large_string()) else f.type) for f in table.schema
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replaced(path) as temporary:
+        pq.write_table(table.cast(pa.schema(fields)), temporary, compression="zstd")
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Read a table; lists come back as Python lists, missing values as None.
+
+    Raises:
+        InputError: the file is not there.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file; `dvc repro` makes it")
+    table = pq.read_table(path)
+    plain = [f.name for f in table.schema if not pa.types.is_list(f.type) and not pa.types.is_string(f.type)]
+    return pd.DataFrame(
+        {
+            name: table[name].to_pandas() if name in plain else pd.Series(table[name].to_pylist(), dtype=object)
+            for name in table.column_names
+        }
+    )
+
+
+def write_bytes(content: bytes, path: Path) -> None:
+    """Write a file, whole or not at all."""
+    with replaced(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_lines(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table as JSON lines, for people and other programs."""
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in frame.to_dict("records")]
+    write_bytes("".join(lines).encode(), path)
+
+
+class replaced:  # noqa: N801 - reads as a statement: with replaced(path) as temporary
+    """Give a temporary name beside `path`; take its place at the end, or vanish on an error."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+    def __enter__(self) -> Path:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        return self.temporary
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is None:
+            self.temporary.replace(self.path)
+        else:
+            self.temporary.unlink(missing_ok=True)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, or of a folder's files in the order of their names."""
+    total = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+        if path.is_dir():
+            total.update(file.relative_to(path).as_posix().encode() + b"\0")
+        with file.open("rb") as stream:
+            total.update(hashlib.file_digest(stream, "sha256").digest())
+    return total.hexdigest()

@@ -1,0 +1,43 @@
+"""What a person wants to know after `dvc repro`, from the metrics it has written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from attention_lab.errors import InputError
+
+
+def describe(metrics: Path) -> str:
+    """A few lines of text.
+
+    Raises:
+        InputError: the pipeline has not run.
+    """
+    train, evaluate, interpret = (_read(metrics / f"{name}.json") for name in ("train", "evaluate", "interpret"))
+    name = evaluate["score_name"]
+    lines = [
+        f"{evaluate['task']} with {evaluate['attention']['mechanism']} attention, "
+        f"{train['parameters']:,} parameters, {train['steps']:,} steps",
+        f"  {name} on {evaluate['examples']:,} {evaluate['split']} examples: {evaluate['score']:.4g} "
+        f"(95 % interval {evaluate['score_low']:.4g} to {evaluate['score_high']:.4g})",
+    ]
+    for kind in ("baseline", "classical"):
+        if kind in evaluate:
+            lines.append(f"  {kind}, {evaluate[kind]['what']}: {evaluate[kind][name]:.4g}")
+    lines += [f"  {sentence}" for sentence in interpret.get("sentences", [])]
+    lines += [
+        "",
+        f"report       {metrics / 'report.html'}",
+        f"data gates   {metrics / 'validation' / 'index.html'}",
+        "runs         mlflow ui --backend-store-uri sqlite:///mlflow.db",
+    ]
+    return "\n".join(lines)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise InputError(f"{path} is missing; run `dvc repro` first")
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content

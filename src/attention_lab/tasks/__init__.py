@@ -1,0 +1,9 @@
+"""The applications, one file each."""
+
+from attention_lab.tasks.sentiment import Sentiment
+from attention_lab.tasks.task import Loss, Task
+from attention_lab.tasks.translation import Translation
+
+TASKS: dict[str, Task] = {"translation": Translation(), "sentiment": Sentiment()}
+
+__all__ = ["TASKS", "Loss", "Task"]

@@ -1,0 +1,94 @@
+"""Sentiment and any other classification: a text in, one label out, with the encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import pandas as pd
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerFast
+
+from attention_lab import metrics, params
+from attention_lab.batching import Batch
+from attention_lab.tasks.task import Loss, classified, unigram_nll
+from attention_lab.transformer import Classifier
+
+
+class Sentiment:
+    """One label a text; scored with accuracy."""
+
+    name = "sentiment"
+    architecture: Literal["classifier"] = "classifier"
+    score = "accuracy"
+
+    def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss:
+        logits, _ = _classifier(model)(batch.source, batch.source_mask)
+        return classified(logits, _label(batch), smoothing)
+
+    @torch.inference_mode()
+    def predict(
+        self, model: nn.Module, batch: Batch, tokenizer: PreTrainedTokenizerFast, options: params.Evaluate
+    ) -> list[dict[str, Any]]:
+        classifier = _classifier(model)
+        logits, _ = classifier(batch.source, batch.source_mask)
+        shares = logits.float().softmax(-1)
+        names = classifier.config.labels
+        return [
+            {
+                "prediction": names[int(row.argmax())],
+                "probability": float(row.max()),
+                "probabilities": dict(zip(names, row.tolist(), strict=True)),
+            }
+            for row in shares.cpu()
+        ]
+
+    def measure(self, predictions: pd.DataFrame, options: params.Evaluate, seed: int) -> dict[str, Any]:
+        truth, answers = predictions["label"].tolist(), predictions["prediction"].tolist()
+        return metrics.classification(truth, answers, predictions["probability"].tolist(), options.bootstrap, seed)
+
+    def baselines(
+        self, train: pd.DataFrame, test: pd.DataFrame, options: params.Evaluate, seed: int
+    ) -> dict[str, dict[str, Any]]:
+        """Trivial: the most frequent label. Classical: tf-idf of words and word pairs with logistic regression."""
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+
+        truth = test["label"].tolist()
+        majority = train["label"].mode()[0]
+        model = make_pipeline(
+            TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"),
+            LogisticRegression(C=10.0, max_iter=1000, random_state=seed),
+        )
+        model.fit(train["text"], train["label"])
+        guessed = model.predict(test["text"]).tolist()
+        return {
+            "baseline": {"what": f"always {majority!r}", **_short(truth, [majority] * len(truth))},
+            "classical": {"what": "tf-idf (1-2 words) with logistic regression", **_short(truth, guessed)},
+        }
+
+    def trivial_nll(self, train: Iterable[Batch], valid: Iterable[Batch]) -> float:
+        return unigram_nll((_label(b) for b in train), (_label(b) for b in valid))
+
+
+def _short(truth: list[str], guessed: list[str]) -> dict[str, float]:
+    from sklearn.metrics import accuracy_score, f1_score
+
+    return {
+        "accuracy": metrics.rounded(accuracy_score(truth, guessed)),
+        "f1_macro": metrics.rounded(f1_score(truth, guessed, average="macro", zero_division=0)),
+    }
+
+
+def _label(batch: Batch) -> torch.Tensor:
+    if batch.label is None:
+        raise TypeError("a classification batch needs labels")
+    return batch.label
+
+
+def _classifier(model: nn.Module) -> Classifier:
+    if not isinstance(model, Classifier):
+        raise TypeError(f"classification needs a classifier, not {type(model).__name__}")
+    return model

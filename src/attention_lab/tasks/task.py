@@ -1,0 +1,87 @@
+"""What a task has to say: its model, its loss, how it predicts, how it is measured.
+
+To add a task: a file like `translation.py`, a line in `tasks/__init__.py`, its columns in `records.SHAPES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
+
+from attention_lab import params
+from attention_lab.batching import Batch
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Sums over the predictions of a batch.
+
+    smoothed: what training minimises; nll: −log p of the truth, in nats; correct: predictions whose most probable
+    value is the truth; all scalars.
+    """
+
+    smoothed: Tensor
+    nll: Tensor
+    correct: Tensor
+
+
+class Task(Protocol):
+    """One application. `score` names the metric by which its runs are compared (more is better)."""
+
+    name: str
+    score: str
+
+    @property
+    def architecture(self) -> Literal["encoder_decoder", "classifier"]: ...
+
+    def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss: ...
+
+    def predict(
+        self,
+        model: nn.Module,
+        batch: Batch,
+        tokenizer: PreTrainedTokenizerFast,
+        options: params.Evaluate,
+    ) -> list[dict[str, Any]]:
+        """One JSON-able dict for each row of the batch, with at least `prediction`."""
+        ...
+
+    def measure(self, predictions: pd.DataFrame, options: params.Evaluate, seed: int) -> dict[str, Any]:
+        """All metrics of a table with truth and prediction, each under its usual name, with `score_low` and
+        `score_high`, the 95 % interval of the headline metric."""
+        ...
+
+    def baselines(
+        self, train: pd.DataFrame, test: pd.DataFrame, options: params.Evaluate, seed: int
+    ) -> dict[str, dict[str, Any]]:
+        """Metrics of what needs no attention: `baseline` (trivial) and where it exists `classical`."""
+        ...
+
+    def trivial_nll(self, train: Iterable[Batch], valid: Iterable[Batch]) -> float:
+        """Nats per prediction of a model that knows only how often each value occurs in training."""
+        ...
+
+
+def classified(logits: Tensor, truth: Tensor, smoothing: float) -> Loss:
+    """Cross-entropy with label smoothing of logits (N, V) against truth (N,) (Szegedy et al. 2016, section 7)."""
+    logs = logits.float().log_softmax(-1)
+    nll = -logs.gather(-1, truth.unsqueeze(-1)).sum()
+    smoothed = (1.0 - smoothing) * nll - smoothing * logs.mean(-1).sum() if smoothing else nll
+    correct = (logits.detach().argmax(-1) == truth).sum()
+    return Loss(smoothed, nll.detach(), correct)
+
+
+def unigram_nll(train: Iterable[Tensor], valid: Iterable[Tensor], *, ignore: int | None = None) -> float:
+    """Nats per value under the add-one smoothed frequencies of the training values."""
+    seen = torch.cat([t.flatten() for t in train])
+    asked = torch.cat([t.flatten() for t in valid])
+    if ignore is not None:
+        seen, asked = seen[seen != ignore], asked[asked != ignore]
+    counts = torch.bincount(seen, minlength=int(max(seen.max(), asked.max())) + 1).double() + 1.0
+    return float(-(counts / counts.sum()).log()[asked].mean())

@@ -1,0 +1,225 @@
+"""MLflow: one run per pipeline result. This module and `serving.py` are the only ones that know it.
+
+The train stage opens a run, evaluate and interpret find it again by the digest of their model: a run's id changes
+with every run, so it must not enter an output of the pipeline. A stage that DVC takes from its cache runs nothing,
+and so logs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from attention_lab.records import digest
+
+EXPERIMENT = "attention-lab"
+FLUSH = 200  # metrics in one request; each request costs about as much as a hundred metrics
+
+
+def home() -> Path:
+    """Where shared state lives: in DVC's temporary workspaces this is still the main one."""
+    return Path(os.environ.get("DVC_ROOT", ".")).resolve()
+
+
+class Run:
+    """An MLflow run that is being written."""
+
+    def __init__(self, client: Any, identifier: str) -> None:
+        self.client = client
+        self.identifier = identifier
+        self._waiting: list[Any] = []
+
+    def metrics(self, step: int, metrics: dict[str, float]) -> None:
+        """Metrics of a step; they are sent in batches."""
+        from mlflow.entities import Metric
+
+        now = _now()
+        self._waiting += [Metric(name, float(value), now, step) for name, value in metrics.items()]
+        if len(self._waiting) >= FLUSH:
+            self.flush()
+
+    def flush(self) -> None:
+        for start in range(0, len(self._waiting), 1000):  # MLflow takes at most 1000 at once
+            self.client.log_batch(self.identifier, metrics=self._waiting[start : start + 1000])
+        self._waiting = []
+
+    def params(self, values: dict[str, Any]) -> None:
+        """Nested parameters, under dotted names."""
+        from mlflow.entities import Param
+
+        params = [Param(name, str(value)) for name, value in flatten(values).items()]
+        self.client.log_batch(self.identifier, params=params)
+
+    def tags(self, values: dict[str, str | None]) -> None:
+        for name, value in values.items():
+            if value is not None:
+                self.client.set_tag(self.identifier, name, value)
+
+    def result(self, stage: str, values: dict[str, Any], speed: dict[str, float] | None = None) -> None:
+        """Final metrics: numbers under `stage.name`, texts as tags. What differs from run to run by nature (`speed`)
+        goes to metrics/timing.json as well, which DVC does not track."""
+        flat = flatten({stage: {**values, **(speed or {})}})
+        self.metrics(0, {name: value for name, value in flat.items() if _is_number(value)})
+        self.tags({name: value[:500] for name, value in flat.items() if isinstance(value, str)})
+        self.flush()
+        if speed is not None:
+            _record_time(stage, speed)
+
+    def artifacts(self, *paths: Path, folder: str | None = None) -> None:
+        """Files, or all files of folders."""
+        for path in paths:
+            log = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
+            log(self.identifier, str(path), folder or (path.name if path.is_dir() else None))
+
+    def data(self, name: str, directory: Path) -> None:
+        """The data set that the run reads, with its digest."""
+        from mlflow.data.dataset_source_registry import resolve_dataset_source
+        from mlflow.data.meta_dataset import MetaDataset
+        from mlflow.entities import DatasetInput, InputTag
+
+        checksum = digest(directory)
+        source = resolve_dataset_source(directory.resolve().as_uri())
+        data = MetaDataset(source, name=name, digest=checksum[:32])
+        entity = DatasetInput(data._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])
+        self.client.log_inputs(self.identifier, datasets=[entity])
+        self.tags({"data_digest": checksum})
+
+    def model(self, directory: Path, example: str) -> None:
+        """The trained model as a pyfunc that `mlflow models serve --env-manager local` serves."""
+        import mlflow
+
+        package = Path(__file__).parent
+        self.tags({"model_digest": digest(directory)})
+        with mlflow.start_run(run_id=self.identifier):
+            mlflow.pyfunc.log_model(
+                name="model",
+                python_model=str(package / "serving.py"),
+                artifacts={"model": str(directory)},
+                code_paths=[str(package)],
+                pip_requirements=[],
+                input_example=[example],
+            )
+
+
+@contextmanager
+def training_run(key: str) -> Iterator[Run]:
+    """A run for a training; a training that was killed and goes on finds its run again by `key`."""
+    client, experiment = _connect()
+    unfinished = client.search_runs(
+        [experiment], f"tags.training_key = '{key}' and attributes.status = 'RUNNING'", max_results=1
+    )
+    if unfinished:
+        identifier = unfinished[0].info.run_id
+    else:
+        name = os.environ.get("DVC_EXP_NAME")
+        identifier = client.create_run(experiment, run_name=name, tags={"training_key": key}).info.run_id
+    run = Run(client, identifier)
+    run.tags({
+        "dvc.experiment": os.environ.get("DVC_EXP_NAME"),
+        "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV"),
+    })
+    with _ending(run):
+        yield run
+
+
+@contextmanager
+def run_of(model: Path, params: dict[str, Any]) -> Iterator[Run]:
+    """The newest run of the model in that folder, to add what was found out about it under `params`.
+
+    A run's params cannot change. If that run was evaluated under others, this is a new result of the same model, and
+    gets a run of its own with the training's params, tags and final metrics.
+    """
+    client, experiment = _connect()
+    checksum = digest(model)
+    known = client.search_runs([experiment], f"tags.model_digest = '{checksum}'", order_by=["attributes.start_time DESC"])
+    wanted = {name: str(value) for name, value in flatten(params).items()}
+    fitting = [run for run in known if all(run.data.params.get(name, value) == value for name, value in wanted.items())]
+    if fitting:
+        identifier = fitting[0].info.run_id
+    else:
+        tags = {"model_digest": checksum}
+        if known:
+            tags |= {name: value for name, value in known[0].data.tags.items() if not name.startswith("mlflow.")}
+        identifier = client.create_run(experiment, run_name=os.environ.get("DVC_EXP_NAME"), tags=tags).info.run_id
+        if known:
+            run = Run(client, identifier)
+            sections = {name.split(".")[0] for name in wanted}
+            run.params({n: v for n, v in known[0].data.params.items() if n.split(".")[0] not in sections})
+            run.metrics(0, known[0].data.metrics)
+            run.flush()
+    run = Run(client, identifier)
+    with _ending(run):
+        run.params(wanted)
+        yield run
+
+
+@contextmanager
+def _ending(run: Run) -> Iterator[None]:
+    """Mark the run as finished or failed; a killed process leaves it running, to be taken up again."""
+    try:
+        yield
+    except BaseException:
+        run.flush()
+        run.client.set_terminated(run.identifier, "FAILED")
+        raise
+    run.flush()
+    run.client.set_terminated(run.identifier, "FINISHED")
+
+
+def _connect() -> tuple[Any, str]:
+    """The client and the id of the experiment, in the user's server or in mlflow.db beside the project."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    import mlflow
+
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(given or f"sqlite:///{home() / 'mlflow.db'}")
+    # Two experiments that create the database at the same time would break it.
+    lock = home() / ".dvc" / "tmp" / "mlflow.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        client = mlflow.MlflowClient()
+        found = client.get_experiment_by_name(EXPERIMENT)
+        if found is not None:
+            experiment = found.experiment_id
+        else:
+            place = None if given else (home() / "mlruns").as_uri()
+            experiment = client.create_experiment(EXPERIMENT, artifact_location=place)
+    mlflow.set_experiment(experiment_id=experiment)
+    return client, experiment
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} → {"a.b": 1}; lists become JSON."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = json.dumps(value) if isinstance(value, list | dict) else value
+    return flat
+
+
+def _record_time(stage: str, values: dict[str, float]) -> None:
+    """Note in metrics/timing.json what differs from run to run; DVC does not track that file."""
+    path = Path("metrics/timing.json")
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    path.parent.mkdir(exist_ok=True)
+    known[stage] = {name: round(value, 3) for name, value in values.items()}
+    path.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _now() -> int:
+    import time
+
+    return int(time.time() * 1000)

@@ -1,0 +1,413 @@
+"""The training loop, on accelerate: devices, mixed precision and several processes are its business.
+
+What is ours: batches by tokens, a loss per prediction however the predictions are spread over batches and processes,
+the best checkpoint, and a state on disk from which a killed training goes on to the bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from pydantic import BaseModel
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from attention_lab import device, encoding, vocabulary
+from attention_lab.batching import Batch, Examples, TokenBuckets, examples
+from attention_lab.errors import InputError
+from attention_lab.metrics import rounded
+from attention_lab.params import Params, Train
+from attention_lab.records import digest, replaced
+from attention_lab.tasks import TASKS, Loss, Task
+from attention_lab.transformer import Classifier, Config, EncoderDecoder, build, save
+
+Log = Callable[[int, dict[str, float]], None]
+WINDOW = 10  # optimizer steps between two points of the training curve
+
+
+def _sums() -> Tensor:
+    return torch.zeros(3, dtype=torch.float64)  # nats, correct predictions, predictions
+
+
+@dataclass
+class Progress:
+    """How far a training has come; `best` is the weights to keep."""
+
+    epoch: int = 0
+    group: int = 0  # optimizer steps done in this epoch
+    step: int = 0
+    tokens: int = 0
+    window: Tensor = field(default_factory=_sums)  # since the last point of the curve
+    epoch_sum: Tensor = field(default_factory=_sums)
+    train_curve: list[dict[str, float]] = field(default_factory=list)
+    valid_curve: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    best_value: float = -math.inf
+    best_epoch: int = 0
+    best_point: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Result:
+    """metrics: for metrics/train.json, the same in every run; curves: means over windows of steps, and over epochs;
+    speed: what differs from run to run (seconds, tokens per second)."""
+
+    metrics: dict[str, Any]
+    train_curve: list[dict[str, float]]
+    valid_curve: list[dict[str, float]]
+    speed: dict[str, float]
+
+
+class Objective(nn.Module):
+    """Model and loss as one module, so that distributed training sees every use of every weight in its forward."""
+
+    def __init__(self, model: EncoderDecoder | Classifier, task: Task, smoothing: float) -> None:
+        super().__init__()
+        self.model = model
+        self.task = task
+        self.smoothing = smoothing
+
+    def forward(
+        self, source: Tensor, source_mask: Tensor, target: Tensor | None, label: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        loss: Loss = self.task.loss(
+            self.model, Batch([0] * len(source), source, source_mask, target, label), self.smoothing
+        )
+        return loss.smoothed, loss.nll, loss.correct
+
+
+def rate(step: int, total: int, options: Train) -> float:
+    """The learning rate of optimizer step 1 … total: linear warm-up to its peak, then the schedule."""
+    peak, warmup = options.learning_rate, min(options.warmup_steps, total)
+    if step <= warmup:
+        return peak * step / warmup
+    share = (step - warmup) / max(1, total - warmup)
+    match options.schedule:
+        case "constant":
+            return peak
+        case "linear":
+            return peak * (1.0 - share)
+        case "cosine":
+            return peak * 0.5 * (1.0 + math.cos(math.pi * share))
+        case "inverse_sqrt":
+            return peak * math.sqrt(max(1, warmup) / step)
+
+
+def fit(
+    options: Params, encoded: Path, vocab: Path, output: Path, unfinished: Path, log: Log | None = None
+) -> Result:
+    """The train stage: build the model of `options`, train it on the encoded rows and write it with its tokenizer.
+
+    Args:
+        options: with the sections seed, task, encode, attention, model and train.
+        unfinished: where the state of a training lives until it is done; see `key`.
+    """
+    tokenizer = vocabulary.load(vocab)
+    task = TASKS[options.task]
+    config = Config.of(
+        options,
+        architecture=task.architecture,
+        vocabulary=len(tokenizer),
+        labels=vocabulary.load_labels(vocab),
+        pad=vocabulary.PAD_ID,
+        start=vocabulary.BOS_ID,
+        end=vocabulary.EOS_ID,
+    )
+    data = {name: examples(encoding.read(encoded / f"{name}.arrow"), config.pad) for name in ("train", "valid")}
+    torch.manual_seed(options.seed)
+    model = build(config)
+    result = train(model, task, data, options.train, seed=options.seed, checkpoint=unfinished, log=log)
+    if not is_helper():
+        save(model, output)
+        vocabulary.save(tokenizer, output)
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return result
+
+
+def key(options: Params, encoded: Path, vocab: Path) -> str:
+    """A name for everything that determines a training: parameters, data and code. An unfinished one goes on only
+    under the same name."""
+    sections = {name: getattr(options, name) for name in sorted(options.model_fields_set)}
+    values = {n: v.model_dump() if isinstance(v, BaseModel) else v for n, v in sections.items()}
+    total = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
+    for path in (encoded, vocab, *sorted(Path(__file__).parent.rglob("*.py"))):
+        total.update(digest(path).encode())
+    return total.hexdigest()[:32]
+
+
+def launched(processes: int, module: str) -> bool:
+    """Run `python -m module` with this command's arguments in several processes, if several are asked for.
+
+    Returns:
+        False if there is one process to do the work, and it is this one.
+
+    Raises:
+        InputError: a process failed; what it said stands above.
+    """
+    if processes == 1 or "RANK" in os.environ:
+        return False
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    environment = {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // processes)), **os.environ}
+    if subprocess.run([*command, "-m", module, *sys.argv[1:]], env=environment, check=False).returncode:
+        raise InputError(f"one of {processes} processes failed, see above; train.processes=1 trains in a single one")
+    return True
+
+
+def is_helper() -> bool:
+    """Is this one of several processes, and not the first?"""
+    return os.environ.get("RANK", "0") != "0"
+
+
+def train(
+    model: EncoderDecoder | Classifier,
+    task: Task,
+    data: dict[str, Examples],
+    options: Train,
+    *,
+    seed: int,
+    checkpoint: Path,
+    log: Log | None = None,
+) -> Result:
+    """Train in place; at the end the model holds the weights of its best epoch.
+
+    Args:
+        data: examples under "train" and "valid".
+        checkpoint: a folder for the state of an unfinished training, named by everything that determines it. If a
+            state is there, the training goes on from it; at the end the folder is removed by the caller.
+        log: called with a step and its metrics, on the main process.
+
+    Raises:
+        InputError: the loss is no longer finite, or the model learned no more than the trivial baseline.
+    """
+    return _Run(model, task, data, options, seed, checkpoint, log).run()
+
+
+class _Run:
+    """One training: what its steps share."""
+
+    def __init__(
+        self,
+        model: EncoderDecoder | Classifier,
+        task: Task,
+        data: dict[str, Examples],
+        options: Train,
+        seed: int,
+        checkpoint: Path,
+        log: Log | None,
+    ) -> None:
+        where = device.choose(options.device)
+        device.prepare(where, options.threads)
+        AcceleratorState._reset_state(reset_partial_state=False)  # a second training in one process may differ
+        self.accelerator = Accelerator(
+            cpu=where.type == "cpu", mixed_precision=device.precision(options.precision, where)
+        )
+        self.model = model
+        self.task = task
+        self.data = data
+        self.options = options
+        self.checkpoint = checkpoint / f"process-{self.accelerator.process_index}.pt"
+        self.log = log if self.accelerator.is_main_process else None
+        self.buckets = TokenBuckets(data["train"].lengths, options.tokens_per_batch, seed=seed)
+        groups = math.ceil(len(self.buckets) / options.accumulate)
+        self.total = min(options.epochs * groups, options.max_steps or sys.maxsize)
+        # Every process needs its own dropout masks; weights were drawn before, and are the first process's anyway.
+        torch.manual_seed(seed + self.accelerator.process_index)
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=0.0, betas=(0.9, 0.98), eps=1e-9, weight_decay=options.weight_decay
+        )
+        self.objective, self.optimizer = self.accelerator.prepare(
+            Objective(model, task, options.label_smoothing), optimizer
+        )
+        self.state = Progress()
+
+    def run(self) -> Result:
+        self._resume()
+        options, state = self.options, self.state
+        started, tokens_before = time.perf_counter(), state.tokens
+
+        def tokens_per_second() -> float:
+            return (state.tokens - tokens_before) / (time.perf_counter() - started)
+
+        bar = tqdm(
+            total=self.total,
+            initial=state.step,
+            unit="step",
+            desc="train",
+            disable=not self.accelerator.is_main_process,
+            mininterval=1.0,
+        )
+        with bar:
+            while state.epoch < options.epochs and state.step < self.total:
+                batches = self.buckets.epoch(state.epoch)
+                groups = [batches[i : i + options.accumulate] for i in range(0, len(batches), options.accumulate)]
+                for group in groups[state.group :]:
+                    self._step(group)
+                    bar.update()
+                    if state.step % WINDOW == 0:
+                        self._point(bar, tokens_per_second())
+                    if state.step == self.total:
+                        break
+                    if state.step % options.checkpoint_steps == 0:
+                        self._save()
+                self._finish_epoch()
+                self._save()
+                if options.patience is not None and state.epoch - state.best_epoch >= options.patience:
+                    break
+        self.model.load_state_dict(state.best)
+        return self._result(time.perf_counter() - started, tokens_per_second())
+
+    def _step(self, group: list[list[int]]) -> None:
+        """One optimizer step over a group of batches.
+
+        The loss is divided by the predictions of the whole group in all processes; DDP averages gradients over the
+        processes, hence the factor. So the result does not depend on how rows are cut into batches and processes.
+        """
+        state, accelerator, data = self.state, self.accelerator, self.data["train"]
+        processes, process = accelerator.num_processes, accelerator.process_index
+        count = sum(data.predictions(rows) for rows in group)
+        sums = torch.zeros(2, dtype=torch.float64)
+        self.objective.train()
+        for index, rows in enumerate(group):
+            mine = rows[process::processes]
+            batch = data[mine or rows[:1]].to(accelerator.device)  # no row left for this process: one that weighs 0
+            with nullcontext() if index == len(group) - 1 else accelerator.no_sync(self.objective):
+                smoothed, nll, correct = self.objective(batch.source, batch.source_mask, batch.target, batch.label)
+                accelerator.backward(smoothed * (processes / count if mine else 0.0))
+            if mine:
+                sums += torch.stack((nll.double(), correct.double())).cpu()
+            state.tokens += int(data.lengths[rows].sum())
+        nll_sum, correct_sum = accelerator.reduce(sums.to(accelerator.device), "sum").tolist()
+        if not math.isfinite(nll_sum):
+            raise InputError(
+                f"training: the loss is no longer finite at step {state.step + 1}; lower train.learning_rate "
+                f"(now {self.options.learning_rate}) or lengthen train.warmup_steps (now {self.options.warmup_steps})"
+            )
+        if self.options.clip_norm is not None:
+            accelerator.clip_grad_norm_(self.objective.parameters(), self.options.clip_norm)
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = rate(state.step + 1, self.total, self.options)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        state.step += 1
+        state.group += 1
+        state.window += torch.tensor([nll_sum, correct_sum, count])
+        state.epoch_sum += torch.tensor([nll_sum, correct_sum, count])
+
+    def _point(self, bar: tqdm[Any], tokens_per_second: float) -> None:
+        """A point of the training curve: means over the last steps."""
+        nll, correct, count = self.state.window.tolist()
+        self.state.window.zero_()
+        point = {
+            "loss": nll / count,
+            "accuracy": correct / count,
+            "learning_rate": rate(self.state.step, self.total, self.options),
+        }
+        self.state.train_curve.append({"step": self.state.step, **point})
+        bar.set_postfix(loss=f"{point['loss']:.3f}", tokens=f"{tokens_per_second:.0f}/s", refresh=False)
+        if self.log is not None:
+            self.log(self.state.step, {**point, "tokens_per_second": tokens_per_second})
+
+    def _finish_epoch(self) -> None:
+        """Validate, and keep the weights if they are the best so far."""
+        state = self.state
+        nll, correct, count = state.epoch_sum.tolist()
+        valid_loss, valid_accuracy = self.validate()
+        state.epoch, state.group = state.epoch + 1, 0
+        state.epoch_sum.zero_()
+        point = {
+            "train_loss": nll / count,
+            "train_accuracy": correct / count,
+            "valid_loss": valid_loss,
+            "valid_accuracy": valid_accuracy,
+        }
+        state.valid_curve.append({"step": state.step, "epoch": state.epoch, **point})
+        value = -valid_loss if self.options.metric == "loss" else valid_accuracy
+        if value > state.best_value:
+            state.best_value, state.best_epoch, state.best_point = value, state.epoch, point
+            state.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
+        if self.log is not None:
+            self.log(state.step, point)
+        if self.accelerator.is_main_process:
+            shown = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in point.items())
+            tqdm.write(f"epoch {state.epoch}: {shown}", file=sys.stderr)
+
+    @torch.inference_mode()
+    def validate(self) -> tuple[float, float]:
+        """Nats and share of correct predictions on the valid split. Every process computes all of it."""
+        self.objective.eval()
+        data = self.data["valid"]
+        sums = torch.zeros(2, dtype=torch.float64)
+        batches = TokenBuckets(data.lengths, self.options.tokens_per_batch).epoch(0)
+        module = self.accelerator.unwrap_model(self.objective, keep_fp32_wrapper=True)
+        for rows in batches:
+            batch = data[rows].to(self.accelerator.device)
+            _, nll, correct = module(batch.source, batch.source_mask, batch.target, batch.label)
+            sums += torch.stack((nll.double(), correct.double())).cpu()
+        count = sum(data.predictions(rows) for rows in batches)
+        return float(sums[0] / count), float(sums[1] / count)
+
+    def _save(self) -> None:
+        """Everything that the next step depends on, whole or not at all."""
+        state = {
+            "progress": asdict(self.state),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+        }
+        with replaced(self.checkpoint) as temporary:
+            torch.save(state, temporary)
+
+    def _resume(self) -> None:
+        """Go on from the saved state, if every process has one and they are of the same step."""
+        saved = torch.load(self.checkpoint, weights_only=True) if self.checkpoint.exists() else None
+        step = torch.tensor([saved["progress"]["step"] if saved else 0], device=self.accelerator.device)
+        if saved is None or len(set(self.accelerator.gather(step).tolist())) > 1 or not step:
+            return
+        self.state = Progress(**saved["progress"])
+        self.model.load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        torch.set_rng_state(saved["random"])
+        if saved["random_cuda"] is not None and torch.cuda.is_available():
+            torch.cuda.set_rng_state(saved["random_cuda"])
+        if self.accelerator.is_main_process:
+            tqdm.write(f"going on after step {self.state.step} of an interrupted training", file=sys.stderr)
+
+    def _result(self, seconds: float, tokens_per_second: float) -> Result:
+        state, options, data = self.state, self.options, self.data
+        batches = [TokenBuckets(data[s].lengths, options.tokens_per_batch).epoch(0) for s in ("train", "valid")]
+        trivial = self.task.trivial_nll(
+            (data["train"][rows] for rows in batches[0]), (data["valid"][rows] for rows in batches[1])
+        )
+        if state.best_point["valid_loss"] >= trivial:
+            raise InputError(
+                f"training: the model has learned no more than how often each value occurs (valid loss "
+                f"{state.best_point['valid_loss']:.3f} nats, trivial {trivial:.3f}); train longer (train.epochs, now "
+                f"{options.epochs}) or change train.learning_rate (now {options.learning_rate})"
+            )
+        metrics = {
+            **{name: rounded(value) for name, value in state.best_point.items()},
+            "trivial_loss": rounded(trivial),
+            "steps": state.step,
+            "epochs": state.epoch,
+            "best_epoch": state.best_epoch,
+            "tokens": state.tokens,
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+        }
+        speed = {"seconds": seconds, "tokens_per_second": tokens_per_second}
+        return Result(metrics, state.train_curve, state.valid_curve, speed)

@@ -1,0 +1,6 @@
+"""The Transformer (Vaswani et al. 2017, arXiv 1706.03762): blocks, encoder, decoder, and two models made of them."""
+
+from attention_lab.transformer.config import Config
+from attention_lab.transformer.models import Classifier, EncoderDecoder, build, load, save
+
+__all__ = ["Classifier", "Config", "EncoderDecoder", "build", "load", "save"]

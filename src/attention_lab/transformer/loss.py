@@ -1,0 +1,73 @@
+"""Projection to the vocabulary and cross-entropy in one, a few rows at a time.
+
+The logits are by far the largest tensor of a small Transformer: predictions × vocabulary, several times over for the
+softmax, its gradient and the label smoothing. Computed in chunks that stay in the processor's cache, with the gradient
+taken at once, they are never in memory as a whole. Shapes: N predictions, W width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+CHUNK = 2_000_000  # logits at a time
+
+
+class _ProjectedCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, truth: Tensor, smoothing: float) -> tuple[Tensor, ...]:
+        smoothed = hidden.new_zeros((), dtype=torch.float32 if hidden.dtype != torch.float64 else torch.float64)
+        nll, correct = torch.zeros_like(smoothed), torch.zeros_like(smoothed)
+        wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        grad_hidden = torch.empty_like(hidden) if wanted else None
+        grad_weight = torch.zeros_like(weight) if wanted else None
+        size = weight.shape[0]
+        step = max(1, CHUNK // size)
+        for start in range(0, len(hidden), step):
+            rows, labels = hidden[start : start + step], truth[start : start + step].unsqueeze(-1)
+            logits = (rows @ weight.T).to(smoothed.dtype)
+            top, guess = logits.max(-1, keepdim=True)
+            mean = logits.mean(-1, keepdim=True)
+            chosen = logits.gather(-1, labels)
+            share = logits.sub_(top).exp_()
+            total = share.sum(-1, keepdim=True)
+            log_total = total.log() + top
+            nll += (log_total - chosen).sum()
+            smoothed += (log_total - (1.0 - smoothing) * chosen - smoothing * mean).sum()
+            correct += (guess == labels).sum()
+            if grad_hidden is None or grad_weight is None:
+                continue
+            # ∂/∂logits: the softmax minus the smoothed truth
+            gradient = share.div_(total).sub_(smoothing / size)
+            gradient.scatter_add_(-1, labels, gradient.new_full(labels.shape, smoothing - 1.0))
+            gradient = gradient.to(rows.dtype)
+            grad_hidden[start : start + step] = gradient @ weight.to(rows.dtype)
+            grad_weight += gradient.T @ rows
+        if grad_hidden is not None and grad_weight is not None:
+            ctx.save_for_backward(grad_hidden, grad_weight)
+        ctx.mark_non_differentiable(nll, correct)
+        return smoothed, nll, correct
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        grad_hidden, grad_weight = ctx.saved_tensors
+        return grad_hidden * gradients[0], grad_weight * gradients[0], None, None
+
+
+def projected_cross_entropy(
+    hidden: Tensor, weight: Tensor, truth: Tensor, smoothing: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Cross-entropy of softmax(hidden · weightᵀ) with label smoothing (Szegedy et al. 2016, section 7).
+
+    Args:
+        hidden: (N, W); weight: (V, W), the embedding; truth: (N,), the labels.
+        smoothing: share of the truth that is spread over the vocabulary.
+
+    Returns:
+        Sums over the predictions: the smoothed loss (differentiable, once), −log p of the truth in nats, and how
+        often the truth was the most probable.
+    """
+    smoothed, nll, correct = _ProjectedCrossEntropy.apply(hidden, weight, truth, smoothing)
+    return smoothed, nll, correct

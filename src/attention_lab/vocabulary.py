@@ -1,0 +1,309 @@
+"""Tokenizers trained here, as fast Hugging Face tokenizers, and label sets.
+
+Every kind reads a text the same way: a space is set before it, it is cut into words and single punctuation marks, and
+a space stays with what follows it ("Hi, (you" -> " Hi" "," " (" "you"). So tokens joined give the text back exactly,
+without a reserved character for the space: "▁", "##" or "<s>" in a user's text are characters like others, and the
+special tokens exist only as ids. All text columns of a task share one tokenizer.
+
+    text -> normaliser -> " " + text -> pre-tokens -> pieces -> <s> pieces </s>
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+
+from attention_lab import params, records, unigram
+from attention_lab.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+PAD, UNK, BOS, EOS, MASK = "<pad>", "<unk>", "<s>", "</s>", "<mask>"
+SPECIALS = (PAD, UNK, BOS, EOS, MASK)  # ids 0 to 4
+PAD_ID, UNK_ID, BOS_ID, EOS_ID, MASK_ID = range(5)
+
+# Words and single marks, each with the one space before it; what whitespace is left stands alone. Between them the
+# three branches take every character, so nothing is lost.
+WORDS = r" ?[^\s\p{P}\p{S}]+| ?[\p{P}\p{S}]|\s"
+CHARACTERS = r"(?m:.)"
+FILES = ("tokenizer.json", "tokenizer_config.json")
+
+
+def train(
+    texts: Iterable[str], params: params.Vocab, normaliser: normalizers.Normalizer | None
+) -> PreTrainedTokenizerFast:
+    """Train a tokenizer of the kind `params.tokenizer`; the same texts give the same bytes.
+
+    Characters (word: words) that occur fewer than `min_frequency` times become <unk>. `size` counts the special
+    tokens; word and character keep the most frequent entries, the others need room for every character.
+
+    Raises:
+        InputError: there is no text, nothing is frequent enough, or `size` is too small for the characters.
+    """
+    kind = params.tokenizer
+    if kind not in KINDS:
+        raise InputError(f"there is no tokenizer {kind!r}; vocab.tokenizer is one of {', '.join(KINDS)}")
+    words = _count_words(texts, normaliser, kind)
+    if not words:
+        raise InputError("there is no training text to build a vocabulary from; look at data.source and clean")
+    alphabet = _alphabet(words, params.min_frequency)
+    if not alphabet:
+        raise InputError(
+            f"no character occurs {params.min_frequency} times in the training texts; lower vocab.min_frequency"
+        )
+    backend = Tokenizer(KINDS[kind](words, alphabet, params))
+    _dress(backend, kind, normaliser)
+    if (entries := backend.get_vocab_size()) > params.size:
+        raise _too_small(kind, params.size, entries)
+    return _wrap(backend)
+
+
+def labels(frame_labels: Iterable[object]) -> list[str]:
+    """The sorted set of labels; whole numbers are sorted as numbers."""
+    found = {str(label) for label in frame_labels}
+    numeric = all(re.fullmatch(r"-?\d+", label) for label in found)
+    return sorted(found, key=lambda label: (int(label), label)) if numeric else sorted(found)
+
+
+def save(tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
+    """Write tokenizer.json and tokenizer_config.json, each whole or not at all."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".tokenizer.") as temporary:
+        tokenizer.save_pretrained(temporary)
+        config = Path(temporary) / "tokenizer_config.json"
+        settings = json.loads(config.read_text(encoding="utf-8"))
+        # How it was loaded is no property of a tokenizer: without this, saving what was loaded gives other bytes.
+        settings = {name: value for name, value in settings.items() if name not in ("is_local", "local_files_only")}
+        settings["tokenizer_class"] = "PreTrainedTokenizerFast"  # the name every version of transformers knows
+        config.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        for name in FILES:
+            (Path(temporary) / name).replace(directory / name)
+
+
+def load(directory: Path) -> PreTrainedTokenizerFast:
+    """Read a tokenizer that `save` wrote.
+
+    Raises:
+        InputError: the files are not there.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    for name in FILES:
+        if not (directory / name).is_file():
+            raise InputError(f"{directory / name}: there is no such file; `dvc repro vocab` makes it")
+    return PreTrainedTokenizerFast.from_pretrained(str(directory), local_files_only=True)
+
+
+def save_labels(names: list[str], directory: Path) -> None:
+    """Write labels.json: the classes in the order of their numbers."""
+    text = json.dumps(names, ensure_ascii=False, indent=2) + "\n"
+    records.write_bytes(text.encode(), directory / "labels.json")
+
+
+def load_labels(directory: Path) -> list[str]:
+    """Read labels.json; a task without classes has none."""
+    names: list[str] = json.loads((directory / "labels.json").read_text(encoding="utf-8"))
+    return names
+
+
+def words(encoding_offsets: Sequence[tuple[int, int]], text: str) -> list[int | None]:
+    """Which word of `text.split(" ")` (from 0) each token belongs to; None for special tokens and padding.
+
+    A space belongs to the word that follows it. Offsets count the characters of `text`, as a tokenizer called with
+    `return_offsets_mapping=True` gives them.
+    """
+    before = [0]  # spaces among the first i characters
+    for character in text:
+        before.append(before[-1] + (character == " "))
+    return [before[end] if end > start else None for start, end in encoding_offsets]
+
+
+def unknown_share(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> float:
+    """The share of <unk> among the tokens of `texts`, special tokens not counted; 0.0 for no tokens."""
+    total = unknown = 0
+    texts = list(texts)
+    for start in range(0, len(texts), 10_000):
+        for encoding in tokenizer.backend_tokenizer.encode_batch_fast(
+            texts[start : start + 10_000], add_special_tokens=False
+        ):
+            ids = encoding.ids
+            total += len(ids)
+            unknown += ids.count(UNK_ID)
+    return unknown / total if total else 0.0
+
+
+def unknown_words(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str], most: int) -> list[str]:
+    """The parts of `texts` that became <unk> most often, at most `most` of them."""
+    found: Counter[str] = Counter()
+    for text in texts:
+        encoding = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
+        for number, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
+            if number == UNK_ID:
+                found[text[start:end].strip()] += 1
+    return sorted(found, key=lambda part: (-found[part], part))[:most]
+
+
+def _word_level(words: Counter[str], alphabet: list[str], params: params.Vocab) -> models.Model:
+    """One entry per word (or per character, which are this kind's words): the most frequent ones, ties by name."""
+    known = [(word, count) for word, count in words.items() if count >= params.min_frequency]
+    known.sort(key=lambda item: (-item[1], item[0]))
+    entries = [*SPECIALS, *(word for word, _ in known)][: params.size]
+    return models.WordLevel({entry: i for i, entry in enumerate(entries)}, unk_token=UNK)
+
+
+def _bpe(words: Counter[str], alphabet: list[str], params: params.Vocab) -> models.Model:
+    """Sennrich et al. 2016, https://arxiv.org/abs/1508.07909: merge the most frequent pair, again and again."""
+    _needs_room(alphabet, params)
+    return _trained(words, models.BPE(unk_token=UNK), trainers.BpeTrainer(
+        vocab_size=params.size, min_frequency=params.min_frequency, special_tokens=list(SPECIALS),
+        limit_alphabet=len(alphabet), show_progress=sys.stderr.isatty(),
+    )).model  # fmt: skip
+
+
+def _wordpiece(words: Counter[str], alphabet: list[str], params: params.Vocab) -> models.Model:
+    """Pieces learned by merging, applied longest match first (Wu et al. 2016, https://arxiv.org/abs/1609.08144).
+
+    The trainer numbers continuing characters in the order of a randomly seeded hash map, and ties between merges
+    follow these numbers: given to it as tokens in a fixed order they make it deterministic.
+    """
+    continuing = [f"##{character}" for character in alphabet]
+    _needs_room([*alphabet, *continuing], params)
+    trained = _trained(words, models.WordPiece(unk_token=UNK), trainers.WordPieceTrainer(
+        vocab_size=params.size, min_frequency=params.min_frequency, special_tokens=[*SPECIALS, *continuing],
+        limit_alphabet=len(alphabet), show_progress=sys.stderr.isatty(),
+    ))  # fmt: skip
+    return models.WordPiece(trained.get_vocab(), unk_token=UNK)
+
+
+def _unigram(words: Counter[str], alphabet: list[str], params: params.Vocab) -> models.Model:
+    """Kudo 2018, https://arxiv.org/abs/1804.10959: see unigram.py."""
+    _needs_room(alphabet, params)
+    pieces = unigram.train(words, alphabet, size=params.size - len(SPECIALS), min_frequency=params.min_frequency)
+    return models.Unigram([*((special, 0.0) for special in SPECIALS), *pieces], unk_id=UNK_ID)
+
+
+KINDS: dict[str, Callable[[Counter[str], list[str], params.Vocab], models.Model]] = {
+    "word": _word_level,
+    "character": _word_level,
+    "bpe": _bpe,
+    "wordpiece": _wordpiece,
+    "unigram": _unigram,
+}
+
+
+def _count_words(texts: Iterable[str], normaliser: normalizers.Normalizer | None, kind: str) -> Counter[str]:
+    """How often each pre-token occurs."""
+    cut, prefix = _pre_tokenizer(kind), _normaliser(kind, normaliser)
+    # Cutting a text costs more than counting its chunks: chunks between spaces repeat, so each is cut once.
+    chunks: Counter[str] = Counter()
+    for text in texts:
+        normal = prefix.normalize_str(text) if prefix else text
+        chunks.update(normal if kind == "character" else re.findall(r" [^ ]*|^[^ ]+", normal))
+    if kind == "character":
+        return chunks
+    counted: Counter[str] = Counter()
+    for chunk, count in chunks.items():
+        for word, _ in cut.pre_tokenize_str(chunk):
+            counted[word] += count
+    return counted
+
+
+def _alphabet(words: Counter[str], min_frequency: int) -> list[str]:
+    counted: Counter[str] = Counter()
+    for word, count in words.items():
+        for character in word:
+            counted[character] += count
+    return sorted(character for character, count in counted.items() if count >= min_frequency)
+
+
+def _trained(words: Counter[str], model: models.Model, trainer: trainers.Trainer) -> Tokenizer:
+    """Run a trainer on counted words: each is one text, its pre-token itself, given as often as it occurs."""
+    backend = Tokenizer(model)
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(WORDS), "isolated")
+    backend.train_from_iterator(
+        (word for word, count in sorted(words.items()) for _ in range(count)), trainer, length=words.total()
+    )
+    return backend
+
+
+def _normaliser(kind: str, normaliser: normalizers.Normalizer | None) -> normalizers.Normalizer | None:
+    """The user's normaliser, and for words the space that makes the first word like the others."""
+    if kind == "character":
+        return normaliser
+    space = normalizers.Prepend(" ")
+    return space if normaliser is None else normalizers.Sequence([normaliser, space])
+
+
+def _pre_tokenizer(kind: str) -> pre_tokenizers.PreTokenizer:
+    return pre_tokenizers.Split(Regex(CHARACTERS if kind == "character" else WORDS), "isolated")
+
+
+def _dress(backend: Tokenizer, kind: str, normaliser: normalizers.Normalizer | None) -> None:
+    """Everything around the model: what comes before it, after it, and back to text."""
+    if prefix := _normaliser(kind, normaliser):
+        backend.normalizer = prefix
+    backend.pre_tokenizer = _pre_tokenizer(kind)
+    steps: list[decoders.Decoder] = []
+    if kind == "wordpiece":
+        # "#" is punctuation and so always a token by itself: "##" can only be the mark of a continuing piece.
+        steps.append(decoders.Replace("##", ""))
+    if kind in ("word", "wordpiece"):
+        # An unknown word has lost its space; for the reader's sake it gets one back.
+        steps.append(decoders.Replace(UNK, f" {UNK}"))
+    steps.append(decoders.Fuse())
+    if kind != "character":
+        steps.append(decoders.Strip(" ", 1, 0))
+    backend.decoder = decoders.Sequence(steps)
+    backend.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A {EOS}",
+        pair=f"{BOS} $A {EOS} $B:1 {EOS}:1",
+        special_tokens=[(BOS, BOS_ID), (EOS, EOS_ID)],
+    )
+    backend.add_special_tokens([AddedToken(special, special=True, normalized=False) for special in SPECIALS])
+
+
+def _wrap(backend: Tokenizer) -> PreTrainedTokenizerFast:
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token=PAD,
+        unk_token=UNK,
+        bos_token=BOS,
+        eos_token=EOS,
+        mask_token=MASK,
+        padding_side="right",
+        clean_up_tokenization_spaces=False,
+        split_special_tokens=True,  # "<s>" in a text is three characters, not a special token
+    )
+
+
+def _needs_room(entries: Sequence[str], params: params.Vocab) -> None:
+    if len(entries) + len(SPECIALS) > params.size:
+        raise _too_small(params.tokenizer, params.size, len(entries) + len(SPECIALS))
+
+
+def _too_small(kind: str, size: int, needed: int) -> InputError:
+    return InputError(
+        f"vocab.size {size} is too small: the characters of the training texts and the special tokens alone need "
+        f"{needed} entries of a {kind} vocabulary; raise vocab.size or vocab.min_frequency"
+    )

@@ -1,0 +1,71 @@
+"""Every mechanism against an implementation that is not ours, or a plain loop where there is none."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from attention_lab.attention import MultiHeadAttention, mechanism
+from attention_lab.attention.positions import sinusoidal
+
+BATCH, HEADS, QUERIES, KEYS, WIDTH = 2, 3, 5, 7, 33
+
+
+def test_scaled_dot_product_is_multi_head_attention_of_pytorch() -> None:
+    torch.manual_seed(0)
+    theirs = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True).double().eval()
+    nn.init.normal_(theirs.in_proj_bias)
+    nn.init.normal_(theirs.out_proj.bias)
+    ours = MultiHeadAttention(WIDTH, HEADS, mechanism("scaled_dot_product")).double().eval()
+    with torch.no_grad():
+        for layer, weight, bias in zip(
+            (ours.query, ours.key, ours.value), theirs.in_proj_weight.chunk(3), theirs.in_proj_bias.chunk(3), strict=True
+        ):
+            layer.weight.copy_(weight)
+            layer.bias.copy_(bias)
+        ours.output.load_state_dict(theirs.out_proj.state_dict())
+    query, memory = torch.randn(BATCH, QUERIES, WIDTH).double(), torch.randn(BATCH, KEYS, WIDTH).double()
+    kept = torch.tensor([[True] * KEYS, [True] * 4 + [False] * 3])
+    for weights in (True, False):
+        expected, seen = theirs(query, memory, memory, key_padding_mask=~kept, average_attn_weights=False)
+        output, used = ours(query, memory, mask=kept[:, None, None, :], weights=weights)
+        torch.testing.assert_close(output, expected, atol=1e-12, rtol=0)
+        if used is not None:
+            torch.testing.assert_close(used, seen, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["dot", "scaled_dot_product", "additive", "uniform"])
+def test_weights_are_those_of_a_plain_loop(name: str) -> None:
+    torch.manual_seed(1)
+    attention = MultiHeadAttention(WIDTH, HEADS, mechanism(name)).double().eval()
+    inputs, memory = torch.randn(BATCH, QUERIES, WIDTH).double(), torch.randn(BATCH, KEYS, WIDTH).double()
+    _, weights = attention(inputs, memory, weights=True)
+    query = attention.query(inputs).view(BATCH, QUERIES, HEADS, -1).detach()
+    key = attention.key(memory).view(BATCH, KEYS, HEADS, -1).detach()
+    size = query.shape[-1]
+
+    def score(q: torch.Tensor, k: torch.Tensor, head: int) -> float:
+        products = sum(float(a) * float(b) for a, b in zip(q, k, strict=True))
+        if name == "additive":
+            vector = attention.score.vector[head].detach()
+            return sum(float(v) * math.tanh(float(a + b)) for v, a, b in zip(vector, q, k, strict=True))
+        return {"dot": products, "scaled_dot_product": products / math.sqrt(size), "uniform": 0.0}[name]
+
+    for b in range(BATCH):
+        for h in range(HEADS):
+            for i in range(QUERIES):
+                raw = [math.exp(score(query[b, i, h], key[b, j, h], h)) for j in range(KEYS)]
+                for j in range(KEYS):
+                    assert float(weights[b, h, i, j]) == pytest.approx(raw[j] / sum(raw), abs=1e-12)
+
+
+def test_sinusoidal_positions_are_those_of_the_paper() -> None:
+    table = sinusoidal(torch.arange(11), 7)
+    for position in range(11):
+        for index in range(7):
+            angle = position / 10000 ** (2 * (index // 2) / 7)
+            expected = math.sin(angle) if index % 2 == 0 else math.cos(angle)
+            assert float(table[position, index]) == pytest.approx(expected, abs=1e-5)

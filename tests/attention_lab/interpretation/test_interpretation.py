@@ -1,0 +1,175 @@
+"""From model and tables to metrics, pictures and page, on models that were made and not trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from planted import PARAMS, WORDS, Reverser, config, encoded_of, reversed_records, tokenizer_of
+
+from attention_lab import encoding, interpretation, metrics, records, vocabulary
+from attention_lab.errors import InputError
+from attention_lab.interpretation import Interpretation, interpret
+from attention_lab.records import SHAPES
+from attention_lab.transformer import build, save
+
+Parts = tuple[Reverser, Any, dict[str, pd.DataFrame], dict[str, pd.DataFrame]]
+
+
+@pytest.fixture
+def reverser() -> Parts:
+    """(model, tokenizer, encoded, records) with two splits."""
+    torch.manual_seed(0)
+    records = {"valid": reversed_records(11, 1, "valid"), "test": reversed_records(13, 2, "test")}
+    tokenizer = tokenizer_of([" ".join(WORDS), *records["valid"]["source"]])
+    model = Reverser(config(len(tokenizer))).eval()
+    return model, tokenizer, {k: encoded_of(v, "translation", tokenizer, []) for k, v in records.items()}, records
+
+
+def predictions_of(table: pd.DataFrame) -> pd.DataFrame:
+    """Every third row wrong."""
+    said = [text if i % 3 else "red" for i, text in enumerate(table["target"])]
+    return table[["row", "source", "target"]].assign(prediction=said)
+
+
+def translated(parts: Parts, **changes: Any) -> Interpretation:
+    model, tokenizer, encoded, tables = parts
+    values = {"examples": 4, "seed": 1, "device": "cpu"} | changes
+    shape = SHAPES["translation"]
+    return interpret(
+        model, "translation", encoded, tables, predictions_of(tables["test"]), tokenizer, shape, **values
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_the_planted_alignment_is_found_end_to_end(reverser: Parts, late: bool) -> None:
+    reverser[0].late = late
+    found = translated(reverser)
+    alignment = found.metrics["alignment"]
+    assert alignment["error_rate"] == 0.0
+    assert alignment["layer"] == 2
+    assert alignment["head"] == "mean"  # which has the maxima of head 3, the others being nearly even; ties go to it
+    assert alignment["row"] == ("input" if late else "predicting")
+    assert alignment["grid"][late][1][3] == 0.0
+    assert alignment["sentences"] == 13
+    assert alignment["chosen_on"] == 11
+    assert alignment["random"] > 0.6
+    assert alignment["diagonal"] > 0.6
+    json.dumps(found.metrics, allow_nan=False)
+    assert set(found.plots) == {"cross_attention", "alignment_by_head"}
+    for example in found.examples:
+        assert example.weights is not None
+        assert example.gold is not None
+        assert (example.weights.argmax(-1) == example.gold.argmax(-1)).all()
+        assert ("its own output" in example.shown) == example.right
+    assert [example.right for example in found.examples] == [False, False, True, True]
+
+
+def test_an_untrained_model_does_not_align(reverser: Parts) -> None:
+    _, tokenizer, encoded, tables = reverser
+    plain = build(config(len(tokenizer)))
+    found = translated((plain, tokenizer, encoded, tables))  # type: ignore[arg-type]
+    assert found.metrics["alignment"]["error_rate"] > 0.3
+
+
+def test_the_same_twice(reverser: Parts) -> None:
+    first, second = translated(reverser), translated(reverser)
+    assert first.metrics == second.metrics
+    assert first.plots == second.plots
+    assert [e.row for e in first.examples] == [e.row for e in second.examples]
+
+
+def test_rows_that_encoding_has_cut_or_dropped_are_left_out(reverser: Parts) -> None:
+    model, tokenizer, encoded, tables = reverser
+    cut = encoded["test"].copy()
+    cut.loc[0, "truncated"] = True
+    found = translated((model, tokenizer, {**encoded, "test": cut[:-1]}, tables))
+    assert found.metrics["alignment"]["sentences"] == 11
+    every = {**encoded, "test": encoded["test"].assign(truncated=True)}
+    found = translated((model, tokenizer, every, tables))
+    assert found.metrics["alignment"] is None
+    assert "cut by encoding" in found.metrics["reason"]
+    assert found.examples == []
+    assert found.plots == {}
+
+
+def test_without_gold_the_metric_is_null_with_a_reason(reverser: Parts) -> None:
+    model, tokenizer, encoded, tables = reverser
+    bare = {name: table.assign(alignment=None) for name, table in tables.items()}
+    found = translated((model, tokenizer, encoded, bare))
+    assert found.metrics["alignment"] is None
+    assert found.metrics["reason"] == "no row of the valid split has a gold alignment"
+    assert found.metrics["sentences"] == [f"alignment not measured: {found.metrics['reason']}"]
+    assert all(example.gold is None and example.weights is not None for example in found.examples)
+    assert set(found.plots) == {"cross_attention"}
+
+
+def test_predictions_of_the_valid_split(reverser: Parts) -> None:
+    model, tokenizer, encoded, tables = reverser
+    found = interpret(
+        model, "translation", encoded, tables, predictions_of(tables["valid"]), tokenizer, SHAPES["translation"],
+        examples=3, seed=1, device="cpu",
+    )  # fmt: skip
+    assert all(example.row.startswith("valid.csv") for example in found.examples)
+
+
+def sentiment(rows: int, seed: int, name: str, tokenizer: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
+    generator = np.random.default_rng(seed)
+    texts = [" ".join(generator.choice(WORDS, int(generator.integers(3, 9)))) for _ in range(rows)]
+    frame = pd.DataFrame(
+        {
+            "row": [f"{name}.csv:{i + 1}" for i in range(rows)],
+            "split": name,
+            "text": texts,
+            "label": [("bad", "good")[i % 2] for i in range(rows)],
+            "rationale": [[i % 3] if i % 5 else None for i in range(rows)],
+        }
+    )
+    return frame, encoded_of(frame, "sentiment", tokenizer, ["bad", "good"])
+
+
+def test_a_classifier_end_to_end() -> None:
+    tokenizer = tokenizer_of([" ".join(WORDS)])
+    tables, encoded = {}, {}
+    for seed, name in enumerate(("valid", "test")):
+        tables[name], encoded[name] = sentiment(20, seed, name, tokenizer)
+    torch.manual_seed(3)
+    model = build(config(len(tokenizer), architecture="classifier", task="sentiment", labels=("bad", "good")))
+    told = tables["test"][["row", "text", "label"]].assign(prediction="good", probability=0.7)
+    found = interpret(
+        model, "sentiment", encoded, tables, told, tokenizer, SHAPES["sentiment"], examples=4, seed=1, device="cpu"
+    )
+    rationale = found.metrics["rationale"]
+    assert rationale["texts"] == 16  # every fifth has no gold
+    assert 0.0 < rationale["low"] <= rationale["average_precision"] <= rationale["high"] <= 1.0
+    assert set(rationale["methods"]) == {"attention layer 1", "attention layer 2", "rollout"}
+    assert set(found.plots) == {"rationale"}
+    assert [example.right for example in found.examples] == [False, False, True, True]
+    assert all(example.probability == 0.7 for example in found.examples)
+    json.dumps(found.metrics, allow_nan=False)
+
+
+def test_the_stage_reads_files_and_renders_the_report(reverser: Parts, tmp_path: Path) -> None:
+    model, tokenizer, encoded, tables = reverser
+    save(model, tmp_path / "model")
+    vocabulary.save(tokenizer, tmp_path / "model")
+    for name in ("valid", "test"):
+        encoding.write(encoded[name], tmp_path / "encoded" / f"{name}.arrow")
+        records.write(tables[name], tmp_path / "split" / f"{name}.parquet")
+    records.write(predictions_of(tables["test"]), tmp_path / "predictions" / "predictions.parquet")
+    folders = [tmp_path / name for name in ("model", "encoded", "split", "predictions")]
+    with pytest.raises(InputError, match=r"evaluate\.json"):
+        interpretation.run(PARAMS, *folders, tmp_path / "evaluate.json")
+    metrics.write(
+        {"split": "test", "examples": 13, "score": 50.0, "score_name": "bleu", "score_low": 40.0, "score_high": 60.0},
+        tmp_path / "evaluate.json",
+    )
+    found = interpretation.run(PARAMS, *folders, tmp_path / "evaluate.json")
+    assert "BLEU 50.0 on 13 test examples" in found.report
+    assert "encoder self: scaled_dot_product" in found.report
+    assert found.metrics["alignment"]["sentences"] == 13

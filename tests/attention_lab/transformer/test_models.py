@@ -1,0 +1,183 @@
+"""The Transformer against PyTorch's, and against itself: padding, step by step, saved and loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import torch
+from torch import nn
+
+from attention_lab.attention import CATALOGUE
+from attention_lab.errors import InputError
+from attention_lab.transformer import Classifier, Config, EncoderDecoder, build, load, save
+
+PAD, START, END, VOCABULARY = 0, 2, 3, 29
+
+
+def config(**changes: Any) -> Config:
+    mechanism = changes.pop("mechanism", "scaled_dot_product")
+    values: dict[str, Any] = {
+        "architecture": "encoder_decoder",
+        "task": "translation",
+        "vocabulary": VOCABULARY,
+        "labels": (),
+        "pad": PAD,
+        "start": START,
+        "end": END,
+        "positions": 32,
+        "layers": 2,
+        "width": 12,
+        "heads": 3,
+        "feedforward": 17,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+        "norm": "pre",
+        "position": "sinusoidal",
+        "mechanisms": {"encoder_self": mechanism, "decoder_self": mechanism, "cross": mechanism},
+        "options": {},
+    }
+    return Config(**(values | changes))
+
+
+def model(**changes: Any) -> EncoderDecoder:
+    torch.manual_seed(0)
+    built = build(config(**changes)).double().eval()
+    assert isinstance(built, EncoderDecoder)
+    return built
+
+
+def sentences() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    source = torch.randint(5, VOCABULARY, (2, 7), generator=generator)
+    source[1, 4:] = PAD
+    target = torch.randint(5, VOCABULARY, (2, 5), generator=generator)
+    target[:, 0] = START
+    return source, source != PAD, target
+
+
+def copy_attention(ours: nn.Module, theirs: nn.MultiheadAttention) -> None:
+    with torch.no_grad():
+        nn.init.normal_(theirs.in_proj_bias, std=0.1)
+        for layer, weight, bias in zip(
+            (ours.query, ours.key, ours.value), theirs.in_proj_weight.chunk(3), theirs.in_proj_bias.chunk(3), strict=True
+        ):
+            layer.weight.copy_(weight)
+            layer.bias.copy_(bias)
+        ours.output.load_state_dict(theirs.out_proj.state_dict())
+
+
+def copy_layer(ours: nn.Module, theirs: nn.Module, *, decoder: bool) -> None:
+    copy_attention(ours.itself if decoder else ours.attention, theirs.self_attn)
+    if decoder:
+        copy_attention(ours.cross, theirs.multihead_attn)
+    ours.feedforward.inner.load_state_dict(theirs.linear1.state_dict())
+    ours.feedforward.outer.load_state_dict(theirs.linear2.state_dict())
+    arounds = ("itself", "cross", "feedforward") if decoder else ("attention", "feedforward")
+    for number, name in enumerate(arounds, start=1):
+        norm = getattr(theirs, f"norm{number}")
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+        getattr(ours, f"around_{name}").norm.load_state_dict(norm.state_dict())
+
+
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_it_is_the_transformer_of_pytorch(norm: Literal["pre", "post"]) -> None:
+    ours = model(norm=norm)
+    theirs = nn.Transformer(12, 3, 2, 2, 17, dropout=0.0, norm_first=norm == "pre", batch_first=True).double().eval()
+    for our_block, their_block in zip(ours.encoder.blocks, theirs.encoder.layers, strict=True):
+        copy_layer(our_block, their_block, decoder=False)
+    for our_block, their_block in zip(ours.decoder.blocks, theirs.decoder.layers, strict=True):
+        copy_layer(our_block, their_block, decoder=True)
+    if norm == "pre":
+        ours.encoder.norm.load_state_dict(theirs.encoder.norm.state_dict())
+        ours.decoder.norm.load_state_dict(theirs.decoder.norm.state_dict())
+    else:  # the paper has no norm on top
+        theirs.encoder.norm = theirs.decoder.norm = None
+    source, mask, target = sentences()
+    expected = theirs(
+        ours.embedding(source),
+        ours.embedding(target),
+        tgt_mask=nn.Transformer.generate_square_subsequent_mask(5, dtype=torch.float64),
+        src_key_padding_mask=torch.zeros(2, 7, dtype=torch.float64).masked_fill(~mask, -torch.inf),
+        memory_key_padding_mask=torch.zeros(2, 7, dtype=torch.float64).masked_fill(~mask, -torch.inf),
+    )
+    torch.testing.assert_close(ours(source, mask, target)[0], expected, atol=1e-11, rtol=0)
+
+
+@pytest.mark.parametrize("mechanism", CATALOGUE)
+@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize("position", ["none", "sinusoidal", "learned"])
+def test_padding_changes_nothing(mechanism: str, norm: str, position: str) -> None:
+    transformer = model(mechanism=mechanism, norm=norm, position=position)
+    source, mask, target = sentences()
+    hidden, _ = transformer(source, mask, target)
+    alone, _ = transformer(source[1:, :4], mask[1:, :4], target[1:, :3])
+    torch.testing.assert_close(hidden[1:, :3], alone)
+
+
+@pytest.mark.parametrize("mechanism", CATALOGUE)
+@pytest.mark.parametrize("position", ["sinusoidal", "learned"])
+def test_step_by_step_equals_the_full_pass(mechanism: str, position: str) -> None:
+    transformer = model(mechanism=mechanism, position=position)
+    source, mask, target = sentences()
+    expected = transformer.project(transformer(source, mask, target)[0])
+    memory, caches = transformer.encode(source, mask), transformer.caches()
+    for step in range(target.shape[1]):
+        logits = transformer.step(target[:, step : step + 1], memory, mask, caches)
+        torch.testing.assert_close(logits, expected[:, step])
+
+
+def test_weights_have_their_shapes_and_asking_changes_nothing() -> None:
+    transformer = model()
+    source, mask, target = sentences()
+    plain, nothing = transformer(source, mask, target)
+    hidden, seen = transformer(source, mask, target, weights=True)
+    torch.testing.assert_close(hidden, plain)
+    assert nothing.cross == []
+    assert [tuple(w.shape) for w in seen.encoder_self] == [(2, 3, 7, 7)] * 2
+    assert [tuple(w.shape) for w in seen.decoder_self] == [(2, 3, 5, 5)] * 2
+    assert [tuple(w.shape) for w in seen.cross] == [(2, 3, 5, 7)] * 2
+    assert all((w.triu(1) == 0).all() for w in seen.decoder_self)
+    assert all((w[1, :, :, 4:] == 0).all() for w in seen.cross)
+
+
+def test_each_place_has_its_own_mechanism() -> None:
+    transformer = model(
+        mechanisms={"encoder_self": "uniform", "decoder_self": "additive", "cross": "scaled_dot_product"}
+    )
+    source, mask, target = sentences()
+    _, seen = transformer(source, mask, target, weights=True)
+    torch.testing.assert_close(seen.encoder_self[0][0], torch.full((3, 7, 7), 1 / 7, dtype=torch.float64))
+    assert hasattr(transformer.decoder.blocks[0].itself.score, "vector")
+    assert transformer.config.mechanism_name.startswith("encoder_self: uniform, decoder_self: additive")
+
+
+def test_a_classifier_reads_the_first_position() -> None:
+    torch.manual_seed(0)
+    classifier = build(config(architecture="classifier", labels=("bad", "good", "mixed"))).double().eval()
+    assert isinstance(classifier, Classifier)
+    source, mask, _ = sentences()
+    logits, seen = classifier(source, mask, weights=True)
+    assert logits.shape == (2, 3)
+    assert len(seen.encoder_self) == 2
+    torch.testing.assert_close(classifier(source[1:, :4], mask[1:, :4])[0], logits[1:])
+
+
+@pytest.mark.parametrize("architecture", ["encoder_decoder", "classifier"])
+def test_saved_and_loaded_to_the_bit(architecture: str, tmp_path: Path) -> None:
+    built = build(config(architecture=architecture, labels=("a", "b") if architecture == "classifier" else ()))
+    save(built, tmp_path / "one")
+    again = load(tmp_path / "one")
+    assert again.config == built.config
+    assert all(torch.equal(left, right) for left, right in zip(built.parameters(), again.parameters(), strict=True))
+    save(again, tmp_path / "two")
+    for name in ("config.json", "model.safetensors"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_a_folder_without_a_model_is_a_users_mistake(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no trained model; run `dvc repro train` first"):
+        load(tmp_path)
