@@ -22,7 +22,7 @@ TEMPLATES = {
 ORDER = (
     ("errors", "records", "params"),
     ("metrics", "tracking", "device", "plots"),
-    ("corpora", "sources", "cleaning", "splitting", "unigram", "vocabulary"),
+    ("corpora", "readers", "sources", "cleaning", "splitting", "vocabulary"),
     ("encoding", "batching", "validation", "facts", "expectations"),
     ("attention",),
     ("transformer",),

@@ -35,7 +35,9 @@ def predict(
     model: Annotated[Path, typer.Option(help="The folder that the train stage has written.")] = Path("data/model"),
     beams: Annotated[int, typer.Option(min=1, help="Beams of the search; 1 is greedy.")] = 1,
     max_tokens: Annotated[int, typer.Option(min=4, help="Longest answer, in tokens.")] = 128,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines with scores, not only predictions.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON lines with scores, not only predictions.")
+    ] = False,
 ) -> None:
     """Predict for new text.
 
@@ -91,7 +93,9 @@ def _field(line: str, number: int, name: str) -> str:
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
-        raise InputError(f"{name} line {number} is no JSON ({error.msg}, column {error.colno}); mend that line") from None
+        raise InputError(
+            f"{name} line {number} is no JSON ({error.msg}, column {error.colno}); mend that line"
+        ) from None
     for key in ("text", "source"):
         if isinstance(row, dict) and isinstance(row.get(key), str):
             return str(row[key])
@@ -100,7 +104,9 @@ def _field(line: str, number: int, name: str) -> str:
 
 @commands.command()
 def summary(
-    metrics: Annotated[Path, typer.Option(help="The folder of metrics that the pipeline has written.")] = Path("metrics"),
+    metrics: Annotated[Path, typer.Option(help="The folder of metrics that the pipeline has written.")] = Path(
+        "metrics"
+    ),
 ) -> None:
     """Say in a few lines what the last `dvc repro` has found."""
     from attention_lab.summary import describe

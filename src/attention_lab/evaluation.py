@@ -44,9 +44,7 @@ def predict(
     answers: list[dict[str, Any]] = [{}] * len(data)
     with tqdm(total=len(data), desc="predict", unit="row", mininterval=1.0) as bar:
         for batch in TokenBuckets(data.lengths, options.tokens_per_batch).epoch(0):
-            found = trained.task.predict(
-                trained.model, data[batch].to(trained.device), trained.tokenizer, options
-            )
+            found = trained.task.predict(trained.model, data[batch].to(trained.device), trained.tokenizer, options)
             for row, answer in zip(batch, found, strict=True):
                 answers[row] = answer
             bar.update(len(batch))

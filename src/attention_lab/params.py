@@ -106,7 +106,8 @@ class Attention(Section):
 
 
 class Model(Section):
-    layers: Positive
+    layers: Positive  # of the encoder, and of the decoder unless it has a number of its own
+    decoder_layers: Positive | None
     width: Positive
     heads: Positive
     feedforward: Positive
@@ -153,6 +154,9 @@ class Evaluate(Section):
 
 class Interpret(Section):
     examples: Positive  # shown in the report
+    valid_rows: Positive  # rows that choose layer and head; of more, so many are drawn
+    test_rows: Positive  # rows that are measured
+    bootstrap: Annotated[int, Field(ge=100)]  # resamples
 
 
 class Params(Section):

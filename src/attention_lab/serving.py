@@ -9,7 +9,7 @@ import mlflow
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 
-class Served(PythonModel):  # type: ignore[misc]
+class Served(PythonModel):
     """Texts in, predictions out: {"inputs": ["text", …]} → [{"prediction": …}, …]."""
 
     def load_context(self, context: PythonModelContext) -> None:

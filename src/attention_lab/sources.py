@@ -8,30 +8,23 @@ read ends in an `InputError`: one sentence that names the file, the row and the 
 
 from __future__ import annotations
 
-import csv
-import gzip
 import hashlib
-import io
 import json
-import os
 import re
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NoReturn
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from attention_lab import readers
 from attention_lab.corpora import CORPORA
 from attention_lab.errors import InputError
 from attention_lab.params import Data
+from attention_lab.readers import Records, found, shown
 from attention_lab.records import SPLITS, Shape, columns
 
-Records = list[tuple[int, dict[str, Any]]]  # (line or element, counted from 1; values by their own column names)
 Loaded = tuple[pd.DataFrame, dict[str, Any]]  # (frame, manifest)
 
 SPLIT_NAMES = {name: name for name in SPLITS} | {"validation": "valid", "val": "valid", "dev": "valid"}
@@ -253,51 +246,17 @@ def _check_classes(frame: pd.DataFrame, label: str, name: str) -> None:
         )
 
 
-# ------------------------------------------------------------------------------------------ files → records
-
-
 def _read(given: str | list[str], split: str | None, shape: Shape) -> Table:
     names = [given] if isinstance(given, str) else given
-    stored = [_stored(name) for name in names]
-    contents = [_unpacked(name, content) for name, content in zip(names, stored, strict=True)]
-    records = _reader(names, shape)(names, contents)
+    records, contents = readers.read(names, shape)
     if not records:
         raise InputError(f"{names[0]} holds no rows (a header at most); add some or name another file")
-    files = [_entry(_shown(n), s, len(records), split) for n, s in zip(names, stored, strict=True)]
-    return Table(names[0], _shown(names[0]), split, records, _known(records), files)
-
-
-def _reader(names: list[str], shape: Shape) -> Callable[[list[str], list[bytes]], Records]:
-    extensions = [_extension(name) for name in names]
-    if len(names) == 1 and extensions[0] in READERS:
-        return lambda names, contents: READERS[extensions[0]](names[0], contents[0])
-    table = next((name for name in names if _extension(name) in READERS), None)
-    if shape.label is None and len(names) == len(shape.texts) and table is None:
-        return lambda names, contents: _parallel(names, contents, shape)
-    if len(names) > 1 and table is None and shape.label is None:
-        raise InputError(f"{', '.join(names)}: parallel text is one file for each of {', '.join(shape.texts)}")
-    if len(names) != 1:
-        raise InputError(
-            f"{', '.join(names)}: only parallel text (plain files, no labels) comes as a list; name one file"
-        )
-    raise InputError(
-        f"{names[0]}: the extension {extensions[0] or '(none)'} is unknown; "
-        f"use {', '.join(READERS)}, each also with .gz"
-        + (f", or parallel text, a list of one file for each of {', '.join(shape.texts)}" * (shape.label is None))
-    )
-
-
-def _extension(name: str) -> str:
-    return Path(name.removesuffix(".gz")).suffix.lower()
+    files = [_entry(shown(n), c, len(records), split) for n, c in zip(names, contents, strict=True)]
+    return Table(names[0], shown(names[0]), split, records, _known(records), files)
 
 
 def _known(records: Records) -> list[str]:
     return list(dict.fromkeys(column for _, record in records for column in record))
-
-
-def _shown(name: str) -> str:
-    """A file's name in what we write: folders of this machine would make outputs differ on another."""
-    return Path(name).name if Path(name).is_absolute() else name
 
 
 def _entry(name: str, content: bytes, rows: int, split: str | None) -> dict[str, Any]:
@@ -305,175 +264,12 @@ def _entry(name: str, content: bytes, rows: int, split: str | None) -> dict[str,
     return {"path": name, "bytes": len(content), "sha256": digest, "rows": rows, "split": split}
 
 
-def _found(name: str) -> Path:
-    """Where a file is: here, or in the main workspace.
-
-    DVC runs queued experiments in temporary workspaces, where untracked files are missing; DVC_ROOT names the
-    main one.
-    """
-    main = Path(os.environ.get("DVC_ROOT", "."), name)
-    return main if main.exists() and not Path(name).exists() else Path(name)
-
-
-def _stored(name: str) -> bytes:
-    try:
-        return _found(name).read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{name}: there is no such file; correct its name in params.yaml under data") from None
-    except IsADirectoryError:
-        raise InputError(f"{name} is a directory; name a file in it under data in params.yaml") from None
-    except OSError as error:
-        raise InputError(f"{name} cannot be read ({error.strerror}); check its permissions") from None
-
-
-def _unpacked(name: str, content: bytes) -> bytes:
-    if name.endswith(".gz"):
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise InputError(f"{name} is no whole gzip file ({error}); fetch it again") from None
-    if not content.strip(b"\xef\xbb\xbf \t\r\n"):
-        raise InputError(f"{name} is empty; name a file with rows under data in params.yaml")
-    return content
-
-
-def _decoded(name: str, content: bytes) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        encoding = "UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "WINDOWS-1252"
-        raise InputError(
-            f"{name}:{line}: the byte 0x{error.object[error.start]:02x} is not UTF-8; convert the file, "
-            f"perhaps by `iconv -f {encoding} -t UTF-8 {name} > converted{_extension(name)}`"
-        ) from None
-
-
-def _csv(name: str, content: bytes) -> Records:
-    """RFC 4180: quoted fields may hold commas, quotes (doubled) and newlines."""
-    text = _decoded(name, content)
-    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # its default refuses documents above 128 KiB
-    reader = csv.reader(io.StringIO(text, newline="\n"), strict=True)
-    return _with_header(name, _numbered(name, reader))
-
-
-def _numbered(name: str, reader: Any) -> Iterator[tuple[int, list[str]]]:
-    start = 1
-    try:
-        for fields in reader:
-            yield start, fields
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise InputError(
-            f"{name}:{start}: the row that starts here is no valid CSV ({error}); "
-            'put a field with quotes, commas or newlines into quotes and double the quotes in it ("")'
-        ) from None
-
-
-def _tsv(name: str, content: bytes) -> Records:
-    """One row a line. Quotes are CSV's if all lines can be read so, else they are plain characters."""
-    lines = [line.removesuffix("\r") for line in _decoded(name, content).split("\n")]
-    csv.field_size_limit(max(csv.field_size_limit(), len(content)))
-    try:
-        rows = [next(csv.reader([line], delimiter="\t", strict=True), []) for line in lines]
-        return _with_header(name, enumerate(rows, start=1))
-    except (csv.Error, InputError):
-        return _with_header(name, enumerate((line.split("\t") if line else [] for line in lines), start=1))
-
-
-def _with_header(name: str, rows: Iterable[tuple[int, list[str]]]) -> Records:
-    header: list[str] = []
-    records: Records = []
-    for line, fields in rows:
-        if not fields:  # a blank line
-            continue
-        if not header:
-            header = [column.strip() for column in fields]
-            twice = [column for column in header if header.count(column) > 1]
-            if twice:
-                raise InputError(f"{name}:{line}: the header has the column {twice[0]!r} twice; rename one")
-        elif len(fields) != len(header):
-            raise InputError(
-                f"{name}:{line}: the row has {len(fields)} fields and the header {len(header)} "
-                f"({', '.join(header)}); quote fields that hold the separator"
-            )
-        else:
-            records.append((line, dict(zip(header, fields, strict=True))))
-    return records
-
-
-def _json(name: str, content: bytes) -> Records:
-    """An array of objects, or an object with one array of them."""
-    value = _parsed(_decoded(name, content), name, None)
-    if isinstance(value, dict):
-        arrays = [part for part in value.values() if isinstance(part, list)]
-        value = arrays[0] if len(arrays) == 1 else None
-    if not isinstance(value, list):
-        raise InputError(f"{name} is neither a JSON array of objects nor an object with one array; make it one")
-    return [(number, _object(record, f"{name}:{number}")) for number, record in enumerate(value, start=1)]
-
-
-def _jsonl(name: str, content: bytes) -> Records:
-    # Not splitlines(): texts may hold U+2028 and others that it takes for line ends.
-    lines = enumerate(_decoded(name, content).split("\n"), start=1)
-    return [(n, _object(_parsed(line, name, n), f"{name}:{n}")) for n, line in lines if line.strip()]
-
-
-def _parsed(text: str, name: str, line: int | None) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        several = error.msg == "Extra data" and line is None
-        raise InputError(
-            f"{name}:{line or error.lineno}: broken JSON at character {error.colno}: {error.msg}; "
-            + ("if every line is an object of its own, name the file .jsonl" if several else "mend the line")
-        ) from None
-
-
-def _object(value: Any, row: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise InputError(f'{row}: an object like {{"text": …}} was expected, not {json.dumps(value)[:60]}; mend it')
-    return value
-
-
-def _parquet(name: str, content: bytes) -> Records:
-    try:
-        return list(enumerate(pq.read_table(pa.BufferReader(content)).to_pylist(), start=1))
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{name} is no readable Parquet file ({reason}); write or fetch it again") from None
-
-
-def _parallel(names: list[str], contents: list[bytes], shape: Shape) -> Records:
-    """Plain text, line n of every file is row n."""
-    texts = [_decoded(n, c).removesuffix("\n").split("\n") for n, c in zip(names, contents, strict=True)]
-    if len({len(lines) for lines in texts}) > 1:
-        found = ", ".join(f"{name} has {len(lines)}" for name, lines in zip(names, texts, strict=True))
-        raise InputError(f"parallel text needs the same number of lines, but {found}; mend the files")
-    stripped = [[line.removesuffix("\r") for line in lines] for lines in texts]
-    rows = zip(*stripped, strict=True)
-    return [(n, dict(zip(shape.texts, row, strict=True))) for n, row in enumerate(rows, start=1)]
-
-
-# To add a file format: one function and one line here.
-READERS: dict[str, Callable[[str, bytes], Records]] = {
-    ".csv": _csv,
-    ".tsv": _tsv,
-    ".json": _json,
-    ".jsonl": _jsonl,
-    ".parquet": _parquet,
-}
-
-
-# -------------------------------------------------------------------------------------- data set → records
-
-
 def _load_dataset(data: Data) -> dict[str, Any]:
     """The splits of a data set: on the Hub, or in a local directory that `datasets` understands."""
     import datasets  # takes a second
 
     name = str(data.name)
-    directory = _found(name)
+    directory = found(name)
     try:
         return dict(datasets.load_dataset(str(directory) if directory.is_dir() else name, data.config))
     except ConnectionError:

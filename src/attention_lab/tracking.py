@@ -120,10 +120,12 @@ def training_run(key: str) -> Iterator[Run]:
         name = os.environ.get("DVC_EXP_NAME")
         identifier = client.create_run(experiment, run_name=name, tags={"training_key": key}).info.run_id
     run = Run(client, identifier)
-    run.tags({
-        "dvc.experiment": os.environ.get("DVC_EXP_NAME"),
-        "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV"),
-    })
+    run.tags(
+        {
+            "dvc.experiment": os.environ.get("DVC_EXP_NAME"),
+            "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV"),
+        }
+    )
     with _ending(run):
         yield run
 
@@ -137,7 +139,9 @@ def run_of(model: Path, params: dict[str, Any]) -> Iterator[Run]:
     """
     client, experiment = _connect()
     checksum = digest(model)
-    known = client.search_runs([experiment], f"tags.model_digest = '{checksum}'", order_by=["attributes.start_time DESC"])
+    known = client.search_runs(
+        [experiment], f"tags.model_digest = '{checksum}'", order_by=["attributes.start_time DESC"]
+    )
     wanted = {name: str(value) for name, value in flatten(params).items()}
     fitting = [run for run in known if all(run.data.params.get(name, value) == value for name, value in wanted.items())]
     if fitting:

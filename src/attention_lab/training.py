@@ -108,9 +108,7 @@ def rate(step: int, total: int, options: Train) -> float:
             return peak * math.sqrt(max(1, warmup) / step)
 
 
-def fit(
-    options: Params, encoded: Path, vocab: Path, output: Path, unfinished: Path, log: Log | None = None
-) -> Result:
+def fit(options: Params, encoded: Path, vocab: Path, output: Path, unfinished: Path, log: Log | None = None) -> Result:
     """The train stage: build the model of `options`, train it on the encoded rows and write it with its tokenizer.
 
     Args:

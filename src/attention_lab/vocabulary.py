@@ -10,6 +10,7 @@ special tokens exist only as ids. All text columns of a task share one tokenizer
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -31,7 +32,7 @@ from tokenizers import (
     trainers,
 )
 
-from attention_lab import params, records, unigram
+from attention_lab import params, records
 from attention_lab.errors import InputError
 
 if TYPE_CHECKING:
@@ -195,10 +196,35 @@ def _wordpiece(words: Counter[str], alphabet: list[str], params: params.Vocab) -
 
 
 def _unigram(words: Counter[str], alphabet: list[str], params: params.Vocab) -> models.Model:
-    """Kudo 2018, https://arxiv.org/abs/1804.10959: see unigram.py."""
+    """Kudo 2018, https://arxiv.org/abs/1804.10959: the pieces that make the words most probable.
+
+    Trained by sentencepiece, for the trainer of `tokenizers` goes through a randomly seeded hash map and gives other
+    scores in every run. sentencepiece writes "▁" for a space; here it becomes the space again.
+    """
+    import sentencepiece
+
     _needs_room(alphabet, params)
-    pieces = unigram.train(words, alphabet, size=params.size - len(SPECIALS), min_frequency=params.min_frequency)
-    return models.Unigram([*((special, 0.0) for special in SPECIALS), *pieces], unk_id=UNK_ID)
+    known = set(alphabet)
+    lines = [f"{word}\t{count}" for word, count in sorted(words.items()) if word.strip() and known.issuperset(word)]
+    if not lines:
+        raise InputError("vocab: no word of the training texts is frequent enough; lower vocab.min_frequency")
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines), model_writer=model, input_format="tsv", model_type="unigram",
+        vocab_size=params.size - len(SPECIALS) + 1, hard_vocab_limit=False, character_coverage=1.0,
+        normalization_rule_name="identity", add_dummy_prefix=False, remove_extra_whitespaces=False,
+        split_by_unicode_script=False, split_by_number=False, max_sentence_length=2**20, num_threads=1,
+        unk_id=0, bos_id=-1, eos_id=-1, pad_id=-1, minloglevel=2,
+    )  # fmt: skip
+    trained = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    pieces = {trained.id_to_piece(i).replace("▁", " "): trained.get_score(i) for i in range(1, len(trained))}
+    least = min(pieces.values(), default=0.0)
+    for character in alphabet:  # a literal "▁", and what sentencepiece leaves out
+        pieces.setdefault(character, least)
+    # Single characters cannot be dropped; of the rest, the least probable go if there are too many.
+    ranked = sorted(pieces.items(), key=lambda piece: (len(piece[0]) > 1, -piece[1], piece[0]))
+    chosen = sorted(ranked[: params.size - len(SPECIALS)], key=lambda piece: (-piece[1], piece[0]))
+    return models.Unigram([*((special, 0.0) for special in SPECIALS), *chosen], unk_id=UNK_ID)
 
 
 KINDS: dict[str, Callable[[Counter[str], list[str], params.Vocab], models.Model]] = {

@@ -12,9 +12,10 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from attention_lab.corpora import sentiment, translation
+from attention_lab.corpora.sentiment import generate as sentiment_rows
+from attention_lab.corpora.translation import generate as translation_rows
 
 CORPORA: dict[str, Callable[[int, int], pd.DataFrame]] = {
-    "translation": translation.generate,
-    "sentiment": sentiment.generate,
+    "translation": translation_rows,
+    "sentiment": sentiment_rows,
 }

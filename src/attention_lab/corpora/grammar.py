@@ -30,6 +30,7 @@ import zlib
 from bisect import bisect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -80,6 +81,18 @@ class Rule:
     bonds: tuple[tuple[int, int], ...]
 
 
+@cache
+def read_item(text: str) -> tuple[str | None, Item]:
+    """One item in its notation → the name of a child, or None, and the item (whose child has no number yet)."""
+    found = ITEM.match(text)
+    labels = tuple(text[found.end() :].split("~")[1:]) if found else ()
+    if found is None or (found.end() < len(text) and not labels):
+        raise ValueError(f"cannot read {text!r} in a rule: an item is word~label, <Symbol>, <Symbol#2> or <Symbol/2>")
+    if found["word"] is not None:
+        return None, Item(found["word"], -1, 0, labels)
+    return found["symbol"] + (found["copy"] or ""), Item(None, -1, int(found["piece"] or 1) - 1, labels)
+
+
 def rule(
     left: str,
     source: str,
@@ -98,18 +111,13 @@ def rule(
         pieces = []
         for piece in side.split("|"):
             items = []
-            for part in piece.split():
-                found = ITEM.match(part)
-                labels = tuple(part[found.end() :].split("~")[1:]) if found else ()
-                if found is None or (found.end() < len(part) and not labels):
-                    raise ValueError(f"{left}: cannot read {part!r} in {side!r}")
-                if found["word"] is not None:
-                    items.append(Item(found["word"], -1, 0, labels))
+            for name, item in map(read_item, piece.split()):
+                if name is None:
+                    items.append(item)
                     continue
-                name = found["symbol"] + (found["copy"] or "")
                 if name not in children:
                     children.append(name)
-                items.append(Item(None, children.index(name), int(found["piece"] or 1) - 1, labels))
+                items.append(Item(None, children.index(name), item.piece, item.labels))
             pieces.append(tuple(items))
         return tuple(pieces)
 
@@ -125,7 +133,11 @@ def rule(
         source=sides[0],
         target=sides[1],
         weight=weight,
-        head=(0 if len(children) == 1 else None) if head is None else children.index(head) if head in children else head,
+        head=(0 if len(children) == 1 else None)
+        if head is None
+        else children.index(head)
+        if head in children
+        else head,
         bonds=tuple((children.index(a), children.index(b)) for a, b in bonds),
     )
 
@@ -171,8 +183,7 @@ class Grammar:
             if one.weight > 0:
                 self.rules.setdefault(one.left, []).append(one)
         self.cumulative = {
-            left: list(itertools.accumulate(one.weight for one in choices))
-            for left, choices in self.rules.items()
+            left: list(itertools.accumulate(one.weight for one in choices)) for left, choices in self.rules.items()
         }
         for one in itertools.chain.from_iterable(self.rules.values()):
             for child in one.children:
@@ -301,9 +312,9 @@ def corpus(
         raise InputError(f"The embedded corpus has from 1 to {most} rows, not {size}: change data.size.")
     goal: dict[tuple[str, str], int] = {}
     held = size // 10
-    for split, rows in (("train", size - 2 * held), ("valid", held), ("test", held)):
+    for split, share in (("train", size - 2 * held), ("valid", held), ("test", held)):
         for place, stratum in enumerate(strata):
-            goal[split, stratum] = rows // len(strata) + (place < rows % len(strata))
+            goal[split, stratum] = share // len(strata) + (place < share % len(strata))
     rows_of: dict[tuple[str, str], list[Candidate]] = {key: [] for key in goal}
     seen: set[str] = set()
     known: set[str] = set()
@@ -316,11 +327,7 @@ def corpus(
                 raise InputError(f"The embedded corpus has no {size} different rows: make data.size smaller.")
             one = draw(short[tries % len(short)])
             split = split_of(one.bonds, one.aside)
-            if (
-                split is None
-                or one.text in seen
-                or len(rows_of[split, one.stratum]) >= goal[split, one.stratum]
-            ):
+            if split is None or one.text in seen or len(rows_of[split, one.stratum]) >= goal[split, one.stratum]:
                 continue
             if wanted(split, one):
                 seen.add(one.text)
@@ -328,9 +335,7 @@ def corpus(
 
     fill(lambda split, one: True)
     if size >= KNOWN_WORDS_FROM:
-        known.update(
-            w for (split, _), rows in rows_of.items() if split == "train" for one in rows for w in one.words
-        )
+        known.update(w for (split, _), rows in rows_of.items() if split == "train" for one in rows for w in one.words)
         for (split, _), rows in rows_of.items():
             if split != "train":
                 rows[:] = [one for one in rows if one.words <= known]

@@ -22,7 +22,7 @@ import pandas as pd
 
 from attention_lab.corpora.grammar import Candidate, Derivation, Grammar, Rule, corpus, rule
 
-MOST = 100_000  # rows; the grammar has many more reviews, but they grow alike
+MOST = 100_000  # rows; of so many draws more than nine in ten still differ
 
 LABELS = ("positive", "negative")
 OPPOSITE = {"positive": "negative", "negative": "positive"}
@@ -138,7 +138,7 @@ DISTRACTORS = {
 # --- the grammar ------------------------------------------------------------------------------------------------------
 
 
-def words() -> list[Rule]:
+def word_rules() -> list[Rule]:
     rules = [
         rule(left, word.replace("_", " "), head=word)
         for left, choices in (
@@ -187,7 +187,7 @@ def words() -> list[Rule]:
     return rules
 
 
-def clauses() -> list[Rule]:
+def clause_rules() -> list[Rule]:
     """Clause.label.topic.role.about: a clause that says so much of something. role: main bears the rationale's marks,
     side does not. Value.label.topic.role: what follows "was".
     """
@@ -208,7 +208,13 @@ def clauses() -> list[Rule]:
             bond = "Intensifier", adjective
             add(value, f"<Intensifier>{why} <{adjective}>{why}", 0.5 * weight, adjective, bond)
         add(value, f"<Negator>{why} <{turned}>{why}", 2.6 * often, turned, ("Negator", turned))
-        add(value, f"<Negator.strong>{why} <{turned_strong}>{why}", 0.5 * often, turned_strong, ("Negator.strong", turned_strong))
+        add(
+            value,
+            f"<Negator.strong>{why} <{turned_strong}>{why}",
+            0.5 * often,
+            turned_strong,
+            ("Negator.strong", turned_strong),
+        )
         for about in (f"About.{topic}", f"Thing.{topic}", f"Aspect.{topic}"):
             clause = f"Clause.{label}.{topic}.{role}.{about.partition('.')[0]}"
             add(clause, f"<{about}> was <{value}>", 5.0, "", (value, about))
@@ -251,7 +257,7 @@ def clauses() -> list[Rule]:
     return rules
 
 
-def reviews() -> list[Rule]:
+def review_rules() -> list[Rule]:
     """label → a review; neutral sentences and distractors stand around what decides."""
     rules = []
     for topic in TOPICS:
@@ -260,18 +266,20 @@ def reviews() -> list[Rule]:
         for text in DISTRACTORS[topic]:
             rules.append(rule(f"Distractor.{topic}", text))
         for polarity in LABELS:
-            found = f"<Adjective.mild.{polarity}.{topic}>"
+            mild = f"<Adjective.mild.{polarity}.{topic}>"
             strong = f"<Adjective.strong.{polarity}.{topic}>"
             thing, aspect = f"<Thing.{topic}>", f"<Aspect.{topic}>"
-            for adjective, weight in ((found, 1.0), (strong, 1.0)):
-                for text in (
-                    f"<Person> found {thing} {adjective}",
-                    f"<Person> told me that {aspect} was {adjective}",
-                    f"<Person> called {thing} {adjective}",
-                    f"I had expected something {adjective}",
+            for adjective in (mild, strong):
+                for text, nouns in (
+                    (f"<Person> found {thing} {adjective}", ()),
+                    (f"<Person> told me that {aspect} was {adjective}", (aspect,)),
+                    (f"<Person> called {thing} {adjective}", ()),
+                    (f"I had expected something {adjective}", ()),
                 ):
-                    rules.append(rule(f"Opinion.{polarity}.{topic}", text, weight=weight))
-                rules.append(rule(f"Despite.{polarity}.{topic}", f"despite its {adjective} <Bare.{topic}>"))
+                    bonds = [(adjective[1:-1], noun[1:-1]) for noun in nouns]
+                    rules.append(rule(f"Opinion.{polarity}.{topic}", text, head="", bonds=bonds))
+                bare, bonds = f"Bare.{topic}", [(adjective[1:-1], f"Bare.{topic}")]
+                rules.append(rule(f"Despite.{polarity}.{topic}", f"despite its {adjective} <{bare}>", bonds=bonds))
                 rules.append(rule(f"Unlike.{polarity}.{topic}", f"unlike the {adjective} one before"))
         for word in TOPICS[topic]["aspects"].split():
             rules.append(rule(f"Bare.{topic}", word, head=word))
@@ -310,7 +318,7 @@ def reviews() -> list[Rule]:
 
 @cache
 def grammar() -> Grammar:
-    return Grammar(words() + clauses() + reviews())
+    return Grammar(word_rules() + clause_rules() + review_rules())
 
 
 def english(words: list[str]) -> list[str]:
@@ -323,12 +331,13 @@ def english(words: list[str]) -> list[str]:
 
 
 def candidate(label: str, found: Derivation) -> Candidate:
-    text = english(found.source)
-    columns = {"text": " ".join(text), "label": label, "rationale": found.marks["why"]}
-    forms = [word.strip(".,") for word in text]
-    deciding = {forms[i] for i in columns["rationale"]}
+    words = english(found.source)
+    forms = [word.strip(".,") for word in words]
+    rationale = found.marks["why"]
+    deciding = {forms[i] for i in rationale}
     bonds = frozenset(bond for bond in found.bonds if not deciding.isdisjoint(bond))
-    return Candidate(columns["text"], frozenset(forms), bonds, columns, found.bonds - bonds, label)
+    columns = {"text": " ".join(words), "label": label, "rationale": rationale}
+    return Candidate(" ".join(words), frozenset(forms), bonds, columns, found.bonds - bonds, label)
 
 
 def generate(size: int, seed: int) -> pd.DataFrame:

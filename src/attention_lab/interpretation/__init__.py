@@ -26,15 +26,12 @@ from attention_lab.interpretation import alignment, heatmap, rationale
 from attention_lab.interpretation.examples import Example, choose, describe
 from attention_lab.interpretation.report import render
 from attention_lab.interpretation.weights import Row, collect
-from attention_lab.params import Params
+from attention_lab.params import Interpret, Params
 from attention_lab.records import Shape
 from attention_lab.transformer import Classifier, EncoderDecoder, load
 
 __all__ = ["Example", "Interpretation", "interpret", "render", "run"]
 
-CHOOSING = 500  # valid rows that choose layer and head
-REPORTING = 2000  # test rows measured; of more, so many are drawn with the seed
-RESAMPLES = 1000  # of the bootstrap
 STRIPS = 6  # texts in one picture
 
 
@@ -58,6 +55,7 @@ class _Data:
     records: Mapping[str, pd.DataFrame]
     tokenizer: PreTrainedTokenizerFast
     shape: Shape
+    options: Interpret
     seed: int
     device: torch.device | str
 
@@ -109,7 +107,7 @@ def run(
         tables.read(predictions / "predictions.parquet"),
         vocabulary.load(model),
         tables.SHAPES[options.task],
-        examples=options.interpret.examples,
+        options.interpret,
         seed=options.seed,
         device=device,
     )
@@ -132,8 +130,8 @@ def interpret(
     predictions: pd.DataFrame,
     tokenizer: PreTrainedTokenizerFast,
     shape: Shape,
+    options: Interpret,
     *,
-    examples: int,
     seed: int,
     device: torch.device | str,
 ) -> Interpretation:
@@ -145,13 +143,13 @@ def interpret(
     Args:
         encoded, records: tables by split, "valid" and "test", joined on `row`.
         predictions: `row`, `prediction` and perhaps `probability`, for rows of one of the two splits.
-        examples: how many to show.
+        options: how many rows to measure, how many examples to show.
         seed: draws rows, examples, random baselines and bootstrap samples.
 
     Raises:
         InputError: gold names a word that is not there.
     """
-    data = _Data(model, encoded, records, tokenizer, shape, seed, device)
+    data = _Data(model, encoded, records, tokenizer, shape, options, seed, device)
     mechanisms = _mechanisms(model)
     measured = _alignment(data) if shape.gold == "alignment" else _rationale(data)
     reason = None if measured else _reason(data)
@@ -164,7 +162,7 @@ def interpret(
         "sentences": [judge.sentence(measured) if measured else f"{shape.gold} not measured: {reason}"],
         "reading": judge.reading(measured) if measured else [],
     }
-    shown = _examples(data, predictions, measured, examples)
+    shown = _examples(data, predictions, measured, options.examples)
     return Interpretation(metrics, _plots(metrics, shown), shown)
 
 
@@ -175,15 +173,15 @@ def _mechanisms(model: EncoderDecoder | Classifier) -> dict[str, str]:
 
 
 def _alignment(data: _Data) -> dict[str, Any] | None:
-    valid = alignment.count(data.known("valid", CHOOSING), data.gold("valid"))
-    test = alignment.count(data.known("test", REPORTING), data.gold("test"))
-    return alignment.measure(valid, test, resamples=RESAMPLES, seed=data.seed) if valid and test else None
+    valid = alignment.count(data.known("valid", data.options.valid_rows), data.gold("valid"))
+    test = alignment.count(data.known("test", data.options.test_rows), data.gold("test"))
+    return alignment.measure(valid, test, resamples=data.options.bootstrap, seed=data.seed) if valid and test else None
 
 
 def _rationale(data: _Data) -> dict[str, Any] | None:
-    valid = rationale.count(data.known("valid", CHOOSING), data.gold("valid"), seed=data.seed)
-    test = rationale.count(data.known("test", REPORTING), data.gold("test"), seed=data.seed)
-    return rationale.measure(valid, test, resamples=RESAMPLES, seed=data.seed) if valid and test else None
+    valid = rationale.count(data.known("valid", data.options.valid_rows), data.gold("valid"), seed=data.seed)
+    test = rationale.count(data.known("test", data.options.test_rows), data.gold("test"), seed=data.seed)
+    return rationale.measure(valid, test, resamples=data.options.bootstrap, seed=data.seed) if valid and test else None
 
 
 def _reason(data: _Data) -> str:

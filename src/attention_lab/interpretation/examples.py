@@ -100,7 +100,11 @@ def _aligned(row: Row, measured: dict[str, Any] | None, right: bool) -> tuple[np
         return None, "this mechanism has no weights"
     place = measured or {"layer": len(row.cross), "head": "mean", "row": "predicting"}
     heads = row.cross_words(place["row"])[place["layer"] - 1]
-    forced = "its own output, which is the reference" if right else "given the reference, which it would not have said"
+    forced = (
+        "its own output, which is the reference"
+        if right
+        else "given the reference, which is not what it says by itself"
+    )
     weights = heads.mean(0) if place["head"] == "mean" else heads[place["head"] - 1]
     return weights, f"{alignment.place(place)}; the model was {'writing ' if right else ''}{forced}"
 

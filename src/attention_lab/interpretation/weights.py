@@ -1,7 +1,7 @@
 """Attention weights of whole splits, without padding, and in words instead of tokens.
 
 Shapes: N layers, H heads, Lq query tokens, Lk key tokens, Wq query words, Wk key words, S source tokens, T target
-tokens. Words are those of `text.split(" ")`, so punctuation belongs to the word it is attached to.
+tokens. Words are those of `text.split(" ")`, and a mark written next to a word is no part of it.
 """
 
 from __future__ import annotations
@@ -120,7 +120,11 @@ def collect(
 def words_of(
     texts: Sequence[str], ids: Sequence[np.ndarray], tokenizer: PreTrainedTokenizerFast, names: Sequence[str]
 ) -> list[Words]:
-    """The words of each text and which of them its tokens belong to. Words cut off by encoding own no token."""
+    """The words of each text and which of them its tokens belong to. Words cut off by encoding own no token.
+
+    A mark or a space that stands as a token next to a word ("sleeps", ".") is not a part of it: where a model looks to put a full stop says
+    nothing about the word before.
+    """
     found = []
     for text, wanted, name, encoding in zip(
         texts, ids, names, tokenizer.backend_tokenizer.encode_batch(list(texts)), strict=True
@@ -130,8 +134,23 @@ def words_of(
         if encoding.ids[: cut - 1] != wanted[:-1].tolist():
             raise ValueError(f"{name}: the encoded ids are not what the tokenizer makes of the text; encode again")
         owners = vocabulary.words(encoding.offsets[: cut - 1], text)
-        found.append(Words(text.split(" "), [*owners, None]))
+        words = text.split(" ")
+        marks = [not _has_letters(text[start:end]) for start, end in encoding.offsets[: cut - 1]]
+        found.append(
+            Words(
+                words,
+                [
+                    None if mark and owner is not None and _has_letters(words[owner]) else owner
+                    for owner, mark in zip(owners, marks, strict=True)
+                ]
+                + [None],
+            )
+        )
     return found
+
+
+def _has_letters(text: str) -> bool:
+    return any(character.isalnum() for character in text)
 
 
 def merge(

@@ -15,7 +15,6 @@ from attention_lab.batching import Batch
 from attention_lab.decoding import beam_search
 from attention_lab.tasks.task import Loss, unigram_nll
 from attention_lab.transformer import EncoderDecoder
-from attention_lab.transformer.loss import projected_cross_entropy
 from attention_lab.vocabulary import PAD_ID
 
 
@@ -37,7 +36,7 @@ class Translation:
         hidden, _ = model(batch.source, batch.source_mask, target[:, :-1])
         truth = target[:, 1:]
         wanted = truth != model.config.pad
-        return Loss(*projected_cross_entropy(hidden[wanted], model.output_weight, truth[wanted], smoothing))
+        return Loss(*model.cross_entropy(hidden[wanted], truth[wanted], smoothing))
 
     def predict(
         self, model: nn.Module, batch: Batch, tokenizer: PreTrainedTokenizerFast, options: params.Evaluate

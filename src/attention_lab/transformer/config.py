@@ -32,6 +32,7 @@ class Config(BaseModel):
     end: int
     positions: int
     layers: int
+    decoder_layers: int
     width: int
     heads: int
     feedforward: int
@@ -45,7 +46,9 @@ class Config(BaseModel):
     @property
     def mechanism_name(self) -> str:
         """One name if all places that this architecture has share it, else each place with its own."""
-        names = {p: n for p, n in self.mechanisms.items() if self.architecture == "encoder_decoder" or p == "encoder_self"}
+        names = {
+            p: n for p, n in self.mechanisms.items() if self.architecture == "encoder_decoder" or p == "encoder_self"
+        }
         if len(set(names.values())) == 1:
             return next(iter(names.values()))
         return ", ".join(f"{place}: {name}" for place, name in names.items())
@@ -85,7 +88,7 @@ class Config(BaseModel):
                 "cross": attention.cross or attention.mechanism,
             },
             options=attention.options,
-            **params.model.model_dump(),
+            **{**params.model.model_dump(), "decoder_layers": params.model.decoder_layers or params.model.layers},
         )
         for name in config.mechanisms.values():
             mechanism(name)

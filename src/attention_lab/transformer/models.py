@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from attention_lab.errors import InputError
 from attention_lab.transformer.blocks import Cache, Embedding
 from attention_lab.transformer.config import Config
+from attention_lab.transformer.loss import projected_cross_entropy
 from attention_lab.transformer.stacks import Decoder, Encoder
 
 
@@ -47,14 +48,13 @@ class EncoderDecoder(nn.Module):
         hidden, decoder_self, cross = self.decoder(self.embedding(target), memory, source_mask, weights=weights)
         return hidden, Seen(encoder_self, decoder_self, cross)
 
-    @property
-    def output_weight(self) -> Tensor:
-        """(V, W): the embedding projects to the vocabulary too (Press & Wolf 2017, arXiv 1608.05859)."""
-        return self.embedding.tokens.weight
-
     def project(self, hidden: Tensor) -> Tensor:
-        """hidden (…, W) → logits over the vocabulary (…, V)"""
-        return F.linear(hidden, self.output_weight)
+        """hidden (…, W) → logits over the vocabulary (…, V), with the embedding (Press & Wolf 2017, arXiv 1608.05859)"""
+        return F.linear(hidden, self.embedding.tokens.weight)
+
+    def cross_entropy(self, hidden: Tensor, truth: Tensor, smoothing: float) -> tuple[Tensor, Tensor, Tensor]:
+        """hidden (N, W), truth (N,) → see `projected_cross_entropy`: `project` and the loss in one"""
+        return projected_cross_entropy(hidden, self.embedding.tokens.weight, truth, smoothing)
 
     def encode(self, source: Tensor, source_mask: Tensor) -> Tensor:
         """source (B, Ls) → memory (B, Ls, W)"""
@@ -62,7 +62,7 @@ class EncoderDecoder(nn.Module):
 
     def caches(self) -> list[Cache]:
         """Empty caches for a decoding."""
-        return [Cache() for _ in range(self.config.layers)]
+        return [Cache() for _ in range(self.config.decoder_layers)]
 
     def step(self, token: Tensor, memory: Tensor, memory_mask: Tensor, caches: list[Cache]) -> Tensor:
         """One step of decoding: the newest tokens (B, 1) → logits for the next (B, V). Extends the caches."""

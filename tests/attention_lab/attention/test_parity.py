@@ -22,7 +22,10 @@ def test_scaled_dot_product_is_multi_head_attention_of_pytorch() -> None:
     ours = MultiHeadAttention(WIDTH, HEADS, mechanism("scaled_dot_product")).double().eval()
     with torch.no_grad():
         for layer, weight, bias in zip(
-            (ours.query, ours.key, ours.value), theirs.in_proj_weight.chunk(3), theirs.in_proj_bias.chunk(3), strict=True
+            (ours.query, ours.key, ours.value),
+            theirs.in_proj_weight.chunk(3),
+            theirs.in_proj_bias.chunk(3),
+            strict=True,
         ):
             layer.weight.copy_(weight)
             layer.bias.copy_(bias)

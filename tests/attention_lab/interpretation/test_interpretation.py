@@ -15,6 +15,7 @@ from planted import PARAMS, WORDS, Reverser, config, encoded_of, reversed_record
 from attention_lab import encoding, interpretation, metrics, records, vocabulary
 from attention_lab.errors import InputError
 from attention_lab.interpretation import Interpretation, interpret
+from attention_lab.params import Interpret
 from attention_lab.records import SHAPES
 from attention_lab.transformer import build, save
 
@@ -31,6 +32,10 @@ def reverser() -> Parts:
     return model, tokenizer, {k: encoded_of(v, "translation", tokenizer, []) for k, v in records.items()}, records
 
 
+def looking(examples: int) -> Interpret:
+    return Interpret(examples=examples, valid_rows=500, test_rows=2000, bootstrap=1000)
+
+
 def predictions_of(table: pd.DataFrame) -> pd.DataFrame:
     """Every third row wrong."""
     said = [text if i % 3 else "red" for i, text in enumerate(table["target"])]
@@ -39,7 +44,7 @@ def predictions_of(table: pd.DataFrame) -> pd.DataFrame:
 
 def translated(parts: Parts, **changes: Any) -> Interpretation:
     model, tokenizer, encoded, tables = parts
-    values = {"examples": 4, "seed": 1, "device": "cpu"} | changes
+    values = {"options": looking(4), "seed": 1, "device": "cpu"} | changes
     shape = SHAPES["translation"]
     return interpret(
         model, "translation", encoded, tables, predictions_of(tables["test"]), tokenizer, shape, **values
@@ -113,7 +118,7 @@ def test_predictions_of_the_valid_split(reverser: Parts) -> None:
     model, tokenizer, encoded, tables = reverser
     found = interpret(
         model, "translation", encoded, tables, predictions_of(tables["valid"]), tokenizer, SHAPES["translation"],
-        examples=3, seed=1, device="cpu",
+        options=looking(3), seed=1, device="cpu",
     )  # fmt: skip
     assert all(example.row.startswith("valid.csv") for example in found.examples)
 
@@ -142,7 +147,16 @@ def test_a_classifier_end_to_end() -> None:
     model = build(config(len(tokenizer), architecture="classifier", task="sentiment", labels=("bad", "good")))
     told = tables["test"][["row", "text", "label"]].assign(prediction="good", probability=0.7)
     found = interpret(
-        model, "sentiment", encoded, tables, told, tokenizer, SHAPES["sentiment"], examples=4, seed=1, device="cpu"
+        model,
+        "sentiment",
+        encoded,
+        tables,
+        told,
+        tokenizer,
+        SHAPES["sentiment"],
+        options=looking(4),
+        seed=1,
+        device="cpu",
     )
     rationale = found.metrics["rationale"]
     assert rationale["texts"] == 16  # every fifth has no gold
@@ -170,6 +184,6 @@ def test_the_stage_reads_files_and_renders_the_report(reverser: Parts, tmp_path:
         tmp_path / "evaluate.json",
     )
     found = interpretation.run(PARAMS, *folders, tmp_path / "evaluate.json")
-    assert "BLEU 50.0 on 13 test examples" in found.report
+    assert "On 13 test examples: BLEU 50.0." in found.report
     assert "encoder self: scaled_dot_product" in found.report
     assert found.metrics["alignment"]["sentences"] == 13

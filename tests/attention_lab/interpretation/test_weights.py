@@ -69,8 +69,8 @@ def test_words_of_pieces_and_cut_texts() -> None:
     cut = [*whole[:4], 3]
     found = words_of(texts, [np.array(whole), np.array(cut)], tokenizer, ["a:1", "a:2"])
     assert found[0].words == found[1].words == ["ab", "abc,"]
-    assert found[0].owners == [None, 0, 0, 1, 1, 1, 1, 1, None]  # the space belongs to the word after it
-    assert found[1].owners == [None, 0, 0, 1, None]
+    assert found[0].owners == [None, 0, 0, None, 1, 1, 1, None, None]  # the space and the comma are no letters
+    assert found[1].owners == [None, 0, 0, None, None]
 
 
 def test_ids_of_another_text_are_refused() -> None:

@@ -28,6 +28,7 @@ def config(**changes: Any) -> Config:
         "end": END,
         "positions": 32,
         "layers": 2,
+        "decoder_layers": 2,
         "width": 12,
         "heads": 3,
         "feedforward": 17,
@@ -61,7 +62,10 @@ def copy_attention(ours: nn.Module, theirs: nn.MultiheadAttention) -> None:
     with torch.no_grad():
         nn.init.normal_(theirs.in_proj_bias, std=0.1)
         for layer, weight, bias in zip(
-            (ours.query, ours.key, ours.value), theirs.in_proj_weight.chunk(3), theirs.in_proj_bias.chunk(3), strict=True
+            (ours.query, ours.key, ours.value),
+            theirs.in_proj_weight.chunk(3),
+            theirs.in_proj_bias.chunk(3),
+            strict=True,
         ):
             layer.weight.copy_(weight)
             layer.bias.copy_(bias)

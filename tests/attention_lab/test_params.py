@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from attention_lab.errors import InputError
+from attention_lab.params import load, record
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+
+
+def changed(tmp_path: Path, old: str, new: str) -> Path:
+    text = PARAMS.read_text(encoding="utf-8")
+    assert old in text
+    path = tmp_path / "params.yaml"
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    return path
+
+
+def test_the_projects_own_file_is_right() -> None:
+    params = load(PARAMS)
+    assert params.task == "translation"
+    assert params.data.source == "embedded"
+
+
+def test_only_the_named_sections_are_handed_out() -> None:
+    params = load(PARAMS, "seed", "task")
+    assert params.seed == 42
+    with pytest.raises(AttributeError):
+        _ = params.train
+
+
+def test_nothing_can_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load(PARAMS).train.epochs = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("epochs:", "epoches: 3\n  epochs:", "unknown parameter train.epoches; known here: epochs, max_steps"),
+        ("seed: 42", "sede: 42", "unknown parameter sede|the parameter seed is missing"),
+        ("dropout: 0.1", "dropout: 1.5", "model.dropout should be less than 1, not 1.5"),
+        ("task: translation", "task: translating", "task should be 'translation' or 'sentiment', not 'translating'"),
+        ("heads: 4", "heads: 5", "model width 128 is no multiple of heads 5"),
+        ("source: embedded", "source: file", "data source: file needs either path"),
+        ("source: embedded", "source: hub", "data source: hub needs name"),
+        ("valid: 0.1", "valid: 0.95", "split valid and test together leave nothing to train on"),
+        ("layers: 2", "layers: two", "model.layers should be a valid integer"),
+        ("layers: 2", "", "the parameter model.layers is missing"),
+        ("seed: 42", "seed: [", "is no valid YAML"),
+    ],
+)
+def test_a_wrong_value_is_one_sentence(old: str, new: str, sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=sentence) as caught:
+        load(changed(tmp_path, old, new))
+    assert "\n" not in str(caught.value)
+    assert "params.yaml" in str(caught.value)
+
+
+def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no such file"):
+        load(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("written", ["3e-05", "3.0e-5", "0.00003", "3E-5"])
+def test_numbers_as_dvc_writes_them(written: str, tmp_path: Path) -> None:
+    text = PARAMS.read_text(encoding="utf-8")
+    line = next(line for line in text.splitlines() if "learning_rate:" in line)
+    path = changed(tmp_path, line, f"  learning_rate: {written}")
+    assert load(path).train.learning_rate == pytest.approx(3e-5)
+
+
+def test_the_record_is_everything_but_what_is_left_out() -> None:
+    values = record(PARAMS, "evaluate", "interpret")
+    assert "evaluate" not in values
+    assert values["data"]["source"] == "embedded"

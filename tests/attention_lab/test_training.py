@@ -1,0 +1,223 @@
+"""Training: what it learns, that it can be cut off anywhere, and that processes and batches do not change the loss."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from test_models import config
+
+from attention_lab import training
+from attention_lab.batching import Examples
+from attention_lab.errors import InputError
+from attention_lab.params import Train, load
+from attention_lab.tasks import TASKS
+from attention_lab.transformer import Classifier, EncoderDecoder, build
+
+ROOT = Path(__file__).parents[2]
+TASK = TASKS["translation"]
+
+
+def options(**changes: Any) -> Train:
+    values = {
+        "epochs": 6, "max_steps": None, "tokens_per_batch": 120, "learning_rate": 1e-2, "warmup_steps": 5,
+        "label_smoothing": 0.0, "checkpoint_steps": 4, "device": "cpu", "precision": "float32",
+    }  # fmt: skip
+    return load(ROOT / "params.yaml").train.model_copy(update=values | changes)
+
+
+def copies(rows: int, seed: int) -> Examples:
+    """Say the source again: learned in a few steps."""
+    rng = np.random.default_rng(seed)
+    texts = [
+        np.concatenate([[2], rng.integers(5, 12, rng.integers(2, 5)), [3]]).astype(np.int32) for _ in range(rows)
+    ]
+    return Examples(texts, texts, pad=0)
+
+
+DATA = {"train": copies(90, 1), "valid": copies(20, 2)}
+
+
+def fresh(**changes: Any) -> EncoderDecoder | Classifier:
+    torch.manual_seed(0)
+    return build(config(vocabulary=12, width=24, **({"dropout": 0.1} | changes)))
+
+
+def fit(tmp_path: Path, model: Any = None, log: Any = None, **changes: Any) -> tuple[Any, training.Result]:
+    model = model or fresh()
+    return model, training.train(model, TASK, DATA, options(**changes), seed=5, checkpoint=tmp_path, log=log)
+
+
+def weights(model: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def test_it_learns_and_says_so(tmp_path: Path) -> None:
+    logged: list[tuple[int, dict[str, float]]] = []
+    _, result = fit(tmp_path, epochs=12, log=lambda step, values: logged.append((step, values)))
+    curve = result.valid_curve
+    assert curve[-1]["valid_loss"] < 0.7 * curve[0]["valid_loss"]
+    assert result.metrics["valid_loss"] == pytest.approx(min(p["valid_loss"] for p in curve), abs=1e-6)
+    assert result.metrics["valid_loss"] < result.metrics["trivial_loss"]
+    assert result.metrics["steps"] == curve[-1]["step"]
+    assert result.metrics["parameters"] == weights(fresh()).numel()
+    assert {"loss", "accuracy", "learning_rate", "tokens_per_second"} in [values.keys() for _, values in logged]
+    assert json.dumps(result.metrics)
+
+
+def test_the_same_twice_and_another_for_another_seed(tmp_path: Path) -> None:
+    first, _ = fit(tmp_path / "a")
+    second, _ = fit(tmp_path / "b")
+    assert torch.equal(weights(first), weights(second))
+    third = fresh()
+    training.train(third, TASK, DATA, options(), seed=6, checkpoint=tmp_path / "c")
+    assert not torch.equal(weights(first), weights(third))
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("steps", [3, 7, 9, 14, 21])
+def test_a_training_cut_off_after_any_step_ends_with_the_same_weights(
+    steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, expected = fit(tmp_path / "whole", label_smoothing=0.1, accumulate=2)
+    step = training._Run._step
+    done = 0
+
+    def dying(run: training._Run, group: list[list[int]]) -> None:
+        nonlocal done
+        if done == steps:
+            raise Killed
+        done += 1
+        step(run, group)
+
+    monkeypatch.setattr(training._Run, "_step", dying)
+    with pytest.raises(Killed):
+        fit(tmp_path / "cut", label_smoothing=0.1, accumulate=2)
+    monkeypatch.setattr(training._Run, "_step", step)
+    torch.manual_seed(999)  # a new process has another state
+    resumed, result = fit(tmp_path / "cut", label_smoothing=0.1, accumulate=2)
+    assert torch.equal(weights(whole), weights(resumed))
+    assert result.metrics == expected.metrics
+    assert result.train_curve == expected.train_curve
+
+
+def test_the_best_epoch_is_kept(tmp_path: Path) -> None:
+    model, result = fit(tmp_path, learning_rate=0.05, epochs=6, warmup_steps=1, schedule="constant")
+    losses = [point["valid_loss"] for point in result.valid_curve]
+    assert result.metrics["best_epoch"] == int(np.argmin(losses)) + 1
+    again = training._Run(model, TASK, DATA, options(), 5, tmp_path / "x", None)
+    assert again.validate()[0] == pytest.approx(min(losses), rel=1e-6)
+
+
+def test_patience_ends_a_training_that_no_longer_gets_better(tmp_path: Path) -> None:
+    _, result = fit(tmp_path, epochs=40, patience=2, learning_rate=0.03)
+    assert result.metrics["epochs"] < 40
+    assert result.metrics["epochs"] == result.metrics["best_epoch"] + 2
+
+
+def _start(tmp_path: Path) -> tuple[Any, ...]:
+    return fresh(dropout=0.0), TASK, DATA, options(), 5, tmp_path, None
+
+
+def test_accumulated_batches_are_one_batch(tmp_path: Path) -> None:
+    """Gradients are per prediction of the whole group, however it is cut."""
+    together = training._Run(*_start(tmp_path))
+    together._step([list(range(12))])
+    cut = training._Run(fresh(dropout=0.0), TASK, DATA, options(accumulate=3), 5, tmp_path, None)
+    cut._step([list(range(2)), list(range(2, 9)), list(range(9, 12))])
+    # Not the weights: where a gradient is 0 but for rounding, Adam makes a step of the rounding.
+    assert together.state.window.tolist() == pytest.approx(cut.state.window.tolist(), rel=1e-5)
+    assert together.validate() == pytest.approx(cut.validate(), rel=1e-5)
+    assert together.validate()[0] != pytest.approx(training._Run(*_start(tmp_path)).validate()[0], rel=1e-3)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine", "inverse_sqrt"])
+def test_the_learning_rate_warms_up_and_never_rises_again(schedule: str) -> None:
+    plan = options(schedule=schedule, warmup_steps=10, learning_rate=0.01)
+    rates = [training.rate(step, 100, plan) for step in range(1, 101)]
+    assert rates[9] == pytest.approx(0.01)
+    assert all(a < b for a, b in zip(rates[:9], rates[1:10], strict=True))
+    assert all(a >= b for a, b in zip(rates[9:], rates[10:], strict=False))
+    assert rates[-1] == pytest.approx({"constant": 0.01, "linear": 0.0, "cosine": 0.0}.get(schedule, 0.01 * 0.1**0.5))
+
+
+def test_a_loss_that_is_not_finite_is_a_sentence(tmp_path: Path) -> None:
+    model = fresh()
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    with pytest.raises(InputError, match="no longer finite at step 1; lower train.learning_rate"):
+        fit(tmp_path, model=model)
+
+
+def test_a_model_that_learned_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="learned no more than how often each value occurs"):
+        fit(tmp_path, max_steps=1, learning_rate=1e-6)
+
+
+def test_a_device_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(InputError, match="PyTorch sees no cuda here; use train.device=auto"):
+        fit(tmp_path, device="cuda")
+
+
+WORKER = """
+import sys
+sys.path[:0] = ["tests/attention_lab/transformer", "tests/attention_lab"]
+from pathlib import Path
+import torch
+import test_training as t
+from attention_lab import training
+
+model = t.fresh(dropout=0.0)
+result = training.train(model, t.TASK, t.DATA, t.options(), seed=5, checkpoint=Path(sys.argv[1]) / "state")
+if not training.is_helper():
+    torch.save((result.train_curve, result.metrics), Path(sys.argv[1]) / "result.pt")
+"""
+
+
+def test_two_processes_have_the_loss_of_one(tmp_path: Path) -> None:
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER, encoding="utf-8")
+    found = {}
+    for processes in (1, 2):
+        directory = tmp_path / str(processes)
+        directory.mkdir()
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+        subprocess.run([*command, str(script), str(directory)], cwd=ROOT, env=environment, check=True, timeout=200)
+        found[processes] = torch.load(directory / "result.pt")
+    assert len(found[1][0]) > 2
+    for one, two in zip(found[1][0], found[2][0], strict=True):
+        assert one["loss"] == pytest.approx(two["loss"], rel=1e-3)
+    assert found[1][1]["valid_loss"] == pytest.approx(found[2][1]["valid_loss"], rel=1e-3)
+    assert found[1][1]["tokens"] == found[2][1]["tokens"]
+
+
+def test_a_process_that_is_killed_leaves_a_state_that_can_be_read(tmp_path: Path) -> None:
+    """SIGKILL at a moment of its own choosing: what is on disk is whole."""
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER.replace("t.options()", "t.options(checkpoint_steps=1, epochs=300)"), encoding="utf-8")
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path)], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    )
+    state = tmp_path / "state" / "process-0.pt"
+    deadline = time.monotonic() + 60
+    while not state.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.4)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert torch.load(state, weights_only=True)["progress"]["step"] >= 1
