@@ -32,17 +32,18 @@ def train(
     from attention_lab.params import load, record
 
     options = load(params, *SECTIONS)
+    config = training.configure(options, vocab)
     if training.launched(options.train.processes, "pipeline.train"):
         return
     key = training.key(options, encoded, vocab)
     state = tracking.home() / ".attention_lab" / "unfinished" / key
     if training.is_helper():
-        training.fit(options, encoded, vocab, output, state)
+        training.fit(config, options, encoded, vocab, output, state)
         return
     with tracking.training_run(key) as log:
         log.params(record(params, "evaluate", "interpret"))
         log.data(options.task, encoded)
-        result = training.fit(options, encoded, vocab, output, state, log.metrics)
+        result = training.fit(config, options, encoded, vocab, output, state, log.metrics)
         numbers.write(result.metrics, metrics / "train.json")
         plots.training(result.train_curve, result.valid_curve, metrics / "plots" / "training")
         log.result("train", result.metrics, result.speed)

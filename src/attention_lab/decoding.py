@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,7 @@ def beam_search(
     beams: int,
     length_penalty: float,
     max_tokens: int,
+    max_ratio: float = math.inf,
 ) -> tuple[list[list[int]], list[float]]:
     """The best target of each source.
 
@@ -26,6 +29,8 @@ def beam_search(
     Args:
         source: (B, Ls), source_mask: (B, Ls).
         max_tokens: longest target, start and end token included.
+        max_ratio: a target may have so many times the source's tokens, and ten: a model that falls into a loop is
+            stopped there.
 
     Returns:
         Token ids without start and end, and log-probabilities in nats, one for each row of the batch.
@@ -33,6 +38,7 @@ def beam_search(
     config = model.config
     if config.position == "learned":
         max_tokens = min(max_tokens, config.positions)
+    limits = (source_mask.sum(1) * max_ratio + 10).clamp(max=max_tokens)
     size = source.shape[0]
     device = source.device
     memory = model.encode(source, source_mask).repeat_interleave(beams, 0)
@@ -61,7 +67,7 @@ def beam_search(
         tokens = torch.cat((tokens.gather(1, origin.unsqueeze(-1).expand_as(tokens)), token.unsqueeze(-1)), -1)
         ended = ended.gather(1, origin) | (token == config.end)
 
-        done = ended.all(1) if tokens.shape[-1] < max_tokens else torch.ones_like(ended[:, 0])
+        done = ended.all(1) | (tokens.shape[-1] >= limits)
         for index in done.nonzero().flatten().tolist():
             lengths = (tokens[index] != config.pad).sum(-1) - 1
             winner = int((scores[index] / lengths**length_penalty).argmax())
@@ -69,7 +75,7 @@ def beam_search(
             value[int(alive[index])] = float(scores[index, winner])
         left = (~done).nonzero().flatten()
         rows = (left.unsqueeze(1) * beams + origin[left]).flatten()
-        alive, tokens, scores, ended = alive[left], tokens[left], scores[left], ended[left]
+        alive, tokens, scores, ended, limits = alive[left], tokens[left], scores[left], ended[left], limits[left]
         if beams > 1 or len(rows) < len(memory):
             memory, memory_mask = memory[rows], memory_mask[rows]
             for cache in caches:

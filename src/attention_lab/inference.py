@@ -38,6 +38,7 @@ class Predictor(Trained):
             beams=beams,
             length_penalty=1.0,
             max_tokens=max_tokens,
+            max_ratio=2.0,
             bootstrap=100,
             tokens_per_batch=TOKENS_PER_BATCH,
         )

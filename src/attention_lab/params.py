@@ -148,6 +148,7 @@ class Evaluate(Section):
     beams: Positive
     length_penalty: Annotated[float, Field(ge=0.0)]
     max_tokens: Positive
+    max_ratio: Annotated[float, Field(gt=0.0)]  # longest target: so many times the source's tokens, plus ten
     bootstrap: Annotated[int, Field(ge=100)]  # resamples
     tokens_per_batch: Positive
 

@@ -8,6 +8,7 @@ and so logs nothing.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -182,6 +183,8 @@ def _connect() -> tuple[Any, str]:
     os.environ.setdefault("DO_NOT_TRACK", "true")
     import mlflow
 
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     given = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(given or f"sqlite:///{home() / 'mlflow.db'}")
     # Two experiments that create the database at the same time would break it.

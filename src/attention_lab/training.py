@@ -108,31 +108,46 @@ def rate(step: int, total: int, options: Train) -> float:
             return peak * math.sqrt(max(1, warmup) / step)
 
 
-def fit(options: Params, encoded: Path, vocab: Path, output: Path, unfinished: Path, log: Log | None = None) -> Result:
-    """The train stage: build the model of `options`, train it on the encoded rows and write it with its tokenizer.
+def configure(options: Params, vocab: Path) -> Config:
+    """The model that `options` (sections task, encode, attention, model and train) and the vocabulary ask for.
 
-    Args:
-        options: with the sections seed, task, encode, attention, model and train.
-        unfinished: where the state of a training lives until it is done; see `key`.
+    Raises:
+        InputError: a mechanism is unknown, or the device is not there.
     """
-    tokenizer = vocabulary.load(vocab)
-    task = TASKS[options.task]
-    config = Config.of(
+    device.choose(options.train.device)
+    return Config.of(
         options,
-        architecture=task.architecture,
-        vocabulary=len(tokenizer),
+        architecture=TASKS[options.task].architecture,
+        vocabulary=len(vocabulary.load(vocab)),
         labels=vocabulary.load_labels(vocab),
         pad=vocabulary.PAD_ID,
         start=vocabulary.BOS_ID,
         end=vocabulary.EOS_ID,
     )
+
+
+def fit(
+    config: Config,
+    options: Params,
+    encoded: Path,
+    vocab: Path,
+    output: Path,
+    unfinished: Path,
+    log: Log | None = None,
+) -> Result:
+    """The train stage: build the model, train it on the encoded rows and write it with its tokenizer.
+
+    Args:
+        unfinished: where the state of a training lives until it is done; see `key`.
+    """
     data = {name: examples(encoding.read(encoded / f"{name}.arrow"), config.pad) for name in ("train", "valid")}
     torch.manual_seed(options.seed)
     model = build(config)
+    task = TASKS[options.task]
     result = train(model, task, data, options.train, seed=options.seed, checkpoint=unfinished, log=log)
     if not is_helper():
         save(model, output)
-        vocabulary.save(tokenizer, output)
+        vocabulary.save(vocabulary.load(vocab), output)
         shutil.rmtree(unfinished, ignore_errors=True)
     return result
 

@@ -48,6 +48,7 @@ class Translation:
             beams=options.beams,
             length_penalty=options.length_penalty,
             max_tokens=options.max_tokens,
+            max_ratio=options.max_ratio,
         )
         texts = tokenizer.batch_decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return [{"prediction": text, "log_probability": score} for text, score in zip(texts, scores, strict=True)]
