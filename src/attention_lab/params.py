@@ -114,7 +114,7 @@ class Model(Section):
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)]
     attention_dropout: Annotated[float, Field(ge=0.0, lt=1.0)]
     norm: Literal["pre", "post"]
-    position: Literal["none", "sinusoidal", "learned"]
+    position: Literal["none", "sinusoidal", "learned", "rotary"]
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Model:

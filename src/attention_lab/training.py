@@ -241,7 +241,7 @@ class _Run:
         # Every process needs its own dropout masks; weights were drawn before, and are the first process's anyway.
         torch.manual_seed(seed + self.accelerator.process_index)
         optimizer = torch.optim.AdamW(
-            model.parameters(), lr=0.0, betas=(0.9, 0.98), eps=1e-9, weight_decay=options.weight_decay
+            model.parameters(), lr=0.0, betas=(0.9, 0.98), eps=1e-9, weight_decay=options.weight_decay, fused=True
         )
         self.objective, self.optimizer = self.accelerator.prepare(
             Objective(model, task, options.label_smoothing), optimizer

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from attention_lab.attention.catalogue import Mechanism
 from attention_lab.attention.dropout import Dropout
 from attention_lab.attention.normalisers import NORMALISERS, softmax
+from attention_lab.attention.positions import rotary
 from attention_lab.attention.scores import SCORES, Dot
 
 
@@ -53,14 +54,18 @@ class MultiHeadAttention(nn.Module):
         heads: H.
         mechanism: where the weights come from.
         dropout: share of weights that are set to 0 in training.
+        turned: whether queries and keys of self-attention are turned by their position.
     """
 
     # Below this many keys explicit attention is the faster path on a CPU; above, and on a GPU, the fused kernel is.
     FUSED_FROM = 512
 
-    def __init__(self, width: int, heads: int, mechanism: Mechanism, *, dropout: float = 0.0) -> None:
+    def __init__(
+        self, width: int, heads: int, mechanism: Mechanism, *, dropout: float = 0.0, turned: bool = False
+    ) -> None:
         super().__init__()
         self.heads = heads
+        self.turned = turned
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)
         self.value = nn.Linear(width, width)
@@ -93,6 +98,9 @@ class MultiHeadAttention(nn.Module):
         else:
             attended = inputs if memory is None else memory
             key, value = self._split(self.key(attended)), self._split(self.value(attended))
+            if self.turned and memory is None:
+                start = 0 if cache is None else cache.length
+                query, key = rotary(query, start), rotary(key, start)
             if cache is not None:
                 key, value = cache.extend(key, value)
         scale = None if weights else self._fused_scale(key)

@@ -827,7 +827,7 @@ def clause_rules() -> list[Rule]:
         for kind, count in kinds:
             for number, person, share in (("sg", "3", 0.68), ("pl", "p", 0.32)):
                 np = f"NP.{kind}.{number}.nominative"
-                for definite, weight in (("def", 1.0), ("rel", 0.09), ("indef", 0.4), ("each", 0.07)):
+                for definite, weight in (("def", 1.0), ("rel", 0.05), ("indef", 0.4), ("each", 0.07)):
                     if (kind == "kin" and definite != "def") or (definite, number) == ("each", "pl"):
                         continue
                     full = f"<{np}.{definite}>"
@@ -976,27 +976,27 @@ def sentence_rules() -> list[Rule]:
         for english, german in (("because", "weil"), ("although", "obwohl"), ("while", "während")):
             if english == "while" and form not in ("present", "past"):
                 continue
-            add(f"<C.v2.{form}> {english}~b <C.end.{form}>", f"<C.v2.{form}> , {german}~b <C.end.{form}>", 1.8 * part)
-        add(f"although~b <C.end.{form}> , <C.inv.{form}>", f"obwohl~b <C.end.{form}> , <C.inv.{form}>", 1.5 * part)
+            add(f"<C.v2.{form}> {english}~b <C.end.{form}>", f"<C.v2.{form}> , {german}~b <C.end.{form}>", 0.9 * part)
+        add(f"although~b <C.end.{form}> , <C.inv.{form}>", f"obwohl~b <C.end.{form}> , <C.inv.{form}>", 0.8 * part)
         if form in ("present", "modal", "future"):
             text = f"<C.end.present> , <C.inv.{form}>"
-            add(f"if~b {text}", f"wenn~b {text}", 2.6 * part)
-            add(f"when~b {text}", f"wenn~b {text}", 1.4 * part)
+            add(f"if~b {text}", f"wenn~b {text}", 1.3 * part)
+            add(f"when~b {text}", f"wenn~b {text}", 0.7 * part)
         if form in ("present", "past"):
             text = f"<C.v2.{form}> , but~b <C.v2.{form}#2>"
-            add(text, text.replace("but", "aber"), 2 * part)
+            add(text, text.replace("but", "aber"), 1 * part)
             text = f"<C.v2.{form}> and~b <C.v2.{form}#2>"
-            add(text, text.replace("and", "und"), 1.5 * part)
+            add(text, text.replace("and", "und"), 0.8 * part)
     for (base, third), (infinitive, finite) in entries(SAYING):
         for person, english, german in (("3", third, finite), ("p", base, infinitive)):
             s = f"Subject.person.{person}.other"
             clause = "<C.end.future>" if base == "hope" else "<C.end>"
-            weight = 1.6 if person == "3" else 1.0
+            weight = 0.8 if person == "3" else 0.5
             add(f"<{s}> {english}~s that~t {clause}", f"<{s}> {german}~s , dass~t {clause}", weight)
             if base == "know":
                 do = "does" if person == "3" else "do"
                 source = f"<{s}> {do}~s not~n {base}~s whether~t <C.end>"
-                add(source, f"<{s}> {german}~s nicht~n , ob~t <C.end>", 1.2)
+                add(source, f"<{s}> {german}~s nicht~n , ob~t <C.end>", 0.8)
     # The object first: "This book the teacher has already read."
     for group, (kind, sets, _, _) in VERBS.items():
         if kind == "accusative" and set(sets) - {"kin"} - set(MASS):

@@ -1,7 +1,7 @@
 """Attention weights of whole splits, without padding, and in words instead of tokens.
 
 Shapes: N layers, H heads, Lq query tokens, Lk key tokens, Wq query words, Wk key words, S source tokens, T target
-tokens. Words are those of `text.split(" ")`, and a mark written next to a word is no part of it.
+tokens. Words are those of `text.split(" ")`, and a mark beside one is no part of it.
 """
 
 from __future__ import annotations
@@ -118,12 +118,16 @@ def collect(
 
 
 def words_of(
-    texts: Sequence[str], ids: Sequence[np.ndarray], tokenizer: PreTrainedTokenizerFast, names: Sequence[str]
+    texts: Sequence[str],
+    ids: Sequence[np.ndarray],
+    tokenizer: PreTrainedTokenizerFast,
+    names: Sequence[str],
 ) -> list[Words]:
     """The words of each text and which of them its tokens belong to. Words cut off by encoding own no token.
 
-    A mark or a space that stands as a token next to a word ("sleeps", ".") is not a part of it: where a model looks to put a full stop says
-    nothing about the word before.
+    A mark that stands as a token of its own beside a word ("sleeps", ".") belongs to none, as in corpora of
+    alignments, where marks are words of their own. Models rest on them as they do on <s> and </s>, and where they look
+    to put a full stop says nothing about the word before it.
     """
     found = []
     for text, wanted, name, encoding in zip(
@@ -133,19 +137,14 @@ def words_of(
         # What was cut ends with </s> in place of the token that stood there.
         if encoding.ids[: cut - 1] != wanted[:-1].tolist():
             raise ValueError(f"{name}: the encoded ids are not what the tokenizer makes of the text; encode again")
-        owners = vocabulary.words(encoding.offsets[: cut - 1], text)
         words = text.split(" ")
-        marks = [not _has_letters(text[start:end]) for start, end in encoding.offsets[: cut - 1]]
-        found.append(
-            Words(
-                words,
-                [
-                    None if mark and owner is not None and _has_letters(words[owner]) else owner
-                    for owner, mark in zip(owners, marks, strict=True)
-                ]
-                + [None],
-            )
-        )
+        owners = vocabulary.words(encoding.offsets[: cut - 1], text)
+        pieces = [text[start:end] for start, end in encoding.offsets[: cut - 1]]
+        owners = [
+            None if owner is not None and _has_letters(words[owner]) and not _has_letters(piece) else owner
+            for owner, piece in zip(owners, pieces, strict=True)
+        ]
+        found.append(Words(words, [*owners, None]))
     return found
 
 

@@ -94,7 +94,11 @@ class EncoderBlock(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.attention = MultiHeadAttention(
-            config.width, config.heads, config.mechanism("encoder_self"), dropout=config.attention_dropout
+            config.width,
+            config.heads,
+            config.mechanism("encoder_self"),
+            dropout=config.attention_dropout,
+            turned=config.position == "rotary",
         )
         self.feedforward = FeedForward(config)
         self.around_attention = Residual(config)
@@ -119,7 +123,11 @@ class DecoderBlock(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.itself = MultiHeadAttention(
-            config.width, config.heads, config.mechanism("decoder_self"), dropout=config.attention_dropout
+            config.width,
+            config.heads,
+            config.mechanism("decoder_self"),
+            dropout=config.attention_dropout,
+            turned=config.position == "rotary",
         )
         self.cross = MultiHeadAttention(
             config.width, config.heads, config.mechanism("cross"), dropout=config.attention_dropout

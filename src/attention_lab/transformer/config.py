@@ -39,7 +39,7 @@ class Config(BaseModel):
     dropout: float
     attention_dropout: float
     norm: Literal["pre", "post"]
-    position: Literal["none", "sinusoidal", "learned"]
+    position: Literal["none", "sinusoidal", "learned", "rotary"]
     mechanisms: dict[Place, str]
     options: dict[str, Any]
 

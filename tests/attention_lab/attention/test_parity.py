@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from attention_lab.attention import MultiHeadAttention, mechanism
-from attention_lab.attention.positions import sinusoidal
+from attention_lab.attention.positions import rotary, sinusoidal
 
 BATCH, HEADS, QUERIES, KEYS, WIDTH = 2, 3, 5, 7, 33
 
@@ -72,3 +72,17 @@ def test_sinusoidal_positions_are_those_of_the_paper() -> None:
             angle = position / 10000 ** (2 * (index // 2) / 7)
             expected = math.sin(angle) if index % 2 == 0 else math.cos(angle)
             assert float(table[position, index]) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("start", [0, 5])
+def test_rotary_positions_are_those_of_llama(start: int) -> None:
+    from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
+    torch.manual_seed(0)
+    query, key = torch.randn(BATCH, HEADS, QUERIES, 12), torch.randn(BATCH, HEADS, QUERIES, 12)
+    rates = 1.0 / 10000 ** (torch.arange(0, 12, 2) / 12)
+    angles = torch.arange(start, start + QUERIES)[:, None] * rates
+    angles = torch.cat((angles, angles), -1)[None]
+    expected = apply_rotary_pos_emb(query, key, angles.cos(), angles.sin())
+    torch.testing.assert_close(rotary(query, start), expected[0])
+    torch.testing.assert_close(rotary(key, start), expected[1])

@@ -39,6 +39,7 @@ def config(vocabulary_size: int, **changes: Any) -> Config:
         "end": 3,
         "positions": 32,
         "layers": 2,
+        "decoder_layers": 2,
         "width": 12,
         "heads": 3,
         "feedforward": 17,

@@ -113,7 +113,7 @@ def test_it_is_the_transformer_of_pytorch(norm: Literal["pre", "post"]) -> None:
 
 @pytest.mark.parametrize("mechanism", CATALOGUE)
 @pytest.mark.parametrize("norm", ["pre", "post"])
-@pytest.mark.parametrize("position", ["none", "sinusoidal", "learned"])
+@pytest.mark.parametrize("position", ["none", "sinusoidal", "learned", "rotary"])
 def test_padding_changes_nothing(mechanism: str, norm: str, position: str) -> None:
     transformer = model(mechanism=mechanism, norm=norm, position=position)
     source, mask, target = sentences()
@@ -123,7 +123,7 @@ def test_padding_changes_nothing(mechanism: str, norm: str, position: str) -> No
 
 
 @pytest.mark.parametrize("mechanism", CATALOGUE)
-@pytest.mark.parametrize("position", ["sinusoidal", "learned"])
+@pytest.mark.parametrize("position", ["sinusoidal", "learned", "rotary"])
 def test_step_by_step_equals_the_full_pass(mechanism: str, position: str) -> None:
     transformer = model(mechanism=mechanism, position=position)
     source, mask, target = sentences()
