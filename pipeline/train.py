@@ -27,8 +27,8 @@ def train(
                                                                    └─ metrics/plots: curves
     A killed training goes on where it was, to the bit. Gate: the loss is finite and below the trivial baseline's.
     """
-    from attention_lab import plots, tracking, training
     from attention_lab import metrics as numbers
+    from attention_lab import plots, tracking, training
     from attention_lab.params import load, record
 
     options = load(params, *SECTIONS)

@@ -212,7 +212,7 @@ def load(path: Path, *sections: str) -> Params:
 
 
 def record(path: Path, *leave_out: str) -> dict[str, Any]:
-    """All values of params.yaml but those sections, for the books alone: what a stage computes with comes from `load`."""
+    """All values of params.yaml but those sections, for the books: what a stage computes with comes from `load`."""
     return load(path).model_dump(exclude=set(leave_out))
 
 

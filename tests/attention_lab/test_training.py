@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,7 @@ def options(**changes: Any) -> Train:
 def copies(rows: int, seed: int) -> Examples:
     """Say the source again: learned in a few steps."""
     rng = np.random.default_rng(seed)
-    texts = [
-        np.concatenate([[2], rng.integers(5, 12, rng.integers(2, 5)), [3]]).astype(np.int32) for _ in range(rows)
-    ]
+    texts = [np.concatenate([[2], rng.integers(5, 12, rng.integers(2, 5)), [3]]).astype(np.int32) for _ in range(rows)]
     return Examples(texts, texts, pad=0)
 
 
@@ -83,7 +82,7 @@ def test_the_same_twice_and_another_for_another_seed(tmp_path: Path) -> None:
     assert not torch.equal(weights(first), weights(third))
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -98,12 +97,12 @@ def test_a_training_cut_off_after_any_step_ends_with_the_same_weights(
     def dying(run: training._Run, group: list[list[int]]) -> None:
         nonlocal done
         if done == steps:
-            raise Killed
+            raise KilledError
         done += 1
         step(run, group)
 
     monkeypatch.setattr(training._Run, "_step", dying)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         fit(tmp_path / "cut", label_smoothing=0.1, accumulate=2)
     monkeypatch.setattr(training._Run, "_step", step)
     torch.manual_seed(999)  # a new process has another state
@@ -148,8 +147,8 @@ def test_the_learning_rate_warms_up_and_never_rises_again(schedule: str) -> None
     plan = options(schedule=schedule, warmup_steps=10, learning_rate=0.01)
     rates = [training.rate(step, 100, plan) for step in range(1, 101)]
     assert rates[9] == pytest.approx(0.01)
-    assert all(a < b for a, b in zip(rates[:9], rates[1:10], strict=True))
-    assert all(a >= b for a, b in zip(rates[9:], rates[10:], strict=False))
+    assert all(a < b for a, b in pairwise(rates[:10]))
+    assert all(a >= b for a, b in pairwise(rates[9:]))
     assert rates[-1] == pytest.approx({"constant": 0.01, "linear": 0.0, "cosine": 0.0}.get(schedule, 0.01 * 0.1**0.5))
 
 
@@ -157,7 +156,7 @@ def test_a_loss_that_is_not_finite_is_a_sentence(tmp_path: Path) -> None:
     model = fresh()
     with torch.no_grad():
         next(model.parameters()).fill_(float("nan"))
-    with pytest.raises(InputError, match="no longer finite at step 1; lower train.learning_rate"):
+    with pytest.raises(InputError, match=r"no longer finite at step 1; lower train\.learning_rate"):
         fit(tmp_path, model=model)
 
 
@@ -169,7 +168,7 @@ def test_a_model_that_learned_nothing_is_refused(tmp_path: Path) -> None:
 def test_a_device_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    with pytest.raises(InputError, match="PyTorch sees no cuda here; use train.device=auto"):
+    with pytest.raises(InputError, match=r"PyTorch sees no cuda here; use train\.device=auto"):
         fit(tmp_path, device="cuda")
 
 

@@ -93,7 +93,8 @@ def test_predictions_for_new_text(translated: Project) -> None:
     answers = [json.loads(line) for line in (translated.directory / "out.jsonl").read_text().splitlines()]
     assert [answer["text"] for answer in answers] == ["The old dog sleeps.", "She reads a book."]
     refused = translated.run(program, "predict", "--input", "none.txt", fails=True)
-    assert refused.stderr.strip() == "attention-lab: none.txt: there is no such file; --input takes a text or .jsonl file"
+    sentence = "attention-lab: none.txt: there is no such file; --input takes a text or .jsonl file"
+    assert refused.stderr.strip() == sentence
     assert "report       metrics/report.html" in translated.run(program, "summary").stdout
 
 
@@ -148,5 +149,5 @@ def test_help_draws_inputs_and_outputs(project: Project) -> None:
         said = project.run(sys.executable, "-m", "pipeline", stage, "--help").stdout
         assert "params.yaml" in said
         assert "─┐" in said
-        lines = [line for line in yaml.safe_load((project.directory / "dvc.yaml").read_text())["stages"][stage]["deps"]]
-        assert all(Path(line).parts[1] in said for line in lines if line.startswith("data/"))
+        needs = yaml.safe_load((project.directory / "dvc.yaml").read_text())["stages"][stage]["deps"]
+        assert all(Path(name).parts[1] in said for name in needs if name.startswith("data/"))

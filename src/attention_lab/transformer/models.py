@@ -49,7 +49,7 @@ class EncoderDecoder(nn.Module):
         return hidden, Seen(encoder_self, decoder_self, cross)
 
     def project(self, hidden: Tensor) -> Tensor:
-        """hidden (…, W) → logits over the vocabulary (…, V), with the embedding (Press & Wolf 2017, arXiv 1608.05859)"""
+        """hidden (…, W) → logits (…, V), with the embedding (Press & Wolf 2017, arXiv 1608.05859)"""
         return F.linear(hidden, self.embedding.tokens.weight)
 
     def cross_entropy(self, hidden: Tensor, truth: Tensor, smoothing: float) -> tuple[Tensor, Tensor, Tensor]:
