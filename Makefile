@@ -21,7 +21,7 @@ repro: install
 	@attention-lab summary
 
 test: install lint
-	pytest
+	pytest --numprocesses 2 --dist loadfile
 
 lint: install
 	ruff check .

@@ -36,11 +36,10 @@ class Project:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        for name in ("pipeline", "src", "inputs", "metrics"):
-            shutil.copytree(ROOT / name, directory / name, ignore=shutil.ignore_patterns("__pycache__", "plots"))
-        for name in ("params.yaml", "dvc.yaml", "dvc.lock", ".dvcignore", ".gitignore"):
-            if (ROOT / name).exists():
-                shutil.copy(ROOT / name, directory / name)
+        for name in ("pipeline", "src", "inputs"):
+            shutil.copytree(ROOT / name, directory / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("params.yaml", "dvc.yaml", ".dvcignore", ".gitignore"):
+            shutil.copy(ROOT / name, directory / name)
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MLFLOW_"))},
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

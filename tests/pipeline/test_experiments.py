@@ -10,7 +10,7 @@ from conftest import Project
 
 
 def test_a_queued_experiment_runs_the_code_it_was_queued_with(make_project: Callable[[str], Project]) -> None:
-    project = make_project("queued").set(**{"train.max_steps": 12})
+    project = make_project("queued")
     project.run("git", "init", "-q")
     project.run("dvc", "init", "-q")
     project.run("git", "add", "-A")
@@ -27,6 +27,7 @@ def test_a_queued_experiment_runs_the_code_it_was_queued_with(make_project: Call
     path.write_text(original.replace("    text = json.dumps(values", marked % "main"), encoding="utf-8")
 
     project.run("dvc", "exp", "run", "--run-all")
+    assert "Failed" not in project.run("dvc", "queue", "status").stdout
     shown = json.loads(project.run("dvc", "exp", "show", "--json", "--no-pager").stdout)
     found = {}
     for state in shown:

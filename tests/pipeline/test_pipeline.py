@@ -21,7 +21,6 @@ def translated(make_project: Callable[[str], Project]) -> Iterator[Project]:
     """`dvc repro` has run once."""
     project = make_project("translation")
     project.run("dvc", "init", "--no-scm", "-q")
-    (project.directory / "dvc.lock").unlink(missing_ok=True)
     project.run("dvc", "repro")
     yield project
     shutil.rmtree(project.directory)
