@@ -114,9 +114,10 @@ def run(
     config = trained.config
     facts = {
         "task": options.task,
-        "mechanism": ", ".join(f"{place.replace('_', ' ')}: {name}" for place, name in _mechanisms(trained).items()),
+        "mechanism": config.mechanism_name,
         "parameters": f"{sum(p.numel() for p in trained.parameters()):,}",
-        "layers, heads, width": f"{config.layers}, {config.heads}, {config.width}",
+        "layers": f"{config.layers}" + f" + {config.decoder_layers}" * isinstance(trained, EncoderDecoder),
+        "heads, width": f"{config.heads}, {config.width}",
         "vocabulary": f"{config.vocabulary:,} tokens",
     }
     return replace(found, report=render(found.metrics, found.examples, evaluate=measured, facts=facts))
