@@ -45,7 +45,7 @@ def test_weights_are_those_of_a_plain_loop(name: str) -> None:
     torch.manual_seed(1)
     attention = MultiHeadAttention(WIDTH, HEADS, mechanism(name)).double().eval()
     inputs, memory = torch.randn(BATCH, QUERIES, WIDTH).double(), torch.randn(BATCH, KEYS, WIDTH).double()
-    _, weights = attention(inputs, memory, weights=True)
+    weights = attention(inputs, memory, weights=True)[1].detach()
     query = attention.query(inputs).view(BATCH, QUERIES, HEADS, -1).detach()
     key = attention.key(memory).view(BATCH, KEYS, HEADS, -1).detach()
     size = query.shape[-1]

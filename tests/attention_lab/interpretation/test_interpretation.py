@@ -185,5 +185,5 @@ def test_the_stage_reads_files_and_renders_the_report(reverser: Parts, tmp_path:
     )
     found = interpretation.run(PARAMS, *folders, tmp_path / "evaluate.json")
     assert "On 13 test examples: BLEU 50.0." in found.report
-    assert "encoder self: scaled_dot_product" in found.report
+    assert "<dd>scaled_dot_product</dd>" in found.report
     assert found.metrics["alignment"]["sentences"] == 13
