@@ -23,8 +23,7 @@ def tiny(vocabulary: int = 7, **changes: object) -> EncoderDecoder:
 
 def log_probability(model: EncoderDecoder, source: torch.Tensor, mask: torch.Tensor, tokens: list[int]) -> float:
     target = torch.tensor([[START, *tokens]])
-    logits = model.project(model(source, mask, target[:, :-1])[0])[0].clone()
-    logits[:, [PAD, START]] = logits[:, [PAD, START]]
+    logits = model.project(model(source, mask, target[:, :-1])[0])[0]
     logs = logits.log_softmax(-1)
     return float(sum(logs[i, token] for i, token in enumerate(tokens)))
 

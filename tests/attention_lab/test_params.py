@@ -33,7 +33,7 @@ def test_only_the_named_sections_are_handed_out() -> None:
 
 def test_nothing_can_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        load(PARAMS).train.epochs = 3  # type: ignore[misc]
+        load(PARAMS).train.epochs = 3
 
 
 @pytest.mark.parametrize(
