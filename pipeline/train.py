@@ -28,16 +28,16 @@ def train(
     A killed training goes on where it was, to the bit. Gate: the loss is finite and below the trivial baseline's.
     """
     from attention_lab import metrics as numbers
-    from attention_lab import plots, tracking, training
+    from attention_lab import plots, processes, tracking, training
     from attention_lab.params import load, record
 
     options = load(params, *SECTIONS)
     config = training.configure(options, vocab)
-    if training.launched(options.train.processes, "pipeline.train"):
+    if processes.launched(options.train.processes, "pipeline.train"):
         return
     key = training.key(options, encoded, vocab)
     state = tracking.home() / ".attention_lab" / "unfinished" / key
-    if training.is_helper():
+    if processes.is_helper():
         training.fit(config, options, encoded, vocab, output, state)
         return
     with tracking.training_run(key) as log:

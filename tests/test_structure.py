@@ -21,7 +21,7 @@ TEMPLATES = {
 }
 ORDER = (
     ("errors", "records", "params"),
-    ("metrics", "tracking", "device", "plots"),
+    ("metrics", "tracking", "device", "processes", "plots"),
     ("corpora", "readers", "sources", "cleaning", "splitting", "vocabulary"),
     ("encoding", "batching", "validation", "facts", "expectations"),
     ("attention",),

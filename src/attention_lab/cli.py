@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -34,7 +34,13 @@ def predict(
     ] = None,
     model: Annotated[Path, typer.Option(help="The folder that the train stage has written.")] = Path("data/model"),
     beams: Annotated[int, typer.Option(min=1, help="Beams of the search; 1 is greedy.")] = 1,
+    length_penalty: Annotated[
+        float, typer.Option(min=0.0, help="Beams: 0 prefers short answers, 1 compares by the mean of a token.")
+    ] = 1.0,
     max_tokens: Annotated[int, typer.Option(min=4, help="Longest answer, in tokens.")] = 128,
+    max_ratio: Annotated[
+        float, typer.Option(min=0.0, help="Longest answer: so many times the text's tokens, plus ten.")
+    ] = 2.0,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON lines with scores, not only predictions.")
     ] = False,
@@ -52,11 +58,12 @@ def predict(
     from attention_lab.records import replaced
 
     texts = _texts(text, input_file)
+    search: dict[str, Any] = {"beams": beams, "length_penalty": length_penalty, "max_tokens": max_tokens, "max_ratio": max_ratio}
     predictor = Predictor(model)
     lines: list[str] = []
     for start in tqdm(range(0, len(texts), 500), desc="predict", disable=len(texts) <= 500):
         chunk = texts[start : start + 500]
-        for given, answer in zip(chunk, predictor.predict(chunk, beams=beams, max_tokens=max_tokens), strict=True):
+        for given, answer in zip(chunk, predictor.predict(chunk, **search), strict=True):
             structured = as_json or output_file is not None
             lines.append(
                 json.dumps({"text": given, **answer}, ensure_ascii=False) if structured else str(answer["prediction"])

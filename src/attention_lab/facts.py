@@ -59,20 +59,31 @@ def specials(tokenizer: PreTrainedTokenizerFast) -> pd.DataFrame:
 
 
 def entries(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> pd.DataFrame:
-    """in_training: whether each learned entry occurs in a word of `texts`."""
+    """in_training: whether each learned entry occurs in `texts`: as a whole piece where every piece between the cuts
+    of the pre-tokenizer is an entry (word and character tokenizers), else within a word."""
+    from tokenizers.models import WordLevel
+
     from attention_lab.vocabulary import SPECIALS
 
-    normal = tokenizer.backend_tokenizer.normalizer
+    backend = tokenizer.backend_tokenizer
+    normal, cut = backend.normalizer, backend.pre_tokenizer
     words: set[str] = set()
     for text in texts:
         words.update((normal.normalize_str(text) if normal else text).split(" "))
-    seen = " " + " ".join(sorted(words))  # each word with the space before it, as tokens have it
+    spaced = [f" {word}" for word in sorted(words)]  # with the space before it, as tokens have it
+    pieces = {piece for word in spaced for piece, _ in cut.pre_tokenize_str(word)} if cut else set(spaced)
+    within = "\n".join(sorted(pieces))
+    whole = isinstance(backend.model, WordLevel)
+
+    def seen(token: str) -> bool:
+        return token in pieces if whole else token in within or token.removeprefix("##") in within
+
     ordered = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
     learned = [(token, number) for token, number in ordered if token not in SPECIALS]
     return pd.DataFrame(
         {
             "row": pd.Series([f"{number}: {token!r}" for token, number in learned], dtype=object),
-            "in_training": np.array([token in seen or token.removeprefix("##") in seen for token, _ in learned], bool),
+            "in_training": np.array([seen(token) for token, _ in learned], bool),
         }
     )
 

@@ -18,9 +18,18 @@ TOKENS_PER_BATCH = 4000
 class Predictor(Trained):
     """A trained model that takes raw text; the tokenizer normalises it as the training text was."""
 
-    def predict(self, texts: list[str], *, beams: int = 1, max_tokens: int = 128) -> list[dict[str, Any]]:
+    def predict(
+        self,
+        texts: list[str],
+        *,
+        beams: int = 1,
+        length_penalty: float = 1.0,
+        max_tokens: int = 128,
+        max_ratio: float = 2.0,
+    ) -> list[dict[str, Any]]:
         """One dict for each text, with `prediction` and how sure the model is of it.
 
+        How a target is searched: see `decoding.beam_search`, and the section evaluate of params.yaml.
         A text longer than the model was trained for is cut, and its dict says `truncated: true`.
 
         Raises:
@@ -36,9 +45,9 @@ class Predictor(Trained):
         options = params.Evaluate(
             split="test",
             beams=beams,
-            length_penalty=1.0,
+            length_penalty=length_penalty,
             max_tokens=max_tokens,
-            max_ratio=2.0,
+            max_ratio=max_ratio,
             bootstrap=100,
             tokens_per_batch=TOKENS_PER_BATCH,
         )

@@ -181,6 +181,7 @@ def _connect() -> tuple[Any, str]:
     """The client and the id of the experiment, in the user's server or in mlflow.db beside the project."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -197,7 +198,9 @@ def _connect() -> tuple[Any, str]:
             experiment = found.experiment_id
         else:
             place = None if given else (home() / "mlruns").as_uri()
-            experiment = client.create_experiment(EXPERIMENT, artifact_location=place)
+            # The kind opens the UI on the table of runs; else it would open on an overview of calls to LLMs.
+            kind = {"mlflow.experimentKind": "custom_model_development"}
+            experiment = client.create_experiment(EXPERIMENT, artifact_location=place, tags=kind)
     mlflow.set_experiment(experiment_id=experiment)
     return client, experiment
 

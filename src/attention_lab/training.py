@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -32,6 +30,7 @@ from attention_lab.batching import Batch, Examples, TokenBuckets, examples
 from attention_lab.errors import InputError
 from attention_lab.metrics import rounded
 from attention_lab.params import Params, Train
+from attention_lab.processes import is_helper
 from attention_lab.records import digest, replaced
 from attention_lab.tasks import TASKS, Loss, Task
 from attention_lab.transformer import Classifier, Config, EncoderDecoder, build, save
@@ -161,29 +160,6 @@ def key(options: Params, encoded: Path, vocab: Path) -> str:
     for path in (encoded, vocab, *sorted(Path(__file__).parent.rglob("*.py"))):
         total.update(digest(path).encode())
     return total.hexdigest()[:32]
-
-
-def launched(processes: int, module: str) -> bool:
-    """Run `python -m module` with this command's arguments in several processes, if several are asked for.
-
-    Returns:
-        False if there is one process to do the work, and it is this one.
-
-    Raises:
-        InputError: a process failed; what it said stands above.
-    """
-    if processes == 1 or "RANK" in os.environ:
-        return False
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    environment = {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // processes)), **os.environ}
-    if subprocess.run([*command, "-m", module, *sys.argv[1:]], env=environment, check=False).returncode:
-        raise InputError(f"one of {processes} processes failed, see above; train.processes=1 trains in a single one")
-    return True
-
-
-def is_helper() -> bool:
-    """Is this one of several processes, and not the first?"""
-    return os.environ.get("RANK", "0") != "0"
 
 
 def train(

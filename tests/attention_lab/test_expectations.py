@@ -218,6 +218,13 @@ def test_vocab_sees_entries_from_elsewhere_than_training(tokenizer) -> None:
     assert found == {"' Baum'", "' steht'"}
 
 
+def test_vocab_sees_a_word_that_training_has_only_inside_others() -> None:
+    learned = vocabulary.train(["a tree", "a tree"], VOCAB, None)
+    report = expectations.check_vocab(learned, ["a treehouse"], [], [], VOCAB)
+    assert_only(report, "occurs in the training texts", 1, None)
+    assert [example["row"].split(": ")[1] for result in failed(report) for example in result.examples] == ["' tree'"]
+
+
 @pytest.mark.parametrize("kind", list(vocabulary.KINDS))
 def test_vocab_finds_every_kinds_entries_in_training(kind: str) -> None:
     params = VOCAB.model_copy(update={"tokenizer": kind, "size": 120})

@@ -178,11 +178,11 @@ sys.path[:0] = ["tests/attention_lab/transformer", "tests/attention_lab"]
 from pathlib import Path
 import torch
 import test_training as t
-from attention_lab import training
+from attention_lab import processes, training
 
 model = t.fresh(dropout=0.0)
 result = training.train(model, t.TASK, t.DATA, t.options(), seed=5, checkpoint=Path(sys.argv[1]) / "state")
-if not training.is_helper():
+if not processes.is_helper():
     torch.save((result.train_curve, result.metrics), Path(sys.argv[1]) / "result.pt")
 """
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from attention_lab.attention import Mechanism, mechanism
+from attention_lab.errors import InputError
 from attention_lab.params import Params
 
 Place = Literal["encoder_self", "decoder_self", "cross"]
@@ -70,7 +71,7 @@ class Config(BaseModel):
         """The configuration that params.yaml asks for.
 
         Raises:
-            InputError: a mechanism is unknown.
+            InputError: a mechanism is unknown, or has not the options that are given.
         """
         attention = params.attention
         config = Config(
@@ -92,4 +93,9 @@ class Config(BaseModel):
         )
         for name in config.mechanisms.values():
             mechanism(name)
+        if config.options:
+            raise InputError(
+                f"attention.options: {config.mechanism_name} has none, but {', '.join(config.options)} is given; "
+                "write attention.options: {}"
+            )
         return config

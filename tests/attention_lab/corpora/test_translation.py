@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attention_lab.corpora import translation
+from attention_lab.corpora import lexicon, translation
 from attention_lab.corpora.grammar import Grammar, held_out
 from attention_lab.corpora.translation import generate
 from attention_lab.errors import InputError
@@ -76,10 +76,10 @@ def test_the_lexicon_is_of_the_size_announced(frame: pd.DataFrame) -> None:
 
 def test_pairs_of_test_sentences_never_occur_in_training(frame: pd.DataFrame) -> None:
     """Seen from the text: an adjective directly before its noun."""
-    adjectives = {english for (english,), _, _ in translation.entries(translation.ADJECTIVES)}
+    adjectives = {english for (english,), _, _ in lexicon.entries(lexicon.ADJECTIVES)}
     nouns = {}
-    for text in translation.NOUNS.values():
-        for forms, _ in translation.entries(text):
+    for text in lexicon.NOUNS.values():
+        for forms, _ in lexicon.entries(text):
             for form in forms:
                 nouns[form.replace("_", " ")] = forms[0].replace("_", " ")
     pairs: dict[str, set[tuple[str, str]]] = {split: set() for split in ("train", "valid", "test")}
@@ -133,7 +133,7 @@ AGREEMENT = {
 @pytest.mark.parametrize("noun", AGREEMENT)
 def test_determiners_agree(frame: pd.DataFrame, noun: str) -> None:
     possessive = re.compile(r"(mein|sein|ihr|unser)(e[rnm]?)?")
-    adjectives = {stem for _, stems, _ in translation.entries(translation.ADJECTIVES) for stem in stems}
+    adjectives = {stem for _, stems, _ in lexicon.entries(lexicon.ADJECTIVES) for stem in stems}
     checked = 0
     for text in frame.target:
         words = bare(text)
@@ -151,7 +151,7 @@ def test_determiners_agree(frame: pd.DataFrame, noun: str) -> None:
 
 def test_adjectives_agree(frame: pd.DataFrame) -> None:
     """After "ein" (masculine nominative, neuter) -er or -es; after der, die, das -e; after dem, im -en."""
-    adjectives = {stem for _, stems, _ in translation.entries(translation.ADJECTIVES) for stem in stems}
+    adjectives = {stem for _, stems, _ in lexicon.entries(lexicon.ADJECTIVES) for stem in stems}
     allowed = {"ein": "er es", "kein": "er es", "einem": "en", "einen": "en", "dem": "en", "im": "en", "zum": "en",
                "das": "e", "eine": "e", "diesem": "en", "dieses": "e", "zwei": "e en", "viele": "e"}  # fmt: skip
     checked = 0
@@ -171,8 +171,8 @@ AUXILIARIES = """
 """
 FINITE = {
     form
-    for _, _, _, text in translation.VERBS.values()
-    for _, (infinitive, third, *_), *_ in translation.entries(text)
+    for _, _, _, text in lexicon.VERBS.values()
+    for _, (infinitive, third, *_), *_ in lexicon.entries(text)
     for form in (third, infinitive.rpartition("|")[2])
 } | set(AUXILIARIES.split())
 

@@ -1,0 +1,53 @@
+"""Several processes: they all run, and a failure ends in one sentence of the launcher's own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[2] / "src"
+WORKER = """
+import os, sys
+from pathlib import Path
+from attention_lab import processes
+from attention_lab.errors import InputError
+
+try:
+    if not processes.launched(int(sys.argv[2]), "worker"):
+        if os.environ.get("RANK") == sys.argv[3]:
+            raise InputError("the worker's own sentence")
+        name = "helper" if processes.is_helper() else "first"
+        (Path(sys.argv[1]) / name).write_text(os.environ.get("WORLD_SIZE", "alone"))
+except InputError as error:
+    print(error, file=sys.stderr)
+    raise SystemExit(1)
+"""
+
+
+def launch(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    (directory / "worker.py").write_text(WORKER, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(SRC)}
+    return subprocess.run(
+        [sys.executable, "-m", "worker", str(directory), *arguments],
+        cwd=directory, env=environment, capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("processes", "found"), [(1, {"first": "alone"}), (2, {"first": "2", "helper": "2"})])
+def test_as_many_processes_run_as_are_asked_for(tmp_path: Path, processes: int, found: dict[str, str]) -> None:
+    done = launch(tmp_path, str(processes), "nobody")
+    assert done.returncode == 0, done.stderr
+    assert {path.name: path.read_text() for path in tmp_path.iterdir() if path.name in ("first", "helper")} == found
+
+
+def test_a_failure_of_one_process_is_a_sentence(tmp_path: Path) -> None:
+    done = launch(tmp_path, "2", "1")
+    assert done.returncode == 1
+    assert "the worker's own sentence" in done.stderr
+    assert "one of 2 processes failed, see above; train.processes=1 trains in a single one" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 2, done.stderr
