@@ -58,7 +58,12 @@ def predict(
     from attention_lab.records import replaced
 
     texts = _texts(text, input_file)
-    search: dict[str, Any] = {"beams": beams, "length_penalty": length_penalty, "max_tokens": max_tokens, "max_ratio": max_ratio}
+    search: dict[str, Any] = {
+        "beams": beams,
+        "length_penalty": length_penalty,
+        "max_tokens": max_tokens,
+        "max_ratio": max_ratio,
+    }
     predictor = Predictor(model)
     lines: list[str] = []
     for start in tqdm(range(0, len(texts), 500), desc="predict", disable=len(texts) <= 500):

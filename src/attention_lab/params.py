@@ -95,14 +95,21 @@ class Encode(Section):
     max_overflow_share: Share
 
 
-class Attention(Section):
-    """A mechanism's name (the catalogue says which exist), and others for single places."""
+class Chosen(Section):
+    """A mechanism with options of its own, for one place."""
 
     mechanism: str
     options: dict[str, Any]
-    encoder_self: str | None
-    decoder_self: str | None
-    cross: str | None
+
+
+class Attention(Section):
+    """A mechanism's name and options (`attention-lab mechanisms` lists them), and others for single places."""
+
+    mechanism: str
+    options: dict[str, Any]
+    encoder_self: str | Chosen | None
+    decoder_self: str | Chosen | None
+    cross: str | Chosen | None
 
 
 class Model(Section):

@@ -34,6 +34,7 @@ from attention_lab.processes import is_helper
 from attention_lab.records import digest, replaced
 from attention_lab.tasks import TASKS, Loss, Task
 from attention_lab.transformer import Classifier, Config, EncoderDecoder, build, save
+from attention_lab.transformer.config import replaced as replaced_mechanisms
 
 Log = Callable[[int, dict[str, float]], None]
 WINDOW = 10  # optimizer steps between two points of the training curve
@@ -114,7 +115,7 @@ def configure(options: Params, vocab: Path) -> Config:
         InputError: a mechanism is unknown, or the device is not there.
     """
     device.choose(options.train.device)
-    return Config.of(
+    config = Config.of(
         options,
         architecture=TASKS[options.task].architecture,
         vocabulary=len(vocabulary.load(vocab)),
@@ -123,6 +124,10 @@ def configure(options: Params, vocab: Path) -> Config:
         start=vocabulary.BOS_ID,
         end=vocabulary.EOS_ID,
     )
+    if not is_helper():
+        for sentence in replaced_mechanisms(options.attention, config):
+            tqdm.write(f"attention: {sentence}", file=sys.stderr)
+    return config
 
 
 def fit(

@@ -1,64 +1,158 @@
-"""The catalogue: every attention mechanism by name, with its paper, its formula and its choices.
+"""The catalogue's machinery: what a mechanism is, what options it has, and how its parts are built.
 
-To add a mechanism: a row here, and a function in `scores.py`, `normalisers.py` or `patterns.py` if it brings a new one.
-The tests of the law pick the row up.
+To add a mechanism: a row in `rows.py`, and a function or class in the file of its kind (`scores.py`, `normalisers.py`,
+`patterns.py`, `positions.py`, `biases.py`, `heads.py`, `operations.py`, `kernels/`) with a line in that file's dict, if
+it brings a new one. The tests of the law pick the row up.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
+from attention_lab.attention.composition import Composition
+from attention_lab.attention.contract import PLACES, Place, Sizes
+from attention_lab.attention.heads import HEADS, Heads
+from attention_lab.attention.kernels import KERNELS, Kernelled
+from attention_lab.attention.normalisers import NORMALISERS
+from attention_lab.attention.operations import OPERATIONS, Operation
+from attention_lab.attention.patterns import PATTERNS
+from attention_lab.attention.positions import POSITIONS
+from attention_lab.attention.scores import SCORES
 from attention_lab.errors import InputError
+
+CHOICES: dict[str, dict[str, Callable[..., Any]]] = {
+    "score": SCORES,
+    "normaliser": NORMALISERS,
+    "pattern": PATTERNS,
+    "position": POSITIONS,
+    "heads": HEADS,
+    "operation": OPERATIONS,
+    "kernel": KERNELS,
+}
 
 
 @dataclass(frozen=True)
 class Mechanism:
-    """One way to compute weights W (B, H, Lq, Lk) from queries and keys; the output is W·v."""
+    """One way to compute weights W (B, H, Lq, Lk) from queries and keys; the output is W·v.
+
+    paper: where it comes from. formula: its weights. when: a line on when to use it. cost: time, in L and D.
+    score … operation: names in the dicts of their files. position None: that of the model, in self-attention.
+    kernel: for what is no composition; it takes the place of score, normaliser and pattern.
+    places: where the literature has it; elsewhere: what is taken in the other places, and `why`.
+    weights: probabilities (0 or more, rows sum to 1), weights (of any sum), signed, effective (by feeding v = I: of
+        any sign), or none.
+    options: values that differ from the parts' own defaults.
+    """
 
     name: str
     paper: str
     formula: str
-    score: str
+    when: str = ""
+    cost: str = "L²D"
+    score: str = "scaled_dot"
     normaliser: str = "softmax"
     pattern: str = "full"
+    position: str | None = None
+    heads: str = "separate"
+    operation: str = "none"
+    kernel: str | None = None
+    places: tuple[Place, ...] = PLACES
+    why: str = ""
+    weights: Literal["probabilities", "weights", "signed", "effective", "none"] = "probabilities"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """The choice of each kind that this mechanism is made of."""
+        core = ["score", "normaliser", "pattern"] if self.kernel is None else ["kernel"]
+        kinds = [*core, "position", "heads", "operation"]
+        return {kind: getattr(self, kind) for kind in kinds if getattr(self, kind) is not None}
 
 
-_ROWS = (
-    Mechanism(
-        name="scaled_dot_product",
-        paper="Vaswani et al. 2017, arXiv 1706.03762",
-        formula="softmax(q·k / √d)",
-        score="scaled_dot",
-    ),
-    Mechanism(
-        name="dot",
-        paper="Luong et al. 2015, arXiv 1508.04025 (global attention)",
-        formula="softmax(q·k)",
-        score="dot",
-    ),
-    Mechanism(
-        name="additive",
-        paper="Bahdanau et al. 2014, arXiv 1409.0473",
-        formula="softmax(vᵀ tanh(Wq + Uk))",
-        score="additive",
-    ),
-    Mechanism(
-        name="uniform",
-        paper="Jain & Wallace 2019, arXiv 1902.10186 (the control)",
-        formula="1 / n",
-        score="constant",
-    ),
-)
+def mechanism(name: str, options: dict[str, Any] | None = None) -> Mechanism:
+    """The row of that name, with these options.
 
-CATALOGUE: dict[str, Mechanism] = {row.name: row for row in _ROWS}
-
-
-def mechanism(name: str) -> Mechanism:
-    """The row of that name.
+    `composed` is no row: its options name the choices (score, normaliser, pattern, position, heads, operation), and
+    give the options of these.
 
     Raises:
-        InputError: there is none; the message lists those there are.
+        InputError: there is no such mechanism, choice or option, or a value is of the wrong kind; the message lists
+            those there are.
     """
-    if name not in CATALOGUE:
-        raise InputError(f"attention.mechanism: there is no mechanism {name!r}; choose one of {', '.join(CATALOGUE)}")
-    return CATALOGUE[name]
+    from attention_lab.attention.rows import CATALOGUE
+
+    given = dict(options or {})
+    if name == "composed":
+        row = Mechanism(name="composed", paper="", formula="as chosen", weights="weights")
+        for kind in ("score", "normaliser", "pattern", "position", "heads", "operation"):
+            if kind in given:
+                chosen = given.pop(kind)
+                if chosen not in CHOICES[kind]:
+                    known = ", ".join(CHOICES[kind])
+                    raise InputError(f"attention.options.{kind}: there is no {chosen!r}; choose one of {known}")
+                row = replace(row, **{kind: chosen})
+    elif name in CATALOGUE:
+        row = CATALOGUE[name]
+    else:
+        known = ", ".join([*CATALOGUE, "composed"])
+        raise InputError(f"attention.mechanism: there is no mechanism {name!r}; choose one of {known}")
+    known_options = available(row)
+    for option, value in given.items():
+        if option not in known_options:
+            known = ", ".join(known_options) or "none"
+            raise InputError(f"attention.options: {name} has no option {option!r}; it has {known}")
+        default = known_options[option]
+        if isinstance(default, bool) != isinstance(value, bool) or (
+            not isinstance(value, int if isinstance(default, int) else type(default))
+            and not (isinstance(default, float) and isinstance(value, int))
+            and not (default is None and isinstance(value, int))
+        ):
+            raise InputError(f"attention.options.{option} of {name} should be like {default!r}, not {value!r}")
+    return replace(row, options={**row.options, **given})
+
+
+def available(row: Mechanism) -> dict[str, Any]:
+    """The options of a mechanism with their values: what its parts take as keyword arguments."""
+    found: dict[str, Any] = {}
+    for kind, name in row.parts.items():
+        for parameter in inspect.signature(CHOICES[kind][name]).parameters.values():
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY and parameter.name != "maps":
+                found[parameter.name] = parameter.default
+    return {**found, **row.options}
+
+
+def build(row: Mechanism, sizes: Sizes, *, dropout: float, rotary: bool) -> tuple[Heads, Composition | Kernelled]:
+    """The parts of a layer with this mechanism.
+
+    Raises:
+        InputError: the mechanism is not valid in that place.
+    """
+    if sizes.place not in row.places:
+        raise InputError(f"attention: {row.name} is not for {sizes.place.replace('_', ' ')}-attention: {row.why}")
+
+    def make(kind: str, name: str, **more: Any) -> Any:
+        part = CHOICES[kind][name]
+        names = inspect.signature(part).parameters
+        return part(part_sizes, **more, **{k: v for k, v in row.options.items() if k in names})
+
+    part_sizes = sizes
+    operation: Operation = make("operation", row.operation)
+    heads = make("heads", row.heads, **({"maps": operation.maps} if operation.maps > 1 else {}))
+    own = row.position or ("rotary" if rotary and sizes.place != "cross" else "none")
+    # An operation that makes one map of several has the parts see as many more and narrower heads.
+    part_sizes = replace(sizes, heads=sizes.heads * operation.maps, head=sizes.head // operation.maps)
+    position = make("position", own)
+    if row.kernel is not None:
+        return heads, Kernelled(make("kernel", row.kernel), position, operation)
+    composition = Composition(
+        make("score", row.score),
+        position,
+        operation,
+        make("normaliser", row.normaliser),
+        make("pattern", row.pattern),
+        dropout,
+    )
+    return heads, composition

@@ -1,49 +1,11 @@
-"""The multi-head layer: project, score, normalise, sum, project back (Vaswani et al. 2017, section 3.2.2).
-
-Shapes: B batch, H heads, Lq queries, Lk keys, D width of one head, W = H·D width of the model.
-A boolean mask broadcasts to (B, H, Lq, Lk); True = may attend.
-"""
+"""The multi-head layer: project, attend, project back (Vaswani et al. 2017, arXiv 1706.03762, section 3.2.2)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from attention_lab.attention.catalogue import Mechanism
-from attention_lab.attention.dropout import Dropout
-from attention_lab.attention.normalisers import NORMALISERS, softmax
-from attention_lab.attention.positions import rotary
-from attention_lab.attention.scores import SCORES, Dot
-
-
-@dataclass
-class KeyValueCache:
-    """Keys and values (B, H, L, D) that later queries will need again.
-
-    In self-attention they grow by a position a step; in cross-attention they are computed once (`fixed`).
-    """
-
-    fixed: bool = False
-    key: Tensor | None = None
-    value: Tensor | None = None
-
-    @property
-    def length(self) -> int:
-        return 0 if self.key is None else self.key.shape[-2]
-
-    def extend(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        if self.key is not None and self.value is not None:
-            key, value = torch.cat((self.key, key), -2), torch.cat((self.value, value), -2)
-        self.key, self.value = key, value
-        return key, value
-
-    def select(self, rows: Tensor) -> None:
-        """Keep these rows of the batch, in this order: beams that live on, sentences that are not finished."""
-        if self.key is not None and self.value is not None:
-            self.key, self.value = self.key.index_select(0, rows), self.value.index_select(0, rows)
+from attention_lab.attention.catalogue import Mechanism, build
+from attention_lab.attention.contract import Cache, Call, Place, Sizes, Where, here
 
 
 class MultiHeadAttention(nn.Module):
@@ -53,29 +15,34 @@ class MultiHeadAttention(nn.Module):
         width: W, of inputs and output.
         heads: H.
         mechanism: where the weights come from.
+        place: what the layer is for. In `decoder_self` it is causal; in `cross` it reads a memory.
         dropout: share of weights that are set to 0 in training.
-        turned: whether queries and keys of self-attention are turned by their position.
+        rotary: queries and keys of self-attention are turned by their position, unless the mechanism has positions
+            of its own.
+        length: the longest sequence, binding for mechanisms with a parameter per position only.
+
+    Raises:
+        InputError: the mechanism is not valid in that place, or its options do not fit the sizes.
     """
 
-    # Below this many keys explicit attention is the faster path on a CPU; above, and on a GPU, the fused kernel is.
-    FUSED_FROM = 512
-
     def __init__(
-        self, width: int, heads: int, mechanism: Mechanism, *, dropout: float = 0.0, turned: bool = False
+        self,
+        width: int,
+        heads: int,
+        mechanism: Mechanism,
+        place: Place,
+        *,
+        dropout: float = 0.0,
+        rotary: bool = False,
+        length: int = 512,
     ) -> None:
         super().__init__()
-        self.heads = heads
-        self.turned = turned
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(width, width)
-        self.value = nn.Linear(width, width)
+        self.place = place
+        sizes = Sizes(heads=heads, head=width // heads, width=width, length=length, place=place)
+        self.heads, self.core = build(mechanism, sizes, dropout=dropout, rotary=rotary)
         self.output = nn.Linear(width, width)
-        self.score = SCORES[mechanism.score](heads, width // heads)
-        self.normalise = NORMALISERS[mechanism.normaliser]
-        self.dropout = Dropout(dropout)
-        for linear in (self.query, self.key, self.value, self.output):
-            nn.init.xavier_uniform_(linear.weight)
-            nn.init.zeros_(linear.bias)
+        nn.init.xavier_uniform_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
 
     def forward(
         self,
@@ -83,42 +50,46 @@ class MultiHeadAttention(nn.Module):
         memory: Tensor | None = None,
         *,
         mask: Tensor | None = None,
-        cache: KeyValueCache | None = None,
+        cache: Cache | None = None,
         weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Attend from inputs (B, Lq, W) to memory (B, Lk, W), or to the inputs themselves.
 
+        Args:
+            mask: (B, Lk), False for padding; with a cache, of all keys so far.
+            cache: what earlier steps kept; the inputs are then the positions behind them.
+
         Returns:
-            The output (B, Lq, W), and the weights (B, H, Lq, Lk) if they are asked for. The weights are those that
-            were used: asking takes the explicit path.
+            The output (B, Lq, W), and the weights (B, H, Lq, Lk) if they are asked for and the mechanism has any. The
+            weights are those that were used: asking takes the explicit path.
         """
-        query = self._split(self.query(inputs))
-        if cache is not None and cache.fixed and cache.key is not None and cache.value is not None:
-            key, value = cache.key, cache.value
+        call, value = self.call(inputs, memory, mask, cache)
+        mixed, used = self.core(call, value, weights=weights)
+        mixed = self.core.operation.output(mixed, call)
+        return self.output(mixed.transpose(1, 2).flatten(2)), used
+
+    def call(
+        self, inputs: Tensor, memory: Tensor | None = None, mask: Tensor | None = None, cache: Cache | None = None
+    ) -> tuple[Call, Tensor]:
+        """What the mechanism is given: queries, keys and their positions; and the values (B, H, Lk, D)."""
+        start = 0 if cache is None else cache.length
+        queries = here(inputs.shape[1], inputs.device, start)
+        position = self.core.position
+        query = self.heads.queries(inputs, position, queries)
+        if cache is not None and cache.fixed and cache.kept:
+            kept = cache.kept
         else:
             attended = inputs if memory is None else memory
-            key, value = self._split(self.key(attended)), self._split(self.value(attended))
-            if self.turned and memory is None:
-                start = 0 if cache is None else cache.length
-                query, key = rotary(query, start), rotary(key, start)
-            if cache is not None:
-                key, value = cache.extend(key, value)
-        scale = None if weights else self._fused_scale(key)
-        if scale is None:
-            matrix = self.dropout(self.normalise(self.score(query, key), mask))
-            mixed = matrix.to(value.dtype) @ value
-        else:
-            matrix = None
-            share = self.dropout.share if self.training else 0.0
-            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=share, scale=scale)
-        return self.output(mixed.transpose(1, 2).flatten(2)), matrix if weights else None
-
-    def _split(self, tensor: Tensor) -> Tensor:
-        """(B, L, W) → (B, H, L, D)"""
-        return tensor.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-
-    def _fused_scale(self, key: Tensor) -> float | None:
-        """The scale for the fused kernel where it applies and is the faster path, else None."""
-        if not isinstance(self.score, Dot) or self.normalise is not softmax:
-            return None
-        return self.score.scale if key.is_cuda or key.shape[-2] >= self.FUSED_FROM else None
+            new = here(attended.shape[1], inputs.device, start if memory is None else 0)
+            kept = self.heads.remember(attended, position, new)
+            if cache is not None and (cache.fixed or not self.core.recurrent):
+                kept = {name: cache.extend(name, tensor, most=self.core.reach) for name, tensor in kept.items()}
+        key, value = self.heads.recall(kept)
+        last = start + inputs.shape[1] if memory is None else key.shape[-2]
+        keys = here(key.shape[-2], inputs.device, last - key.shape[-2])
+        if mask is not None:
+            mask = mask[:, -key.shape[-2] :]
+        if cache is not None:
+            cache.length = start + inputs.shape[1]
+        where = Where(queries, keys, causal=self.place == "decoder_self", exists=mask)
+        return Call(inputs, query, key, where, cache), value

@@ -10,17 +10,212 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from attention_lab.attention.contract import Sizes
 
 
-def softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
+class Softmax(nn.Module):
     """e^s / Σ e^s over the keys that may be attended to (Vaswani et al. 2017, equation 1)."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+
+    def extra(self) -> Tensor | None:
+        """The score (H,) of a key without a value, which takes weight from all others; None: there is none."""
+        return None
+
+    def forward(self, scores: Tensor, mask: Tensor | None) -> Tensor:
+        extra = self.extra()
+        keys = scores.shape[-1]
+        if mask is not None:
+            # The smallest finite number and not −inf: a fully masked row is then uniform for a moment instead of NaN,
+            # and the product with the mask makes it 0 in value and in gradient.
+            scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+        if extra is not None:
+            column = extra.to(scores)[:, None, None].expand(*scores.shape[:-1], 1)
+            scores = torch.cat((scores, column), -1)
+        weights = scores.softmax(-1)[..., :keys]
+        return weights if mask is None else weights * mask
+
+
+class OffByOne(Softmax):
+    """e^s / (1 + Σ e^s): a head may attend to nothing (Miller 2023, "Attention is off by one")."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__(sizes)
+        self.heads = sizes.heads
+
+    def extra(self) -> Tensor:
+        return torch.zeros(self.heads)
+
+
+class Sink(Softmax):
+    """e^s / (e^b + Σ e^s) with a learned b for each head (gpt-oss, OpenAI 2025; sinks: Xiao et al. 2023,
+    arXiv 2309.17453): how much a head says at all is learned."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__(sizes)
+        self.sink = nn.Parameter(torch.zeros(sizes.heads))
+
+    def extra(self) -> Tensor:
+        return self.sink
+
+
+class Sparsemax(nn.Module):
+    """[s − τ]₊ with τ such that weights sum to 1 (Martins & Astudillo 2016, arXiv 1602.02068, equation 2 and
+    algorithm 1): the nearest distribution to the scores. Most keys get exactly 0; use it where weights shall be read.
+    """
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+
+    def forward(self, scores: Tensor, mask: Tensor | None) -> Tensor:
+        scores = _from_highest(scores, mask)
+        ordered = scores.sort(-1, descending=True).values
+        count = torch.arange(1, scores.shape[-1] + 1, device=scores.device, dtype=scores.dtype)
+        thresholds = (ordered.cumsum(-1) - 1.0) / count
+        support = (ordered > thresholds).sum(-1, keepdim=True)  # how many keys get a weight
+        weights = (scores - thresholds.gather(-1, support - 1)).clamp(min=0.0)
+        return weights if mask is None else weights * mask
+
+
+class Entmax15(nn.Module):
+    """[s/2 − τ]₊² with τ such that weights sum to 1 (Peters et al. 2019, arXiv 1905.05702, equation 10 and
+    algorithm 2; α = 1.5): between softmax and sparsemax."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+
+    def forward(self, scores: Tensor, mask: Tensor | None) -> Tensor:
+        scores = _from_highest(scores / 2.0, mask)
+        ordered = scores.sort(-1, descending=True).values
+        count = torch.arange(1, scores.shape[-1] + 1, device=scores.device, dtype=scores.dtype)
+        mean = ordered.cumsum(-1) / count
+        squares = ordered.square().cumsum(-1) / count
+        # If the first k keys are the support: Σ (s − τ)² = 1 has the solution τ = mean − √(1/k − variance).
+        root = (1.0 / count - (squares - mean.square())).clamp(min=torch.finfo(scores.dtype).tiny).sqrt()
+        thresholds = mean - root
+        support = (thresholds < ordered).sum(-1, keepdim=True)
+        weights = (scores - thresholds.gather(-1, support - 1)).clamp(min=0.0).square()
+        return weights if mask is None else weights * mask
+
+
+class Entmax(nn.Module):
+    """[(α − 1)s − τ]₊^(1/(α − 1)) with an α in (1, 2) that each head learns (Correia et al. 2019, arXiv 1909.00015,
+    equation 5): 1 is softmax, 2 is sparsemax. Use it to see which heads want to be sparse; it is slow.
+
+    Args:
+        alpha: α at the start.
+    """
+
+    STEPS = 60  # bisections; the interval is at most 1 long, so τ is as exact as float64 can have it
+
+    def __init__(self, sizes: Sizes, *, alpha: float = 1.5) -> None:
+        super().__init__()
+        share = torch.tensor(alpha - 1.0)
+        self.alpha = nn.Parameter(torch.full((sizes.heads, 1, 1), float(torch.logit(share))))  # α = 1 + σ(this)
+
+    def forward(self, scores: Tensor, mask: Tensor | None) -> Tensor:
+        power = torch.sigmoid(self.alpha.to(scores.dtype)).clamp(min=1e-2)  # α − 1
+        scores = _from_highest(scores * power, mask)
+
+        def weights(threshold: Tensor) -> Tensor:
+            inside = scores > threshold
+            base = torch.where(inside, scores - threshold, 1.0)  # no logarithm of 0 in the gradient of the power
+            return torch.where(inside, base ** (1.0 / power), 0.0)
+
+        with torch.no_grad():
+            low = torch.full_like(scores[..., :1], -1.0)  # the highest key alone has at least 1 there …
+            high = torch.zeros_like(low)  # … and 0 here
+            for _ in range(self.STEPS):
+                middle = (low + high) / 2.0
+                too_low = weights(middle).sum(-1, keepdim=True) >= 1.0
+                low, high = torch.where(too_low, middle, low), torch.where(too_low, high, middle)
+            threshold = (low + high) / 2.0
+            found = weights(threshold)
+            slope = -(found ** (1.0 - power) / power).sum(-1, keepdim=True)  # of the sum of weights, by the threshold
+        # A Newton step from the solution changes no value, but gives the threshold its gradient (implicit function).
+        threshold = threshold - (weights(threshold).sum(-1, keepdim=True) - 1.0) / slope
+        result = weights(threshold)
+        return result if mask is None else result * mask
+
+
+class Sigmoid(nn.Module):
+    """σ(s − ln n) for n keys that may be attended to (Ramapuram et al. 2024, arXiv 2409.04431, section 3).
+
+    Each key is judged alone: weights do not compete, and sum to about 1 only at the start.
+    """
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+
+    def forward(self, scores: Tensor, mask: Tensor | None) -> Tensor:
+        weights = torch.sigmoid(scores - _count(scores, mask).log())
+        return weights if mask is None else weights * mask
+
+
+class Relu(nn.Module):
+    """relu(s)ᵖ / n for n keys that may be attended to: p = 1 of Wortsman et al. 2023, arXiv 2309.08586, p = 2 after
+    Hua et al. 2022, arXiv 2202.10447. Cheap and sparse; a key below 0 gets exactly nothing.
+
+    Args:
+        power: p.
+    """
+
+    def __init__(self, sizes: Sizes, *, power: int = 1) -> None:
+        super().__init__()
+        self.power = power
+
+    def forward(self, scores: Tensor, mask: Tensor | None) -> Tensor:
+        weights = torch.relu(scores) ** self.power / _count(scores, mask)
+        return weights if mask is None else weights * mask
+
+
+class TopK(nn.Module):
+    """Softmax over the k keys with the highest scores (Gupta et al. 2021, arXiv 2106.06899).
+
+    Args:
+        k: how many keys get a weight; all of them where there are fewer.
+    """
+
+    def __init__(self, sizes: Sizes, *, k: int = 8) -> None:
+        super().__init__()
+        self.k = k
+        self.softmax = Softmax(sizes)
+
+    def forward(self, scores: Tensor, mask: Tensor | None) -> Tensor:
+        if scores.shape[-1] > self.k:
+            open_scores = scores if mask is None else scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+            best = torch.zeros_like(scores, dtype=torch.bool)
+            best.scatter_(-1, open_scores.topk(self.k, -1).indices, True)
+            mask = best if mask is None else best & mask
+        return self.softmax(scores, mask)
+
+
+def _from_highest(scores: Tensor, mask: Tensor | None) -> Tensor:
+    """Scores from their row's highest down, in [−2, 0]: below −1 no key gets a weight, so the cut changes nothing."""
+    if mask is not None:
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    scores = scores - scores.amax(-1, keepdim=True).detach()
+    return scores.clamp(min=-2.0)
+
+
+def _count(scores: Tensor, mask: Tensor | None) -> Tensor:
+    """How many keys each query may attend to, at least 1: (…, Lq or 1, 1)."""
     if mask is None:
-        return scores.softmax(-1)
-    # The smallest finite number and not −inf: a fully masked row is then uniform for a moment instead of NaN, and
-    # the product with the mask makes it 0 in value and in gradient.
-    lowest = torch.finfo(scores.dtype).min
-    return scores.masked_fill(~mask, lowest).softmax(-1) * mask
+        return scores.new_full((1, 1, 1, 1), scores.shape[-1])
+    return mask.expand(*mask.shape[:-1], scores.shape[-1]).sum(-1, keepdim=True).clamp(min=1).to(scores.dtype)
 
 
-NORMALISERS: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {"softmax": softmax}
+NORMALISERS: dict[str, Callable[..., nn.Module]] = {
+    "softmax": Softmax,
+    "off_by_one": OffByOne,
+    "sink": Sink,
+    "sparsemax": Sparsemax,
+    "entmax15": Entmax15,
+    "entmax": Entmax,
+    "sigmoid": Sigmoid,
+    "relu": Relu,
+    "topk": TopK,
+}

@@ -1,15 +1,22 @@
-"""Positions: how a model without recurrence learns about order. Positions are absolute and count from 0."""
+"""Positions: how attention learns about order. Positions are absolute and count from 0.
+
+`sinusoidal` is added to embeddings. A `Position` belongs to a mechanism: it turns queries and keys before they are
+compared (and before keys are cached), or adds a bias to the scores (`biases.py`).
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from attention_lab.attention.contract import Call, Sizes
 
 
 def sinusoidal(positions: Tensor, width: int) -> Tensor:
-    """Sines at even and cosines at odd indices (Vaswani et al. 2017, section 3.5).
+    """Sines at even and cosines at odd indices (Vaswani et al. 2017, arXiv 1706.03762, section 3.5).
 
     positions (L,) → (L, width), float32; wavelengths from 2π to 10000·2π. No parameters, no longest length.
     """
@@ -21,16 +28,54 @@ def sinusoidal(positions: Tensor, width: int) -> Tensor:
     return table
 
 
-def rotary(vectors: Tensor, start: int = 0) -> Tensor:
+class Position(nn.Module):
+    """None: order is unknown to the mechanism.
+
+    needs_scores: whether `bias` reads the scores, so that they have to be computed one by one.
+    """
+
+    needs_scores = False
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+
+    def turn(self, vectors: Tensor, positions: Tensor) -> Tensor:
+        """Queries or keys (B, H, L, D) at positions (P, L) → the same shape."""
+        return vectors
+
+    def bias(self, call: Call, scores: Tensor) -> Tensor | None:
+        """What is added to the scores, broadcasts to (B, H, Lq, Lk); None: nothing."""
+        return None
+
+
+class Rotary(Position):
     """Turn pairs of features by an angle that grows with the position (Su et al. 2021, arXiv 2104.09864, equation 34).
 
-    vectors (B, H, L, D), the first of them at position `start` → the same shape. A dot product of a turned query and
-    a turned key depends on their distance alone. Features i and i + D/2 are a pair; with an odd D the last stays.
+    A dot product of a turned query and a turned key depends on their distance alone, and nothing is learned: the
+    first choice for self-attention. Features i and i + D/2 are a pair; with an odd D the last stays.
+
+    Args:
+        base: wavelengths go from 2π to base·2π.
+        interleaved: features 2i and 2i + 1 are a pair, as in the paper and in GPT-J.
     """
-    half = vectors.shape[-1] // 2
-    positions = torch.arange(start, start + vectors.shape[-2], device=vectors.device)
-    rates = torch.exp(torch.arange(half, device=vectors.device) * (-math.log(10000.0) / half))
-    angles = positions.unsqueeze(-1).float() * rates
-    cos, sin = angles.cos().to(vectors.dtype), angles.sin().to(vectors.dtype)
-    first, second, rest = vectors[..., :half], vectors[..., half : 2 * half], vectors[..., 2 * half :]
-    return torch.cat((first * cos - second * sin, second * cos + first * sin, rest), -1)
+
+    def __init__(self, sizes: Sizes, *, base: float = 10000.0, interleaved: bool = False) -> None:
+        super().__init__(sizes)
+        self.base = base
+        self.interleaved = interleaved
+
+    def turn(self, vectors: Tensor, positions: Tensor) -> Tensor:
+        half = vectors.shape[-1] // 2
+        rates = torch.exp(torch.arange(half, device=vectors.device) * (-math.log(self.base) / max(1, half)))
+        angles = positions[:, None, :, None].float() * rates
+        cos, sin = angles.cos().to(vectors.dtype), angles.sin().to(vectors.dtype)
+        pairs, rest = vectors[..., : 2 * half], vectors[..., 2 * half :]
+        if self.interleaved:
+            first, second = pairs[..., 0::2], pairs[..., 1::2]
+            turned = torch.stack((first * cos - second * sin, second * cos + first * sin), -1).flatten(-2)
+            return torch.cat((turned, rest), -1)
+        first, second = pairs[..., :half], pairs[..., half:]
+        return torch.cat((first * cos - second * sin, second * cos + first * sin, rest), -1)
+
+
+POSITIONS: dict[str, Callable[..., Position]] = {"none": Position, "rotary": Rotary}

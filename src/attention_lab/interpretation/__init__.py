@@ -169,8 +169,7 @@ def interpret(
 
 def _mechanisms(model: EncoderDecoder | Classifier) -> dict[str, str]:
     """The mechanism of each place this model has."""
-    places = ("encoder_self", "decoder_self", "cross") if isinstance(model, EncoderDecoder) else ("encoder_self",)
-    return {place: model.config.mechanisms[place] for place in places}  # type: ignore[index]
+    return {place: model.config.mechanisms[place].name for place in model.config.places}
 
 
 def _alignment(data: _Data) -> dict[str, Any] | None:

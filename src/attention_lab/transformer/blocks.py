@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from attention_lab.attention import KeyValueCache, MultiHeadAttention
+from attention_lab.attention import Cache, MultiHeadAttention, Place
 from attention_lab.attention.dropout import Dropout
 from attention_lab.attention.positions import sinusoidal
 from attention_lab.transformer.config import Config
@@ -77,15 +77,28 @@ class Residual(nn.Module):
 
 
 @dataclass
-class Cache:
+class BlockCache:
     """What a decoder block keeps from step to step."""
 
-    itself: KeyValueCache = field(default_factory=KeyValueCache)
-    cross: KeyValueCache = field(default_factory=lambda: KeyValueCache(fixed=True))
+    itself: Cache = field(default_factory=Cache)
+    cross: Cache = field(default_factory=lambda: Cache(fixed=True))
 
     def select(self, rows: Tensor) -> None:
         self.itself.select(rows)
         self.cross.select(rows)
+
+
+def attention(config: Config, place: Place) -> MultiHeadAttention:
+    """The attention layer of a place, as the configuration has it."""
+    return MultiHeadAttention(
+        config.width,
+        config.heads,
+        config.mechanism(place),
+        place,
+        dropout=config.attention_dropout,
+        rotary=config.position == "rotary",
+        length=config.positions,
+    )
 
 
 class EncoderBlock(nn.Module):
@@ -93,19 +106,13 @@ class EncoderBlock(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.attention = MultiHeadAttention(
-            config.width,
-            config.heads,
-            config.mechanism("encoder_self"),
-            dropout=config.attention_dropout,
-            turned=config.position == "rotary",
-        )
+        self.attention = attention(config, "encoder_self")
         self.feedforward = FeedForward(config)
         self.around_attention = Residual(config)
         self.around_feedforward = Residual(config)
 
     def forward(self, inputs: Tensor, mask: Tensor | None, *, weights: bool = False) -> tuple[Tensor, Tensor | None]:
-        """inputs (B, L, W), mask (B, 1, 1, L) → outputs (B, L, W), weights (B, H, L, L) if asked for"""
+        """inputs (B, L, W), mask (B, L) → outputs (B, L, W), weights (B, H, L, L) if asked for"""
         used: Tensor | None = None
 
         def attend(normed: Tensor) -> Tensor:
@@ -122,16 +129,8 @@ class DecoderBlock(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.itself = MultiHeadAttention(
-            config.width,
-            config.heads,
-            config.mechanism("decoder_self"),
-            dropout=config.attention_dropout,
-            turned=config.position == "rotary",
-        )
-        self.cross = MultiHeadAttention(
-            config.width, config.heads, config.mechanism("cross"), dropout=config.attention_dropout
-        )
+        self.itself = attention(config, "decoder_self")
+        self.cross = attention(config, "cross")
         self.feedforward = FeedForward(config)
         self.around_itself = Residual(config)
         self.around_cross = Residual(config)
@@ -142,19 +141,19 @@ class DecoderBlock(nn.Module):
         inputs: Tensor,
         memory: Tensor,
         *,
-        mask: Tensor | None,
         memory_mask: Tensor | None,
-        cache: Cache | None = None,
+        cache: BlockCache | None = None,
         weights: bool = False,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """inputs (B, Lt, W), memory (B, Ls, W) → outputs, self weights (B, H, Lt, Lt), cross weights (B, H, Lt, Ls)"""
+        """inputs (B, Lt, W), memory (B, Ls, W), memory_mask (B, Ls) →
+        outputs, self weights (B, H, Lt, Lt), cross weights (B, H, Lt, Ls)"""
         own: Tensor | None = None
         other: Tensor | None = None
 
         def attend_itself(normed: Tensor) -> Tensor:
             nonlocal own
             kept = None if cache is None else cache.itself
-            output, own = self.itself(normed, mask=mask, cache=kept, weights=weights)
+            output, own = self.itself(normed, cache=kept, weights=weights)
             return output
 
         def attend_source(normed: Tensor) -> Tensor:

@@ -6,11 +6,20 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from attention_lab.attention import Mechanism, mechanism
+from attention_lab.attention import PLACES, Mechanism, Place, mechanism
 from attention_lab.errors import InputError
-from attention_lab.params import Params
+from attention_lab.params import Attention, Params
 
-Place = Literal["encoder_self", "decoder_self", "cross"]
+FALLBACK = "scaled_dot_product"  # in places where the chosen mechanism is not valid
+
+
+class Chosen(BaseModel):
+    """A mechanism of the catalogue with its options."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    options: dict[str, Any] = {}
 
 
 class Config(BaseModel):
@@ -41,21 +50,24 @@ class Config(BaseModel):
     attention_dropout: float
     norm: Literal["pre", "post"]
     position: Literal["none", "sinusoidal", "learned", "rotary"]
-    mechanisms: dict[Place, str]
-    options: dict[str, Any]
+    mechanisms: dict[Place, Chosen]
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """The kinds of attention that this architecture has."""
+        return PLACES if self.architecture == "encoder_decoder" else ("encoder_self",)
 
     @property
     def mechanism_name(self) -> str:
         """One name if all places that this architecture has share it, else each place with its own."""
-        names = {
-            p: n for p, n in self.mechanisms.items() if self.architecture == "encoder_decoder" or p == "encoder_self"
-        }
+        names = {place: self.mechanisms[place].name for place in self.places}
         if len(set(names.values())) == 1:
             return next(iter(names.values()))
         return ", ".join(f"{place}: {name}" for place, name in names.items())
 
     def mechanism(self, place: Place) -> Mechanism:
-        return mechanism(self.mechanisms[place])
+        chosen = self.mechanisms[place]
+        return mechanism(chosen.name, chosen.options)
 
     @staticmethod
     def of(
@@ -71,10 +83,9 @@ class Config(BaseModel):
         """The configuration that params.yaml asks for.
 
         Raises:
-            InputError: a mechanism is unknown, or has not the options that are given.
+            InputError: a mechanism is unknown, has not the options given, or is not valid where it is asked for.
         """
-        attention = params.attention
-        config = Config(
+        return Config(
             architecture=architecture,
             task=params.task,
             vocabulary=vocabulary,
@@ -83,19 +94,35 @@ class Config(BaseModel):
             start=start,
             end=end,
             positions=max(params.encode.max_source_tokens, params.encode.max_target_tokens),
-            mechanisms={
-                "encoder_self": attention.encoder_self or attention.mechanism,
-                "decoder_self": attention.decoder_self or attention.mechanism,
-                "cross": attention.cross or attention.mechanism,
-            },
-            options=attention.options,
+            mechanisms={place: chosen(params.attention, place) for place in PLACES},
             **{**params.model.model_dump(), "decoder_layers": params.model.decoder_layers or params.model.layers},
         )
-        for name in config.mechanisms.values():
-            mechanism(name)
-        if config.options:
-            raise InputError(
-                f"attention.options: {config.mechanism_name} has none, but {', '.join(config.options)} is given; "
-                "write attention.options: {}"
-            )
-        return config
+
+
+def chosen(attention: Attention, place: Place) -> Chosen:
+    """The mechanism of one place: the one that is named for it, else the one for all places, if it is valid there.
+
+    Raises:
+        InputError: see `Config.of`.
+    """
+    own = getattr(attention, place)
+    if own is None:
+        row = mechanism(attention.mechanism, attention.options)
+        if place not in row.places:
+            return Chosen(name=FALLBACK)
+        return Chosen(name=attention.mechanism, options=attention.options)
+    own = Chosen(name=own) if isinstance(own, str) else Chosen(name=own.mechanism, options=own.options)
+    row = mechanism(own.name, own.options)
+    if place not in row.places:
+        raise InputError(f"attention.{place}: {own.name} is not for {place.replace('_', ' ')}-attention: {row.why}")
+    return own
+
+
+def replaced(attention: Attention, config: Config) -> list[str]:
+    """A sentence for each place that has not the mechanism asked for, because it is not valid there."""
+    row = mechanism(attention.mechanism, attention.options)
+    return [
+        f"{row.name} is not for {place.replace('_', ' ')}-attention ({row.why}); {FALLBACK} is there"
+        for place in config.places
+        if getattr(attention, place) is None and place not in row.places
+    ]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attention_lab.errors import InputError
-from attention_lab.transformer.blocks import Cache, Embedding
+from attention_lab.transformer.blocks import BlockCache, Embedding
 from attention_lab.transformer.config import Config
 from attention_lab.transformer.loss import projected_cross_entropy
 from attention_lab.transformer.stacks import Decoder, Encoder
@@ -60,11 +60,11 @@ class EncoderDecoder(nn.Module):
         """source (B, Ls) → memory (B, Ls, W)"""
         return self.encoder(self.embedding(source), source_mask)[0]
 
-    def caches(self) -> list[Cache]:
+    def caches(self) -> list[BlockCache]:
         """Empty caches for a decoding."""
-        return [Cache() for _ in range(self.config.decoder_layers)]
+        return [BlockCache() for _ in range(self.config.decoder_layers)]
 
-    def step(self, token: Tensor, memory: Tensor, memory_mask: Tensor, caches: list[Cache]) -> Tensor:
+    def step(self, token: Tensor, memory: Tensor, memory_mask: Tensor, caches: list[BlockCache]) -> Tensor:
         """One step of decoding: the newest tokens (B, 1) → logits for the next (B, V). Extends the caches."""
         vectors = self.embedding(token, start=caches[0].itself.length)
         hidden, _, _ = self.decoder(vectors, memory, memory_mask, caches=caches)

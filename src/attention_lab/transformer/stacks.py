@@ -5,11 +5,9 @@ Shapes: B batch, Ls source positions, Lt target positions, W width, H heads. Mas
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-from attention_lab.attention.patterns import causal
-from attention_lab.transformer.blocks import Cache, DecoderBlock, EncoderBlock
+from attention_lab.transformer.blocks import BlockCache, DecoderBlock, EncoderBlock
 from attention_lab.transformer.config import Config
 
 
@@ -23,7 +21,6 @@ class Encoder(nn.Module):
 
     def forward(self, vectors: Tensor, mask: Tensor | None, *, weights: bool = False) -> tuple[Tensor, list[Tensor]]:
         """vectors (B, Ls, W), mask (B, Ls) → hidden (B, Ls, W), weights (B, H, Ls, Ls) per layer if asked for"""
-        mask = None if mask is None else mask[:, None, None, :]
         seen: list[Tensor] = []
         for block in self.blocks:
             vectors, used = block(vectors, mask, weights=weights)
@@ -46,27 +43,21 @@ class Decoder(nn.Module):
         memory: Tensor,
         memory_mask: Tensor | None,
         *,
-        caches: list[Cache] | None = None,
+        caches: list[BlockCache] | None = None,
         weights: bool = False,
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """vectors (B, Lt, W), memory (B, Ls, W), memory_mask (B, Ls) →
         hidden (B, Lt, W), self weights (B, H, Lt, Lt) and cross weights (B, H, Lt, Ls) per layer if asked for.
 
-        With caches the vectors are those of new positions only. Padding needs no mask here: it stands at the end,
-        where no earlier position may look.
+        With caches the vectors are those of new positions only. Padding of the target needs no mask: it stands
+        at the end, where no earlier position may look.
         """
-        past = caches[0].itself.length if caches else 0
-        here = torch.arange(past, past + vectors.shape[1], device=vectors.device)
-        everywhere = torch.arange(past + vectors.shape[1], device=vectors.device)
-        mask = causal(here, everywhere) if len(here) > 1 else None
-        memory_mask = None if memory_mask is None else memory_mask[:, None, None, :]
         own: list[Tensor] = []
         other: list[Tensor] = []
         for index, block in enumerate(self.blocks):
             vectors, to_itself, to_source = block(
                 vectors,
                 memory,
-                mask=mask,
                 memory_mask=memory_mask,
                 cache=caches[index] if caches else None,
                 weights=weights,

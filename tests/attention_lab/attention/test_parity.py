@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from attention_lab.attention import MultiHeadAttention, mechanism
-from attention_lab.attention.positions import rotary, sinusoidal
+from attention_lab.attention.contract import Sizes, here
+from attention_lab.attention.positions import Rotary, sinusoidal
 
 BATCH, HEADS, QUERIES, KEYS, WIDTH = 2, 3, 5, 7, 33
+SIZES = Sizes(heads=HEADS, head=12, width=WIDTH, length=64, place="encoder_self")
 
 
 def test_scaled_dot_product_is_multi_head_attention_of_pytorch() -> None:
@@ -19,10 +21,10 @@ def test_scaled_dot_product_is_multi_head_attention_of_pytorch() -> None:
     theirs = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True).double().eval()
     nn.init.normal_(theirs.in_proj_bias)
     nn.init.normal_(theirs.out_proj.bias)
-    ours = MultiHeadAttention(WIDTH, HEADS, mechanism("scaled_dot_product")).double().eval()
+    ours = MultiHeadAttention(WIDTH, HEADS, mechanism("scaled_dot_product"), "cross").double().eval()
     with torch.no_grad():
         for layer, weight, bias in zip(
-            (ours.query, ours.key, ours.value),
+            (ours.heads.query, ours.heads.key, ours.heads.value),
             theirs.in_proj_weight.chunk(3),
             theirs.in_proj_bias.chunk(3),
             strict=True,
@@ -34,7 +36,7 @@ def test_scaled_dot_product_is_multi_head_attention_of_pytorch() -> None:
     kept = torch.tensor([[True] * KEYS, [True] * 4 + [False] * 3])
     for weights in (True, False):
         expected, seen = theirs(query, memory, memory, key_padding_mask=~kept, average_attn_weights=False)
-        output, used = ours(query, memory, mask=kept[:, None, None, :], weights=weights)
+        output, used = ours(query, memory, mask=kept, weights=weights)
         torch.testing.assert_close(output, expected, atol=1e-12, rtol=0)
         if used is not None:
             torch.testing.assert_close(used, seen, atol=1e-12, rtol=0)
@@ -43,17 +45,17 @@ def test_scaled_dot_product_is_multi_head_attention_of_pytorch() -> None:
 @pytest.mark.parametrize("name", ["dot", "scaled_dot_product", "additive", "uniform"])
 def test_weights_are_those_of_a_plain_loop(name: str) -> None:
     torch.manual_seed(1)
-    attention = MultiHeadAttention(WIDTH, HEADS, mechanism(name)).double().eval()
+    attention = MultiHeadAttention(WIDTH, HEADS, mechanism(name), "cross").double().eval()
     inputs, memory = torch.randn(BATCH, QUERIES, WIDTH).double(), torch.randn(BATCH, KEYS, WIDTH).double()
     weights = attention(inputs, memory, weights=True)[1].detach()
-    query = attention.query(inputs).view(BATCH, QUERIES, HEADS, -1).detach()
-    key = attention.key(memory).view(BATCH, KEYS, HEADS, -1).detach()
+    query = attention.heads.query(inputs).view(BATCH, QUERIES, HEADS, -1).detach()
+    key = attention.heads.key(memory).view(BATCH, KEYS, HEADS, -1).detach()
     size = query.shape[-1]
 
     def score(q: torch.Tensor, k: torch.Tensor, head: int) -> float:
         products = sum(float(a) * float(b) for a, b in zip(q, k, strict=True))
         if name == "additive":
-            vector = attention.score.vector[head].detach()
+            vector = attention.core.score.vector[head].detach()
             return sum(float(v) * math.tanh(float(a + b)) for v, a, b in zip(vector, q, k, strict=True))
         return {"dot": products, "scaled_dot_product": products / math.sqrt(size), "uniform": 0.0}[name]
 
@@ -80,9 +82,24 @@ def test_rotary_positions_are_those_of_llama(start: int) -> None:
 
     torch.manual_seed(0)
     query, key = torch.randn(BATCH, HEADS, QUERIES, 12), torch.randn(BATCH, HEADS, QUERIES, 12)
-    rates = 1.0 / 10000 ** (torch.arange(0, 12, 2) / 12)
-    angles = torch.arange(start, start + QUERIES)[:, None] * rates
-    angles = torch.cat((angles, angles), -1)[None]
+    angles = torch.cat((angles_of(start), angles_of(start)), -1)[None]
     expected = apply_rotary_pos_emb(query, key, angles.cos(), angles.sin())
-    torch.testing.assert_close(rotary(query, start), expected[0])
-    torch.testing.assert_close(rotary(key, start), expected[1])
+    turn = Rotary(SIZES).turn
+    torch.testing.assert_close(turn(query, here(QUERIES, start=start)), expected[0])
+    torch.testing.assert_close(turn(key, here(QUERIES, start=start)), expected[1])
+
+
+@pytest.mark.parametrize("start", [0, 5])
+def test_interleaved_rotary_positions_are_those_of_gptj(start: int) -> None:
+    from transformers.models.gptj.modeling_gptj import apply_rotary_pos_emb
+
+    torch.manual_seed(0)
+    query = torch.randn(BATCH, HEADS, QUERIES, 12)
+    angles = angles_of(start)[None]
+    expected = apply_rotary_pos_emb(query.transpose(1, 2), angles.sin(), angles.cos()).transpose(1, 2)
+    torch.testing.assert_close(Rotary(SIZES, interleaved=True).turn(query, here(QUERIES, start=start)), expected)
+
+
+def angles_of(start: int) -> torch.Tensor:
+    """(QUERIES, 6): position times rate."""
+    return torch.arange(start, start + QUERIES)[:, None] * (1.0 / 10000 ** (torch.arange(0, 12, 2) / 12))

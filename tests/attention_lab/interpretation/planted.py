@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from attention_lab import encoding, params, vocabulary
+from attention_lab.attention import PLACES
 from attention_lab.interpretation.weights import Row, Words
 from attention_lab.records import SHAPES
 from attention_lab.transformer import Config, EncoderDecoder
@@ -28,7 +29,7 @@ def tokenizer_of(texts: list[str], kind: str = "word") -> PreTrainedTokenizerFas
 
 
 def config(vocabulary_size: int, **changes: Any) -> Config:
-    mechanisms = dict.fromkeys(("encoder_self", "decoder_self", "cross"), "scaled_dot_product")
+    mechanisms = {place: {"name": "scaled_dot_product"} for place in PLACES}
     values: dict[str, Any] = {
         "architecture": "encoder_decoder",
         "task": "translation",
@@ -48,7 +49,6 @@ def config(vocabulary_size: int, **changes: Any) -> Config:
         "norm": "pre",
         "position": "sinusoidal",
         "mechanisms": mechanisms,
-        "options": {},
     }
     return Config(**(values | changes))
 

@@ -1,0 +1,166 @@
+"""The composition: score, position, normaliser and pattern, and the ways to compute the sum over values.
+
+`weights` is the definition. The other paths give the same output faster; the code chooses (`path`), never the user.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attention_lab.attention.contract import Call, Where
+from attention_lab.attention.dropout import Dropout
+from attention_lab.attention.normalisers import Softmax
+from attention_lab.attention.operations import Operation
+from attention_lab.attention.patterns import Pattern
+from attention_lab.attention.positions import Position
+from attention_lab.attention.scores import Dot
+
+
+class Composition(nn.Module):
+    """score × position × operation × normaliser × pattern → weights; weights · values → output."""
+
+    # Below this many keys explicit attention is the faster path on a CPU; above, and on a GPU, the fused kernel is.
+    FUSED_FROM = 512
+    # A window is computed in blocks where the sequence has so many of them: fewer would save nothing.
+    BLOCKS_FROM = 4
+
+    def __init__(
+        self,
+        score: nn.Module,
+        position: Position,
+        operation: Operation,
+        normaliser: nn.Module,
+        pattern: Pattern,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.score = score
+        self.position = position
+        self.operation = operation
+        self.normalise = normaliser
+        self.pattern = pattern
+        self.dropout = Dropout(dropout)
+
+    recurrent = False
+
+    @property
+    def reach(self) -> int | None:
+        return self.pattern.reach
+
+    def forward(self, call: Call, value: Tensor, *, weights: bool = False) -> tuple[Tensor, Tensor | None]:
+        """value (B, H, Lk, Dv) → mixed values (B, H, Lq, Dv), and the weights (B, H, Lq, Lk) if they are asked for:
+        those that were used, after dropout."""
+        match "explicit" if weights else self.path(call):
+            case "fused":
+                return self._fused(call, value), None
+            case "blocked":
+                return self._blocked(call, value), None
+            case _:
+                matrix = self.dropout(self.weights(call))
+                return matrix.to(value.dtype) @ value, matrix if weights else None
+
+    def weights(self, call: Call) -> Tensor:
+        """The definition of a mechanism that is a composition: W (B, H, Lq, Lk)."""
+        scores = self.score(call.query, call.key, call.where)
+        bias = self.position.bias(call, scores)
+        if bias is not None:
+            scores = scores + bias
+        scores = self.operation.scores(scores, call)
+        weights = self.normalise(scores, self.mask(call))
+        return self.operation.weights(weights, call)
+
+    def mask(self, call: Call) -> Tensor | None:
+        """Who may attend to whom, all told; None: everyone to everything."""
+        pattern, mask = self.pattern(call), call.where.mask
+        if pattern is None or mask is None:
+            return pattern if mask is None else mask
+        return pattern & mask
+
+    def path(self, call: Call) -> str:
+        """Which path a call takes when no weights are asked for: explicit, fused or blocked."""
+        queries, keys = call.query.shape[-2], call.key.shape[-2]
+        alone = queries == keys and call.cache is None and call.where.allowed is None and not self.operation.between
+        if alone and self.reach is not None and keys >= self.BLOCKS_FROM * self._block():
+            return "blocked"
+        return self._within(keys, call.key)
+
+    def _within(self, keys: int, like: Tensor) -> str:
+        fusible = (
+            isinstance(self.score, Dot)
+            and isinstance(self.normalise, Softmax)
+            and not self.position.needs_scores
+            and not self.operation.between
+        )
+        return "fused" if fusible and (like.is_cuda or keys >= self.FUSED_FROM) else "explicit"
+
+    def _fused(self, call: Call, value: Tensor) -> Tensor:
+        """One kernel for product, softmax and sum, which never writes the weights to memory."""
+        score, normalise = cast(Dot, self.score), cast(Softmax, self.normalise)
+        query, key = score.fold(call.query, call.key)
+        # Biases are made of query and key as they came; none of the fusible ones reads the scores.
+        bias = self.position.bias(call, call.query.new_empty(0))
+        mask = self.mask(call)
+        extra = normalise.extra()
+        if extra is not None:
+            # A key that scores `extra` and has the value 0 takes its share of the weights away.
+            key, value = F.pad(key, (0, 0, 0, 1)), F.pad(value, (0, 0, 0, 1))
+            column = extra.to(query)[:, None, None]
+            bias = query.new_zeros(1, 1, 1, key.shape[-2] - 1) if bias is None else bias
+            shape = torch.broadcast_shapes(bias.shape[:-1], column.shape[:-1])
+            bias = torch.cat((bias.expand(*shape, -1), column.expand(*shape, 1)), -1)
+            mask = None if mask is None else F.pad(mask, (0, 1), value=True)
+        if bias is not None:
+            mask = bias if mask is None else bias.masked_fill(~mask, -torch.inf)
+        share = self.dropout.share if self.training else 0.0
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=share, scale=score.scale)
+
+    def _block(self) -> int:
+        """Queries in a block: few enough that little outside the window is computed, enough to fill a product."""
+        return max(32, self.reach or 0)
+
+    def _blocked(self, call: Call, value: Tensor) -> Tensor:
+        """A window over a long sequence: each block of queries with the keys in its reach, blocks as rows of a batch.
+
+        The same composition computes each block, for every part is a function of absolute positions.
+        """
+        size, length = self._block(), call.query.shape[-2]
+        count = -(-length // size)
+        before = size  # ≥ reach
+        after = 0 if call.where.causal else size
+        rows = len(call.query)
+
+        def cut(tensor: Tensor, left: int, right: int) -> Tensor:
+            """(B, …, L, D) → (B·count, …, left + size + right, D)"""
+            padded = F.pad(tensor, (0, 0, left, count * size - length + right))
+            pieces = padded.unfold(-2, left + size + right, size).movedim(-3, 1)  # (B, count, …, D, piece)
+            return pieces.transpose(-2, -1).flatten(0, 1)
+
+        def positions(tensor: Tensor, left: int, right: int) -> Tensor:
+            spread = tensor.expand(rows, -1).unsqueeze(-1).double()
+            return cut(spread, left, right).squeeze(-1).long()
+
+        where = call.where
+        exists = where.exists if where.exists is not None else where.keys.new_ones(rows, length, dtype=torch.bool)
+        exists = cut(exists.unsqueeze(-1).float(), before, after).squeeze(-1) > 0.5
+        inner = Call(
+            inputs=cut(call.inputs, 0, 0),
+            query=cut(call.query, 0, 0),
+            key=cut(call.key, before, after),
+            where=Where(
+                queries=positions(where.queries, 0, 0),
+                keys=positions(where.keys, before, after),
+                causal=where.causal,
+                exists=exists,
+            ),
+        )
+        value = cut(value, before, after)
+        if self._within(max(self.FUSED_FROM, length), value) == "fused":
+            mixed = self._fused(inner, value)
+        else:
+            mixed = self.dropout(self.weights(inner)).to(value.dtype) @ value
+        mixed = mixed.unflatten(0, (rows, count)).movedim(1, -3).flatten(-3, -2)
+        return mixed[..., :length, :]

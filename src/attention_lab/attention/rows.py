@@ -1,0 +1,307 @@
+"""Every attention mechanism by name, with its paper, its formula and its choices."""
+
+from __future__ import annotations
+
+from attention_lab.attention.catalogue import Mechanism
+from attention_lab.attention.contract import Place
+
+SELF: tuple[Place, ...] = ("encoder_self", "decoder_self")
+ENCODER: tuple[Place, ...] = ("encoder_self",)
+CROSS: tuple[Place, ...] = ("cross",)
+CAUSAL: tuple[Place, ...] = ("decoder_self",)
+
+NO_DISTANCE = "source and target have no common positions, so there is no distance between them"
+
+_ROWS = (
+    # --- scores -----------------------------------------------------------------------------------------------------
+    Mechanism(
+        name="scaled_dot_product",
+        paper="Vaswani et al. 2017, arXiv 1706.03762",
+        formula="softmax(q·k / √D)",
+        when="the first choice",
+    ),
+    Mechanism(
+        name="dot",
+        paper="Luong et al. 2015, arXiv 1508.04025 (global attention)",
+        formula="softmax(q·k)",
+        when="narrow heads, or to see what the scale is for",
+        score="dot",
+    ),
+    Mechanism(
+        name="general",
+        paper="Luong et al. 2015, arXiv 1508.04025",
+        formula="softmax(qᵀWk)",
+        when="to repeat the paper",
+        score="general",
+    ),
+    Mechanism(
+        name="additive",
+        paper="Bahdanau et al. 2014, arXiv 1409.0473",
+        formula="softmax(vᵀ tanh(q + k))",
+        when="sentences; the first attention of all",
+        score="additive",
+    ),
+    Mechanism(
+        name="concat",
+        paper="Luong et al. 2015, arXiv 1508.04025",
+        formula="softmax(vᵀ tanh(W[q; k]))",
+        when="to repeat the paper",
+        score="concat",
+    ),
+    Mechanism(
+        name="cosine",
+        paper="Henry et al. 2020, arXiv 2010.04245 (QKNorm)",
+        formula="softmax(τ·q·k / (‖q‖‖k‖)), τ learned",
+        when="training that diverges: scores cannot grow with the activations",
+        score="cosine",
+    ),
+    Mechanism(
+        name="distance",
+        paper="Kim et al. 2021, arXiv 2006.04710 (L2 attention)",
+        formula="softmax(−‖q − k‖² / √D)",
+        when="a key shall win by being near, not by being long",
+        score="distance",
+    ),
+    Mechanism(
+        name="softcap",
+        paper="Gemma 2 2024, arXiv 2408.00118",
+        formula="softmax(c·tanh(q·k / (c√D)))",
+        when="few scores that grow without bound",
+        score="softcap",
+    ),
+    # --- normalisers ------------------------------------------------------------------------------------------------
+    Mechanism(
+        name="off_by_one",
+        paper="Miller 2023, Attention is off by one",
+        formula="eˢ / (1 + Σ eˢ)",
+        when="heads that should be able to say nothing",
+        normaliser="off_by_one",
+        weights="weights",
+    ),
+    Mechanism(
+        name="sink",
+        paper="gpt-oss, OpenAI 2025; Xiao et al. 2023, arXiv 2309.17453",
+        formula="eˢ / (eᵇ + Σ eˢ), b learned",
+        when="as off_by_one, with a learned threshold for each head",
+        normaliser="sink",
+        weights="weights",
+    ),
+    Mechanism(
+        name="sparsemax",
+        paper="Martins & Astudillo 2016, arXiv 1602.02068",
+        formula="[s − τ]₊, Σ = 1",
+        when="weights that shall be read: most are exactly 0",
+        normaliser="sparsemax",
+    ),
+    Mechanism(
+        name="entmax15",
+        paper="Peters et al. 2019, arXiv 1905.05702",
+        formula="[s/2 − τ]₊², Σ = 1",
+        when="sparse weights that still learn easily",
+        normaliser="entmax15",
+    ),
+    Mechanism(
+        name="entmax",
+        paper="Correia et al. 2019, arXiv 1909.00015",
+        formula="[(α − 1)s − τ]₊^(1/(α − 1)), Σ = 1, α learned",
+        when="to see which heads want to be sparse",
+        normaliser="entmax",
+    ),
+    Mechanism(
+        name="sigmoid",
+        paper="Ramapuram et al. 2024, arXiv 2409.04431",
+        formula="σ(s − ln n)",
+        when="keys that should not compete",
+        normaliser="sigmoid",
+        weights="weights",
+    ),
+    Mechanism(
+        name="relu",
+        paper="Wortsman et al. 2023, arXiv 2309.08586; Zhang et al. 2021, arXiv 2104.07012",
+        formula="relu(s) / n",
+        when="cheap sparse weights",
+        normaliser="relu",
+        weights="weights",
+    ),
+    Mechanism(
+        name="relu_squared",
+        paper="Hua et al. 2022, arXiv 2202.10447",
+        formula="relu(s)² / n",
+        when="as relu, with a sharper choice",
+        normaliser="relu",
+        options={"power": 2},
+        weights="weights",
+    ),
+    Mechanism(
+        name="topk",
+        paper="Gupta et al. 2021, arXiv 2106.06899",
+        formula="softmax over the k best s",
+        when="a bound on how many keys a query reads",
+        normaliser="topk",
+    ),
+    # --- patterns ---------------------------------------------------------------------------------------------------
+    Mechanism(
+        name="causal",
+        paper="Vaswani et al. 2017, arXiv 1706.03762, section 3.2.3",
+        formula="softmax(s), j ≤ i",
+        when="an encoder that reads from left to right",
+        pattern="causal",
+        places=SELF,
+        why=NO_DISTANCE,
+    ),
+    Mechanism(
+        name="local",
+        paper="Luong et al. 2015, arXiv 1508.04025 (local-m); Beltagy et al. 2020, arXiv 2004.05150",
+        formula="softmax(s), |i − j| ≤ w",
+        when="long texts: cost grows with L·w",
+        cost="L·w·D",
+        pattern="local",
+    ),
+    Mechanism(
+        name="dilated",
+        paper="Beltagy et al. 2020, arXiv 2004.05150",
+        formula="softmax(s), |i − j| ≤ w·d, d divides i − j",
+        when="as local, seeing farther at equal cost",
+        cost="L·w·d·D",
+        pattern="dilated",
+        places=SELF,
+        why=NO_DISTANCE,
+    ),
+    Mechanism(
+        name="strided",
+        paper="Child et al. 2019, arXiv 1904.10509 (Sparse Transformer)",
+        formula="softmax(s), |i − j| < r or r divides i − j",
+        when="texts with a period",
+        pattern="strided",
+        places=SELF,
+        why=NO_DISTANCE,
+    ),
+    Mechanism(
+        name="block_local",
+        paper="Child et al. 2019, arXiv 1904.10509; Liu et al. 2018, arXiv 1801.10198",
+        formula="softmax(s), ⌊i/b⌋ = ⌊j/b⌋",
+        when="the cheapest window",
+        cost="L·b·D",
+        pattern="block_local",
+        places=SELF,
+        why=NO_DISTANCE,
+    ),
+    Mechanism(
+        name="longformer",
+        paper="Beltagy et al. 2020, arXiv 2004.05150",
+        formula="softmax(s), |i − j| ≤ w or i < g or j < g",
+        when="long texts with a first token that stands for all",
+        pattern="global_window",
+        places=SELF,
+        why=NO_DISTANCE,
+    ),
+    Mechanism(
+        name="bigbird",
+        paper="Zaheer et al. 2020, arXiv 2007.14062",
+        formula="softmax(s), window, global and random blocks",
+        when="as longformer, with short paths between all positions",
+        pattern="bigbird",
+        places=SELF,
+        why=NO_DISTANCE,
+    ),
+    Mechanism(
+        name="prefix",
+        paper="Raffel et al. 2020, arXiv 1910.10683, figure 4",
+        formula="softmax(s), j ≤ i or j < p",
+        when="a text that continues a given beginning",
+        pattern="prefix",
+        places=ENCODER,
+        why="a decoder that writes the target has no prefix that it was given, and must not look ahead",
+    ),
+    Mechanism(
+        name="reformer",
+        paper="Kitaev et al. 2020, arXiv 2001.04451 (LSH attention)",
+        formula="softmax(s), hash(q) = hash(k) in one of r rounds",
+        when="to study attention to near vectors only",
+        pattern="hashed",
+        places=SELF,
+        why="queries and keys of one sequence are hashed together",
+    ),
+    # --- positions --------------------------------------------------------------------------------------------------
+    Mechanism(
+        name="rotary",
+        paper="Su et al. 2021, arXiv 2104.09864",
+        formula="softmax(Rᵢq·Rⱼk / √D), features i and i + D/2 paired",
+        when="self-attention of any length: the first choice of positions",
+        position="rotary",
+        places=SELF,
+        why=NO_DISTANCE,
+    ),
+    Mechanism(
+        name="rotary_interleaved",
+        paper="Su et al. 2021, arXiv 2104.09864",
+        formula="softmax(Rᵢq·Rⱼk / √D), features 2i and 2i + 1 paired",
+        when="to use weights of GPT-J or of the paper",
+        position="rotary",
+        options={"interleaved": True},
+        places=SELF,
+        why=NO_DISTANCE,
+    ),
+    # --- heads and operations ---------------------------------------------------------------------------------------
+    Mechanism(
+        name="multi_query",
+        paper="Shazeer 2019, arXiv 1911.02150",
+        formula="softmax(q·k / √D), k and v shared by all heads",
+        when="fast decoding: the cache is H times smaller",
+        options={"key_heads": 1},
+    ),
+    Mechanism(
+        name="grouped_query",
+        paper="Ainslie et al. 2023, arXiv 2305.13245",
+        formula="softmax(q·k / √D), k and v shared by groups of heads",
+        when="as multi_query, with less loss of quality",
+        options={"key_heads": 2},
+    ),
+    # --- kernels ----------------------------------------------------------------------------------------------------
+    Mechanism(
+        name="synthesizer_random",
+        paper="Tay et al. 2020, arXiv 2005.00743",
+        formula="softmax(R), R learned",
+        when="to see how much of attention is position",
+        score="table",
+        places=SELF,
+        why="it is a table of one sequence's positions",
+    ),
+    Mechanism(
+        name="synthesizer_dense",
+        paper="Tay et al. 2020, arXiv 2005.00743",
+        formula="softmax(W₂ relu(q))",
+        when="to see how much of attention needs no keys",
+        score="synthesizer",
+        places=SELF,
+        why="it is a table of one sequence's positions",
+    ),
+    # --- controls ---------------------------------------------------------------------------------------------------
+    Mechanism(
+        name="uniform",
+        paper="Jain & Wallace 2019, arXiv 1902.10186 (the control)",
+        formula="1 / n",
+        when="the control: what a model can do without choosing where to look",
+        score="constant",
+    ),
+    Mechanism(
+        name="frozen_random",
+        paper="Tay et al. 2020, arXiv 2005.00743 (fixed random)",
+        formula="softmax(R), R drawn once",
+        when="the control: attention that cannot learn",
+        score="table",
+        options={"learned": False},
+    ),
+    Mechanism(
+        name="hard_coded",
+        paper="You et al. 2020, arXiv 2005.00742 (hard-coded Gaussian)",
+        formula="softmax(−(j − i − o)² / 2σ²), o = −1, 0, 1 by head",
+        when="the control: heads that see neighbours and nothing else",
+        score="gaussian",
+        position="none",
+        places=SELF,
+        why=NO_DISTANCE,
+    ),
+)
+
+CATALOGUE: dict[str, Mechanism] = {row.name: row for row in _ROWS}
