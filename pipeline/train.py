@@ -40,7 +40,7 @@ def train(
     if processes.is_helper():
         training.fit(config, options, encoded, vocab, output, state)
         return
-    with tracking.training_run(key) as log:
+    with tracking.training_run(key, f"{options.task}, {config.mechanism_name}") as log:
         log.params(record(params, "evaluate", "interpret"))
         log.data(options.task, encoded)
         result = training.fit(config, options, encoded, vocab, output, state, log.metrics)

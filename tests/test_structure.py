@@ -29,7 +29,7 @@ ORDER = (
     ("decoding",),
     ("tasks",),
     ("training", "evaluation"),
-    ("interpretation", "inference", "summary", "serving"),
+    ("interpretation", "inference", "summary", "serving", "huggingface", "mechanisms"),
     ("cli",),
 )
 

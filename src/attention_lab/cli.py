@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -124,6 +125,35 @@ def summary(
     from attention_lab.summary import describe
 
     typer.echo(describe(metrics))
+
+
+@commands.command()
+def mechanisms(
+    name: Annotated[str | None, typer.Argument(help="One of them, to see its parts; none: all, as a table.")] = None,
+    place: Annotated[
+        Literal["encoder_self", "decoder_self", "cross"] | None, typer.Option(help="Only those that are valid there.")
+    ] = None,
+    weights: Annotated[
+        Literal["probabilities", "weights", "signed", "effective", "none"] | None,
+        typer.Option(help="Only those whose weights are such."),
+    ] = None,
+    search: Annotated[str | None, typer.Option(help="Only those with this text in any of their fields.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with parts, options and defaults.")] = False,
+) -> None:
+    """List the attention mechanisms, or show one with its parts, options and a picture of its weights.
+
+    \b
+    attention-lab mechanisms                                 all of them
+    attention-lab mechanisms --place cross --search luong    some of them
+    attention-lab mechanisms sparsemax                       one of them
+    attention-lab mechanisms --json | jq '.[].name'          for other programs
+
+    A name is what `dvc exp run -S attention.mechanism=NAME` takes.
+    """
+    from attention_lab.mechanisms import answer
+
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    typer.echo(answer(name, place=place, weights=weights, search=search, as_json=as_json, width=width))
 
 
 def app() -> None:

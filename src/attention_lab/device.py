@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import resource
+import sys
 import time
 from typing import Literal
 
@@ -61,3 +63,11 @@ def prepare(device: torch.device, threads: int | None = None) -> str:
     good = (product - exact).abs().max() / exact.abs().max() <= 1e-5
     torch.set_float32_matmul_precision("medium" if good and 1.5 * seconds["medium"] < seconds["highest"] else "highest")
     return torch.get_float32_matmul_precision()
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most memory, in bytes, that this process has held so far: on a GPU what PyTorch reserved there."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

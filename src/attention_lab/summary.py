@@ -8,6 +8,9 @@ from typing import Any
 
 from attention_lab.errors import InputError
 
+# MLflow's own start page is for traces of language models; this is the table of runs.
+RUNS = "http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning"
+
 
 def describe(metrics: Path) -> str:
     """A few lines of text.
@@ -31,7 +34,7 @@ def describe(metrics: Path) -> str:
         "",
         f"report       {metrics / 'report.html'}",
         f"data gates   {metrics / 'validation' / 'index.html'}",
-        "runs         mlflow ui --backend-store-uri sqlite:///mlflow.db",
+        f"runs         mlflow ui --backend-store-uri sqlite:///mlflow.db, then {RUNS}",
     ]
     return "\n".join(lines)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,11 +64,11 @@ class Run:
                 self.client.set_tag(self.identifier, name, value)
 
     def result(self, stage: str, values: dict[str, Any], speed: dict[str, float] | None = None) -> None:
-        """Final metrics: numbers under `stage.name`, texts as tags. What differs from run to run by nature (`speed`)
-        goes to metrics/timing.json as well, which DVC does not track."""
+        """Final metrics: numbers under `stage.name`, single texts as tags. What differs from run to run by nature
+        (`speed`) goes to metrics/timing.json as well, which DVC does not track."""
         flat = flatten({stage: {**values, **(speed or {})}})
         self.metrics(0, {name: value for name, value in flat.items() if _is_number(value)})
-        self.tags({name: value[:500] for name, value in flat.items() if isinstance(value, str)})
+        self.tags({name: value for name, value in flat.items() if isinstance(value, str) and value[:1] not in "[{"})
         self.flush()
         if speed is not None:
             _record_time(stage, speed)
@@ -109,8 +110,11 @@ class Run:
 
 
 @contextmanager
-def training_run(key: str) -> Iterator[Run]:
-    """A run for a training; a training that was killed and goes on finds its run again by `key`."""
+def training_run(key: str, what: str) -> Iterator[Run]:
+    """A run for a training; a training that was killed and goes on finds its run again by `key`.
+
+    what: the run's name, with that of the DVC experiment behind it.
+    """
     client, experiment = _connect()
     unfinished = client.search_runs(
         [experiment], f"tags.training_key = '{key}' and attributes.status = 'RUNNING'", max_results=1
@@ -118,7 +122,8 @@ def training_run(key: str) -> Iterator[Run]:
     if unfinished:
         identifier = unfinished[0].info.run_id
     else:
-        name = os.environ.get("DVC_EXP_NAME")
+        of = os.environ.get("DVC_EXP_NAME")
+        name = f"{what} ({of})" if of else what
         identifier = client.create_run(experiment, run_name=name, tags={"training_key": key}).info.run_id
     run = Run(client, identifier)
     run.tags(
@@ -151,7 +156,8 @@ def run_of(model: Path, params: dict[str, Any]) -> Iterator[Run]:
         tags = {"model_digest": checksum}
         if known:
             tags |= {name: value for name, value in known[0].data.tags.items() if not name.startswith("mlflow.")}
-        identifier = client.create_run(experiment, run_name=os.environ.get("DVC_EXP_NAME"), tags=tags).info.run_id
+        name = known[0].info.run_name if known else os.environ.get("DVC_EXP_NAME")
+        identifier = client.create_run(experiment, run_name=name, tags=tags).info.run_id
         if known:
             run = Run(client, identifier)
             sections = {name.split(".")[0] for name in wanted}
@@ -186,6 +192,8 @@ def _connect() -> tuple[Any, str]:
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    for nothing_to_do in ("The specified dataset source can be interpreted", ".*Any type hint is inferred"):
+        warnings.filterwarnings("ignore", message=nothing_to_do)
     given = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(given or f"sqlite:///{home() / 'mlflow.db'}")
     # Two experiments that create the database at the same time would break it.

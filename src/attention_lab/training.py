@@ -65,7 +65,7 @@ class Progress:
 @dataclass(frozen=True)
 class Result:
     """metrics: for metrics/train.json, the same in every run; curves: means over windows of steps, and over epochs;
-    speed: what differs from run to run (seconds, tokens per second)."""
+    speed: what differs from run to run (seconds, tokens per second, peak memory)."""
 
     metrics: dict[str, Any]
     train_curve: list[dict[str, float]]
@@ -404,4 +404,5 @@ class _Run:
             "parameters": sum(p.numel() for p in self.model.parameters()),
         }
         speed = {"seconds": seconds, "tokens_per_second": tokens_per_second}
+        speed["peak_memory_mb"] = device.peak_memory(self.accelerator.device) / 1e6
         return Result(metrics, state.train_curve, state.valid_curve, speed)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from attention_lab.attention.biases import BIASES
 from attention_lab.attention.composition import Composition
 from attention_lab.attention.contract import PLACES, Place, Sizes
 from attention_lab.attention.heads import HEADS, Heads
@@ -27,7 +28,7 @@ CHOICES: dict[str, dict[str, Callable[..., Any]]] = {
     "score": SCORES,
     "normaliser": NORMALISERS,
     "pattern": PATTERNS,
-    "position": POSITIONS,
+    "position": POSITIONS | BIASES,
     "heads": HEADS,
     "operation": OPERATIONS,
     "kernel": KERNELS,
@@ -140,10 +141,10 @@ def build(row: Mechanism, sizes: Sizes, *, dropout: float, rotary: bool) -> tupl
 
     part_sizes = sizes
     operation: Operation = make("operation", row.operation)
-    heads = make("heads", row.heads, **({"maps": operation.maps} if operation.maps > 1 else {}))
+    heads: Heads = make("heads", row.heads, **({"maps": operation.maps} if operation.maps > 1 else {}))
     own = row.position or ("rotary" if rotary and sizes.place != "cross" else "none")
     # An operation that makes one map of several has the parts see as many more and narrower heads.
-    part_sizes = replace(sizes, heads=sizes.heads * operation.maps, head=sizes.head // operation.maps)
+    part_sizes = replace(sizes, heads=sizes.heads * operation.maps, head=heads.score_width)
     position = make("position", own)
     if row.kernel is not None:
         return heads, Kernelled(make("kernel", row.kernel), position, operation)

@@ -70,21 +70,22 @@ class Composition(nn.Module):
         if bias is not None:
             scores = scores + bias
         scores = self.operation.scores(scores, call)
-        weights = self.normalise(scores, self.mask(call))
+        weights = self.operation.normalised(scores, self.mask(call), self.normalise, call)
         return self.operation.weights(weights, call)
 
     def mask(self, call: Call) -> Tensor | None:
         """Who may attend to whom, all told; None: everyone to everything."""
-        pattern, mask = self.pattern(call), call.where.mask
-        if pattern is None or mask is None:
-            return pattern if mask is None else mask
-        return pattern & mask
+        mask = call.where.mask
+        for part in (self.pattern(call), self.operation.mask(call)):
+            if part is not None:
+                mask = part if mask is None else mask & part
+        return mask
 
     def path(self, call: Call) -> str:
         """Which path a call takes when no weights are asked for: explicit, fused or blocked."""
         queries, keys = call.query.shape[-2], call.key.shape[-2]
         alone = queries == keys and call.cache is None and call.where.allowed is None and not self.operation.between
-        if alone and self.reach is not None and keys >= self.BLOCKS_FROM * self._block():
+        if alone and not self.position.whole and self.reach is not None and keys >= self.BLOCKS_FROM * self._block():
             return "blocked"
         return self._within(keys, call.key)
 
@@ -103,8 +104,10 @@ class Composition(nn.Module):
         query, key = score.fold(call.query, call.key)
         # Biases are made of query and key as they came; none of the fusible ones reads the scores.
         bias = self.position.bias(call, call.query.new_empty(0))
-        mask = self.mask(call)
         extra = normalise.extra()
+        # A kernel that is told about causality skips what lies ahead; a mask it would have to read.
+        told = call.where.plainly_causal and bias is None and extra is None and self.pattern(call) is None
+        mask = None if told else self.mask(call)
         if extra is not None:
             # A key that scores `extra` and has the value 0 takes its share of the weights away.
             key, value = F.pad(key, (0, 0, 0, 1)), F.pad(value, (0, 0, 0, 1))
@@ -116,7 +119,9 @@ class Composition(nn.Module):
         if bias is not None:
             mask = bias if mask is None else bias.masked_fill(~mask, -torch.inf)
         share = self.dropout.share if self.training else 0.0
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=share, scale=score.scale)
+        return F.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, dropout_p=share, is_causal=told, scale=score.scale
+        )
 
     def _block(self) -> int:
         """Queries in a block: few enough that little outside the window is computed, enough to fill a product."""

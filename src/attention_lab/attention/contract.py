@@ -66,6 +66,12 @@ class Where:
             mask = part if mask is None else mask & part
         return mask
 
+    @property
+    def plainly_causal(self) -> bool:
+        """Is a query kept from the keys behind it, and from nothing else?"""
+        alone = self.exists is None and self.allowed is None
+        return self.causal and self.queries is self.keys and self.queries.shape[-1] > 1 and alone
+
     def existing(self, like: Tensor) -> Tensor:
         """exists as a factor: (B or 1, 1, Lk, 1), 1 for keys that are there and 0 for padding."""
         if self.exists is None:

@@ -1,13 +1,14 @@
 """Heads: how queries, keys and values are projected, and which of them heads share.
 
-`Heads` is built from the layer's sizes. It projects inputs to queries, projects a memory to what a cache keeps for
-it, and makes keys and values of what was kept.
+`Heads` are built from the layer's sizes. They project inputs to queries, project a memory to what a cache keeps for
+it, and make keys and values of what was kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from attention_lab.attention.contract import Sizes
@@ -16,43 +17,140 @@ from attention_lab.errors import InputError
 
 
 class Heads(nn.Module):
-    """H heads of width D = W/H (Vaswani et al. 2017, arXiv 1706.03762, section 3.2.2).
+    """What all heads have in common.
+
+    maps: how many queries and keys each head has; those of head h are h·maps, …, h·maps + maps − 1.
+    score_width: E, of one query and of one key. Values are D = W/H wide, whatever E is.
+    projects: whether anything is projected; if not, the layer's output is not either.
+    """
+
+    projects = True
+
+    def __init__(self, sizes: Sizes, maps: int, score_width: int) -> None:
+        super().__init__()
+        if sizes.head % maps:
+            raise InputError(f"model.width: {sizes.width} / {sizes.heads} heads is not even, as this mechanism needs")
+        self.query_heads, self.maps, self.score_width = sizes.heads, maps, score_width
+
+    def queries(self, inputs: Tensor, position: Position, positions: Tensor) -> Tensor:
+        """inputs (B, Lq, W) at positions (P, Lq) → (B, H·maps, Lq, E)"""
+        raise NotImplementedError
+
+    def remember(self, memory: Tensor, position: Position, positions: Tensor) -> dict[str, Tensor]:
+        """memory (B, Lk, W) at positions (P, Lk) → what a cache keeps, (B, …, Lk, …) by name."""
+        raise NotImplementedError
+
+    def recall(self, kept: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """What was kept → keys (B, H·maps, Lk, E), values (B, H, Lk, D), for every head."""
+        raise NotImplementedError
+
+
+class Separate(Heads):
+    """H heads of width D = W/H (Vaswani et al. 2017, arXiv 1706.03762, section 3.2.2); E = D / maps.
 
     Args:
         key_heads: heads of keys and values; fewer than H are shared by groups of query heads (Shazeer 2019, arXiv
             1911.02150: 1, "multi-query"; Ainslie et al. 2023, arXiv 2305.13245: "grouped-query"), and the cache
             shrinks by H / key_heads. None: H.
-        maps: how many queries and keys of width D / maps each head has.
     """
 
     def __init__(self, sizes: Sizes, *, key_heads: int | None = None, maps: int = 1) -> None:
-        super().__init__()
+        super().__init__(sizes, maps, sizes.head // maps)
         shared = sizes.heads if key_heads is None else min(key_heads, sizes.heads)
-        if sizes.heads % shared:
+        if shared < 1 or sizes.heads % shared:
             raise InputError(f"attention.options.key_heads: {shared} does not divide the {sizes.heads} heads")
-        if sizes.head % maps:
-            raise InputError(f"model.width: {sizes.width} / {sizes.heads} heads is not even, as this mechanism needs")
-        self.groups, self.maps = sizes.heads // shared, maps
-        self.query_heads, self.shared = sizes.heads, shared
-        self.query = nn.Linear(sizes.width, sizes.width)
-        self.key = nn.Linear(sizes.width, shared * sizes.head)
-        self.value = nn.Linear(sizes.width, shared * sizes.head)
-        for linear in (self.query, self.key, self.value):
-            nn.init.xavier_uniform_(linear.weight)
-            nn.init.zeros_(linear.bias)
+        self.groups, self.shared = sizes.heads // shared, shared
+        self.query = _projection(sizes.width, sizes.width)
+        self.key = _projection(sizes.width, shared * sizes.head)
+        self.value = _projection(sizes.width, shared * sizes.head)
 
     def queries(self, inputs: Tensor, position: Position, positions: Tensor) -> Tensor:
-        """inputs (B, Lq, W) at positions (P, Lq) → (B, H·maps, Lq, D / maps)"""
         return position.turn(_split(self.query(inputs), self.query_heads * self.maps), positions)
 
     def remember(self, memory: Tensor, position: Position, positions: Tensor) -> dict[str, Tensor]:
-        """memory (B, Lk, W) at positions (P, Lk) → what a cache keeps, (B, …, Lk, …) by name."""
         key = position.turn(_split(self.key(memory), self.shared * self.maps), positions)
         return {"key": key, "value": _split(self.value(memory), self.shared)}
 
     def recall(self, kept: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """What was kept → keys (B, H·maps, Lk, D / maps), values (B, H, Lk, D), for every head."""
-        return _for_all(kept["key"], self.groups), _for_all(kept["value"], self.groups)
+        return _for_all(kept["key"], self.groups, self.maps), _for_all(kept["value"], self.groups, 1)
+
+
+class Latent(Heads):
+    """Multi-head latent attention (DeepSeek-V2 2024, arXiv 2405.04434, section 2.1): keys and values of all heads are
+    made of one narrow vector for each position, and the cache keeps that vector alone.
+
+        c = RMSNorm(W_DKV x), kᶜ = W_UK c, v = W_UV c;    k = [kᶜ; turn(W_KR x)], q = [W_Q x; turn(W_QR x)]
+
+    A turned key cannot be made of c without its position, so R features that are turned stand apart from the D
+    others: kᴿ is one key for all heads, and is cached beside c. In cross-attention, and in a model without rotary
+    positions, nothing turns. The norm is that of section 3.1.2 of the paper. Its queries come from a latent of their
+    own, to save memory in training; here, as in DeepSeek-V2-Lite, they come from x.
+
+    Use it where the cache is what limits decoding. W_UK could move to the query's side, so that keys would never be
+    made; here they are, to be seen.
+
+    Shapes: c (B, Lk, rank), kᴿ (B, 1, Lk, R), E = D / maps + R.
+
+    Args:
+        rank: of c. None: W / 2, a quarter of what keys and values of H heads would keep (the paper has 4·D).
+        rotary: R. None: D / 2 as in the paper, or the even number below.
+    """
+
+    def __init__(self, sizes: Sizes, *, rank: int | None = None, rotary: int | None = None, maps: int = 1) -> None:
+        turned = max(2, sizes.head // 4 * 2) if rotary is None else rotary
+        rank = max(1, sizes.width // 2) if rank is None else rank
+        if rank < 1 or turned < 1:
+            raise InputError(f"attention.options: rank and rotary must be 1 or more, not {rank} and {turned}")
+        super().__init__(sizes, maps, sizes.head // maps + turned)
+        self.turned = turned
+        self.query = _projection(sizes.width, sizes.heads * maps * self.score_width, bias=False)
+        self.latent = _projection(sizes.width, rank, bias=False)
+        self.norm = nn.RMSNorm(rank, eps=1e-6)
+        self.rotary = _projection(sizes.width, turned, bias=False)
+        self.key = _projection(rank, sizes.width, bias=False)
+        self.value = _projection(rank, sizes.width, bias=False)
+
+    def queries(self, inputs: Tensor, position: Position, positions: Tensor) -> Tensor:
+        query = _split(self.query(inputs), self.query_heads * self.maps)
+        content, turned = query[..., : -self.turned], query[..., -self.turned :]
+        return torch.cat((content, position.turn(turned, positions)), -1)
+
+    def remember(self, memory: Tensor, position: Position, positions: Tensor) -> dict[str, Tensor]:
+        turned = position.turn(_split(self.rotary(memory), 1), positions)
+        return {"latent": self.norm(self.latent(memory)), "rotary": turned}
+
+    def recall(self, kept: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        content = _split(self.key(kept["latent"]), self.query_heads * self.maps)
+        turned = kept["rotary"].expand(-1, content.shape[1], -1, -1)
+        return torch.cat((content, turned), -1), _split(self.value(kept["latent"]), self.query_heads)
+
+
+class Bare(Heads):
+    """Queries, keys and values are the inputs themselves, cut into heads, for mechanisms without projections (FNet:
+    Lee-Thorp et al. 2021, arXiv 2105.03824)."""
+
+    projects = False
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__(sizes, 1, sizes.head)
+
+    def queries(self, inputs: Tensor, position: Position, positions: Tensor) -> Tensor:
+        return position.turn(_split(inputs, self.query_heads), positions)
+
+    def remember(self, memory: Tensor, position: Position, positions: Tensor) -> dict[str, Tensor]:
+        value = _split(memory, self.query_heads)
+        return {"key": position.turn(value, positions), "value": value}
+
+    def recall(self, kept: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        return kept["key"], kept["value"]
+
+
+def _projection(width: int, to: int, *, bias: bool = True) -> nn.Linear:
+    linear = nn.Linear(width, to, bias=bias)
+    nn.init.xavier_uniform_(linear.weight)
+    if bias:
+        nn.init.zeros_(linear.bias)
+    return linear
 
 
 def _split(tensor: Tensor, heads: int) -> Tensor:
@@ -60,9 +158,11 @@ def _split(tensor: Tensor, heads: int) -> Tensor:
     return tensor.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
-def _for_all(tensor: Tensor, groups: int) -> Tensor:
-    """Each of the shared heads for `groups` query heads in a row."""
-    return tensor if groups == 1 else tensor.repeat_interleave(groups, 1)
+def _for_all(tensor: Tensor, groups: int, maps: int) -> Tensor:
+    """Each of the shared heads, with its maps, for `groups` query heads in a row."""
+    if groups == 1:
+        return tensor
+    return tensor.unflatten(1, (-1, maps)).repeat_interleave(groups, 1).flatten(1, 2)
 
 
-HEADS: dict[str, Callable[..., Heads]] = {"separate": Heads}
+HEADS: dict[str, Callable[..., Heads]] = {"separate": Separate, "latent": Latent, "bare": Bare}

@@ -40,9 +40,10 @@ class MultiHeadAttention(nn.Module):
         self.place = place
         sizes = Sizes(heads=heads, head=width // heads, width=width, length=length, place=place)
         self.heads, self.core = build(mechanism, sizes, dropout=dropout, rotary=rotary)
-        self.output = nn.Linear(width, width)
-        nn.init.xavier_uniform_(self.output.weight)
-        nn.init.zeros_(self.output.bias)
+        self.output: nn.Module = nn.Linear(width, width) if self.heads.projects else nn.Identity()
+        if isinstance(self.output, nn.Linear):
+            nn.init.xavier_uniform_(self.output.weight)
+            nn.init.zeros_(self.output.bias)
 
     def forward(
         self,
@@ -83,10 +84,12 @@ class MultiHeadAttention(nn.Module):
             new = here(attended.shape[1], inputs.device, start if memory is None else 0)
             kept = self.heads.remember(attended, position, new)
             if cache is not None and (cache.fixed or not self.core.recurrent):
-                kept = {name: cache.extend(name, tensor, most=self.core.reach) for name, tensor in kept.items()}
+                most = None if cache.fixed else self.core.reach
+                kept = {name: cache.extend(name, tensor, most=most) for name, tensor in kept.items()}
         key, value = self.heads.recall(kept)
         last = start + inputs.shape[1] if memory is None else key.shape[-2]
-        keys = here(key.shape[-2], inputs.device, last - key.shape[-2])
+        alike = memory is None and key.shape[-2] == inputs.shape[1]
+        keys = queries if alike else here(key.shape[-2], inputs.device, last - key.shape[-2])
         if mask is not None:
             mask = mask[:, -key.shape[-2] :]
         if cache is not None:

@@ -32,9 +32,11 @@ class Position(nn.Module):
     """None: order is unknown to the mechanism.
 
     needs_scores: whether `bias` reads the scores, so that they have to be computed one by one.
+    whole: whether `bias` needs the inputs of all positions, so that it cannot be computed block by block.
     """
 
     needs_scores = False
+    whole = False
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()

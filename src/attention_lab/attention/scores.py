@@ -42,11 +42,15 @@ class ScaledDot(Dot):
     """q·k/√D (Vaswani et al. 2017, arXiv 1706.03762, equation 1): scores of unit variance at any width.
 
     The first choice.
+
+    Args:
+        parts: how many terms of this variance are added up, by a position that adds some (DeBERTa: 3); the score is
+            q·k/√(parts·D).
     """
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: Sizes, *, parts: int = 1) -> None:
         super().__init__(sizes)
-        self.scale = 1.0 / math.sqrt(sizes.head)
+        self.scale = 1.0 / math.sqrt(parts * sizes.head)
 
 
 class General(Dot):

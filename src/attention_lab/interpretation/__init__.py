@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerFast
 from attention_lab import device as devices
 from attention_lab import encoding, vocabulary
 from attention_lab import records as tables
+from attention_lab.attention import Place
 from attention_lab.errors import InputError
 from attention_lab.interpretation import alignment, heatmap, rationale
 from attention_lab.interpretation.examples import Example, choose, describe
@@ -33,6 +34,17 @@ from attention_lab.transformer import Classifier, EncoderDecoder, load
 __all__ = ["Example", "Interpretation", "interpret", "render", "run"]
 
 STRIPS = 6  # texts in one picture
+
+
+# What a reader has to know about weights that are no probabilities.
+KINDS = {
+    "weights": ["The weights of this mechanism need not sum to 1: a query may look at little, or at nothing."],
+    "signed": ["The weights of this mechanism can be negative: a value may be taken away, so they are no shares."],
+    "effective": [
+        "This mechanism computes no weights. Shown is what its output amounts to as a sum over values (effective "
+        "weights): they can be negative and need not sum to 1, so they are no shares."
+    ],
+}
 
 
 @dataclass(frozen=True)
@@ -151,25 +163,22 @@ def interpret(
         InputError: gold names a word that is not there.
     """
     data = _Data(model, encoded, records, tokenizer, shape, options, seed, device)
-    mechanisms = _mechanisms(model)
+    place: Place = "cross" if "cross" in model.config.places else "encoder_self"
+    kind = model.config.mechanism(place).weights
     measured = _alignment(data) if shape.gold == "alignment" else _rationale(data)
     reason = None if measured else _reason(data)
     judge = alignment if shape.gold == "alignment" else rationale
     metrics = {
         "task": task_name,
-        "mechanism": mechanisms.get("cross", mechanisms["encoder_self"]),
+        "mechanism": model.config.mechanisms[place].name,
+        "weights": kind,
         shape.gold: measured,
         "reason": reason,
         "sentences": [judge.sentence(measured) if measured else f"{shape.gold} not measured: {reason}"],
-        "reading": judge.reading(measured) if measured else [],
+        "reading": [*(judge.reading(measured) if measured else []), *KINDS.get(kind, [])],
     }
     shown = _examples(data, predictions, measured, options.examples)
     return Interpretation(metrics, _plots(metrics, shown), shown)
-
-
-def _mechanisms(model: EncoderDecoder | Classifier) -> dict[str, str]:
-    """The mechanism of each place this model has."""
-    return {place: model.config.mechanisms[place].name for place in model.config.places}
 
 
 def _alignment(data: _Data) -> dict[str, Any] | None:

@@ -7,23 +7,21 @@ A kernel is built from the layer's sizes and takes a `Call` and values (B, H, Lk
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from attention_lab.attention.contract import Call
+from attention_lab.attention.kernels.fourier import FNet
+from attention_lab.attention.kernels.kernel import Kernel
+from attention_lab.attention.kernels.linear import Cosformer, Linear, Performer
+from attention_lab.attention.kernels.low_rank import Linformer, Nystrom
+from attention_lab.attention.kernels.recurrent import Delta, GatedDelta, Retention
 from attention_lab.attention.operations import Operation
 from attention_lab.attention.positions import Position
 
-
-class Kernel(nn.Module):
-    """recurrent: a cache holds a state of constant size, under names of the kernel's own, instead of all keys."""
-
-    recurrent = False
-
-    def forward(self, call: Call, value: Tensor) -> Tensor:
-        """value (B, H, Lk, Dv) → (B, H, Lq, Dv)"""
-        raise NotImplementedError
+__all__ = ["KERNELS", "Kernel", "Kernelled"]
 
 
 class Kernelled(nn.Module):
@@ -42,18 +40,47 @@ class Kernelled(nn.Module):
         return self.kernel.recurrent
 
     def path(self, call: Call) -> str:
-        """What a call computes."""
-        return "recurrent" if call.cache is not None and self.recurrent else "kernel"
+        """Which way a call takes: recurrent (from a state), chunked (causal), linear (all keys at once) for kernels
+        with a state; kernel for the others."""
+        if not self.recurrent:
+            return "kernel"
+        if call.cache is not None and not call.cache.fixed:
+            return "recurrent"
+        return "chunked" if call.where.causal else "linear"
 
     def forward(self, call: Call, value: Tensor, *, weights: bool = False) -> tuple[Tensor, Tensor | None]:
-        """value (B, H, Lk, Dv) → mixed values (B, H, Lq, Dv), and the effective weights if they are asked for."""
-        return self.kernel(call, value), self.weights(call) if weights else None
+        """value (B, H, Lk, Dv) → mixed values (B, H, Lq, Dv), and the effective weights if they are asked for.
+
+        A step from a state has none to give: the keys that it would weigh are gone.
+        """
+        mixed = self._exactly(call, value)
+        return mixed, self.weights(call) if weights and self.kernel.weighs and self.path(call) != "recurrent" else None
 
     def weights(self, call: Call) -> Tensor:
         """The effective weights (B, H, Lq, Lk): the kernel's answer to v = I."""
         keys = call.key.shape[-2]
         one = torch.eye(keys, dtype=call.key.dtype, device=call.key.device)
-        return self.kernel(call, one.expand(*call.key.shape[:2], keys, keys))
+        # What a cache keeps belongs to the true values.
+        return self._exactly(replace(call, cache=None), one.expand(*call.key.shape[:2], keys, keys))
+
+    def _exactly(self, call: Call, value: Tensor) -> Tensor:
+        """In float32 at least, whatever the layer computes in: sums over a whole text need the digits."""
+        if call.where.allowed is not None:
+            raise ValueError("a kernel makes no pairs of queries and keys, so a mask of pairs cannot be kept")
+        wide = torch.promote_types(value.dtype, torch.float32)
+        call = replace(call, inputs=call.inputs.to(wide), query=call.query.to(wide), key=call.key.to(wide))
+        with torch.autocast(value.device.type, enabled=False):
+            return self.kernel(call, value.to(wide)).to(value.dtype)
 
 
-KERNELS: dict[str, Callable[..., Kernel]] = {}
+KERNELS: dict[str, Callable[..., Kernel]] = {
+    "linear": Linear,
+    "performer": Performer,
+    "cosformer": Cosformer,
+    "linformer": Linformer,
+    "nystrom": Nystrom,
+    "retention": Retention,
+    "delta": Delta,
+    "gated_delta": GatedDelta,
+    "fnet": FNet,
+}

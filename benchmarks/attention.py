@@ -1,0 +1,384 @@
+"""How long and how much memory attention takes, against sequence length and against peers.
+
+    python benchmarks/attention.py claims                    the ratios that the project promises, in one run
+    python benchmarks/attention.py curves                    every mechanism from 128 to 8192 positions
+    python benchmarks/attention.py curves --names linear,local --lengths 1024,4096
+
+Everything is measured side by side in one process: a round runs every form once, in a new order, and a figure is the
+median of its rounds. Peak memory is what the process held beyond what it held before (Linux), or what PyTorch
+allocated (GPU). Machines differ and are shared: compare within a run, never between runs.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from attention_lab.attention import CATALOGUE, Cache, MultiHeadAttention, Place, mechanism
+from attention_lab.attention.contract import Call, Where, here
+
+HERE = Path(__file__).parent
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+Step = Callable[[], Any]
+
+
+# --- measuring ------------------------------------------------------------------------------------------------------
+
+
+def synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def seconds_of(steps: dict[str, Step], rounds: int, device: torch.device) -> dict[str, float]:
+    """The median time of each step over rounds in which all of them run, in a new order each time."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    order = random.Random(0)
+    for turn in range(rounds + 1):
+        for name in order.sample(list(steps), len(steps)):
+            synchronise(device)
+            started = time.perf_counter()
+            steps[name]()
+            synchronise(device)
+            if turn:  # the first round warms up
+                times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def peak_bytes(step: Step, device: torch.device) -> int | None:
+    """The most memory that a step holds at once beyond what was held before it; None where it cannot be known."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        step()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before
+    status, clear = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    if not clear.exists():
+        return None
+    clear.write_text("5")  # the high-water mark starts again from here
+    before = _kilobytes(status, "VmRSS")
+    step()
+    return 1024 * max(0, _kilobytes(status, "VmHWM") - before)
+
+
+def _kilobytes(status: Path, field: str) -> int:
+    return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(field))
+
+
+def forward_and_backward(layer: Callable[[Tensor], Tensor], inputs: Tensor) -> Step:
+    def step() -> None:
+        inputs.grad = None
+        layer(inputs).sum().backward()
+
+    return step
+
+
+# --- peers ----------------------------------------------------------------------------------------------------------
+
+
+class Projected(nn.Module):
+    """Projections around a function of queries, keys and values (B, H, L, D): what a layer of ours costs at least."""
+
+    def __init__(self, width: int, heads: int, attend: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.heads, self.attend = heads, attend
+        self.query, self.key, self.value, self.output = (nn.Linear(width, width) for _ in range(4))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        split = (linear(inputs).unflatten(-1, (self.heads, -1)).transpose(1, 2) for linear in self.linears())
+        return self.output(self.attend(*split).transpose(1, 2).flatten(2))
+
+    def linears(self) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
+        return self.query, self.key, self.value
+
+
+def naive(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    return (query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])).softmax(-1) @ value
+
+
+def naive_additive(query: Tensor, key: Tensor, vector: Tensor) -> Tensor:
+    """Bahdanau's score with the tanh of all pairs in memory; vector (H, D)."""
+    return torch.einsum("bhqkd,hd->bhqk", torch.tanh(query.unsqueeze(-2) + key.unsqueeze(-3)), vector)
+
+
+def peers(width: int, heads: int) -> dict[str, Callable[[Tensor], Tensor]]:
+    from x_transformers.x_transformers import Attention
+
+    theirs = nn.MultiheadAttention(width, heads, batch_first=True)
+    lucid = Attention(dim=width, heads=heads, dim_head=width // heads, flash=True)
+    return {
+        "PyTorch's scaled_dot_product_attention": Projected(width, heads, F.scaled_dot_product_attention),
+        "PyTorch's MultiheadAttention": lambda inputs: theirs(inputs, inputs, inputs, need_weights=False)[0],
+        "x-transformers": lambda inputs: lucid(inputs),
+        "naive softmax": Projected(width, heads, naive),
+    }
+
+
+# --- curves ---------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def curves(
+    names: Annotated[str, typer.Option(help="Mechanisms, with commas; all: every row.")] = "all",
+    lengths: Annotated[str, typer.Option(help="Sequence lengths, with commas.")] = "128,256,512,1024,2048,4096,8192",
+    batch: Annotated[int, typer.Option(help="Sequences.")] = 1,
+    heads: Annotated[int, typer.Option(help="Heads.")] = 8,
+    head: Annotated[int, typer.Option(help="Width of a head.")] = 64,
+    rounds: Annotated[int, typer.Option(help="Rounds per length; fewer where a step takes seconds.")] = 5,
+    limit: Annotated[
+        float, typer.Option(help="Leave out what is expected to take longer than this, in seconds.")
+    ] = 8.0,
+    memory: Annotated[float, typer.Option(help="… or more memory than this, in GB.")] = 6.0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    output: Annotated[Path, typer.Option(help="Where curves.json, curves.md and curves.png go.")] = HERE / "results",
+) -> None:
+    """Time and peak memory of one layer, forward and backward, against L: every row beside four peers."""
+    where, width = torch.device(device), heads * head
+    wanted = list(CATALOGUE) if names == "all" else names.split(",")
+    sizes = [int(length) for length in lengths.split(",")]
+    torch.manual_seed(0)
+    layers: dict[str, Callable[[Tensor], Tensor]] = {}
+    for name, peer in peers(width, heads).items():
+        layers[name] = peer.to(where) if isinstance(peer, nn.Module) else peer
+    for name in wanted:
+        layers[name] = ours(name, width, heads, max(sizes), where)
+    found: dict[str, dict[str, dict[str, float]]] = {name: {} for name in layers}
+    for length in tqdm(sizes, desc="lengths"):
+        inputs = torch.randn(batch, length, width, device=where, requires_grad=True)
+        steps = {
+            name: forward_and_backward(layer, inputs)
+            for name, layer in layers.items()
+            if _expected(found[name], length, "seconds") <= limit
+            and _expected(found[name], length, "bytes") <= memory * 1e9
+        }
+        peak = {name: peak_bytes(step, where) for name, step in steps.items()}
+        seconds = seconds_of(steps, rounds, where)
+        for name in steps:
+            found[name][str(length)] = {"seconds": seconds[name], "bytes": float(peak[name] or 0)}
+    output.mkdir(parents=True, exist_ok=True)
+    about = {"batch": batch, "heads": heads, "head": head, "rounds": rounds, "device": device}
+    about |= {"threads": torch.get_num_threads(), "torch": torch.__version__}
+    (output / "curves.json").write_text(json.dumps({"about": about, "curves": found}, indent=1) + "\n")
+    (output / "curves.md").write_text(table(found, sizes) + "\n")
+    picture(found, output / "curves.png")
+    typer.echo(table(found, sizes))
+
+
+def ours(name: str, width: int, heads: int, length: int, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """A layer with that mechanism, in the first place where it is valid; cross-attention reads its own inputs."""
+    row = mechanism(name)
+    place: Place = row.places[0]
+    layer = MultiHeadAttention(width, heads, row, place, rotary=True, length=length).to(device)
+    return lambda inputs: layer(inputs, inputs if place == "cross" else None)[0]
+
+
+def _expected(known: dict[str, dict[str, float]], length: int, what: str) -> float:
+    """What the last two lengths let expect, as a power of L; 0 while too little is known."""
+    if len(known) < 2:
+        return 0.0
+    (short, before), (long, last) = list(known.items())[-2:]
+    if length > 2 * int(long):
+        return math.inf  # it was left out before
+    growth = max(1.0, last[what] / max(1e-9, before[what])) ** (
+        math.log(length / int(long)) / math.log(int(long) / int(short))
+    )
+    return last[what] * growth
+
+
+def exponent(known: dict[str, dict[str, float]], what: str = "seconds") -> float | None:
+    """The slope of the last three points in a log-log plot."""
+    points = [(math.log(int(length)), math.log(max(1e-9, value[what]))) for length, value in known.items()][-3:]
+    if len(points) < 3:
+        return None
+    return float(statistics.linear_regression([x for x, _ in points], [y for _, y in points]).slope)
+
+
+def table(found: dict[str, dict[str, dict[str, float]]], sizes: list[int]) -> str:
+    """Milliseconds and megabytes by length, and the exponent of time, as Markdown."""
+    lines = ["| mechanism | " + " | ".join(f"L = {size}: ms, MB" for size in sizes) + " | time grows as |"]
+    lines.append("|---|" + "---:|" * (len(sizes) + 1))
+    for name, known in found.items():
+        cells = []
+        for size in sizes:
+            point = known.get(str(size))
+            cells.append("" if point is None else f"{1e3 * point['seconds']:.3g}, {point['bytes'] / 1e6:.3g}")
+        slope = exponent(known)
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {'' if slope is None else f'L^{slope:.2f}'} |")
+    return "\n".join(lines)
+
+
+def picture(found: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
+    """The log-log plot; peers are dashed."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(15, 9), layout="constrained")
+    colours = plt.get_cmap("turbo")
+    for axis, what, label, unit in (
+        (axes[0], "seconds", "time (ms)", 1e3),
+        (axes[1], "bytes", "peak memory (MB)", 1e-6),
+    ):
+        for index, (name, known) in enumerate(found.items()):
+            style = "-" if name in CATALOGUE else "--"
+            values = [unit * point[what] for point in known.values()]
+            slope = exponent(known, what)
+            text = name if slope is None else f"{name}  L^{slope:.2f}"
+            axis.loglog([int(n) for n in known], values, style, color=colours(index / len(found)), label=text, lw=1.2)
+        axis.set(xlabel="sequence length L", ylabel=label)
+        axis.legend(fontsize=6, ncols=2)
+        axis.grid(alpha=0.3)
+    figure.suptitle("One layer, forward and backward")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+# --- claims ---------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def claims(
+    rounds: Annotated[int, typer.Option(help="Rounds; a figure is the median.")] = 7,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    output: Annotated[Path, typer.Option(help="Where claims.json goes.")] = HERE / "results",
+) -> None:
+    """The ratios that the project promises: B = 4, H = 8, D = 64, each against its peer in one run."""
+    where = torch.device(device)
+    found: dict[str, Any] = {}
+    for claim in (fused, windows, linear, additive, decoding):
+        found |= claim(where, rounds)
+        for name, value in list(found.items())[-8:]:
+            typer.echo(f"{name}: {value:.4g}")
+    output.mkdir(parents=True, exist_ok=True)
+    about = {"device": device, "rounds": rounds, "threads": torch.get_num_threads(), "torch": torch.__version__}
+    (output / "claims.json").write_text(json.dumps({"about": about, **found}, indent=1) + "\n")
+
+
+def core(name: str, length: int, batch: int = 4, place: Place = "encoder_self", **options: Any) -> Any:
+    """The mechanism between the projections, as a function of q, k, v (B, H, L, D)."""
+    layer = MultiHeadAttention(512, 8, mechanism(name, options), place, length=length)
+    inputs = torch.zeros(batch, length, 512)
+
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        spots = here(length, query.device)
+        call = Call(inputs.to(query), query, key, Where(spots, spots, causal=place == "decoder_self"))
+        return layer.core.to(query)(call, value)[0]
+
+    return attend
+
+
+def drawn(length: int, device: torch.device, batch: int = 4) -> list[Tensor]:
+    return [torch.randn(batch, 8, length, 64, device=device, requires_grad=True) for _ in range(3)]
+
+
+def both(attend: Callable[..., Tensor], tensors: list[Tensor]) -> Step:
+    def step() -> None:
+        for tensor in tensors:
+            tensor.grad = None
+        attend(*tensors).sum().backward()
+
+    return step
+
+
+def fused(device: torch.device, rounds: int) -> dict[str, float]:
+    """Composed scaled dot-product against the bare kernel of PyTorch."""
+    found = {}
+    for length in (128, 512, 1024, 2048):
+        tensors = drawn(length, device)
+        steps = {
+            "ours": both(core("scaled_dot_product", length), tensors),
+            "bare": both(F.scaled_dot_product_attention, tensors),
+            "ours causal": both(core("scaled_dot_product", length, place="decoder_self"), tensors),
+            "bare causal": both(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True), tensors),
+        }
+        seconds = seconds_of(steps, rounds, device)
+        found[f"scaled_dot_product / bare, L = {length}"] = seconds["ours"] / seconds["bare"]
+        found[f"the same, causal, L = {length}"] = seconds["ours causal"] / seconds["bare causal"]
+    return found
+
+
+def windows(device: torch.device, rounds: int) -> dict[str, float]:
+    """A window of 128 over 8192 positions against full attention with the window as a mask (B = 1: the full form)."""
+    length = 8192
+    tensors = drawn(length, device, batch=1)
+    spots = torch.arange(length, device=device)
+    mask = (spots[None] - spots[:, None]).abs() <= 128
+    steps = {
+        "blocked": both(core("local", length, batch=1, window=128), tensors),
+        "masked": both(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=mask), tensors),
+    }
+    seconds = seconds_of(steps, max(3, rounds // 2), device)
+    return {"masked / window of 128, L = 8192": seconds["masked"] / seconds["blocked"]}
+
+
+def linear(device: torch.device, rounds: int) -> dict[str, float]:
+    """How the time of linear attention grows from 1024 to 8192 positions."""
+    lengths = (1024, 2048, 4096, 8192)
+    found = {}
+    for place in ("encoder_self", "decoder_self"):
+        steps = {str(n): both(core("linear", n, place=place), drawn(n, device)) for n in lengths}
+        seconds = seconds_of(steps, rounds, device)
+        points = [(math.log(n), math.log(seconds[str(n)])) for n in lengths]
+        slope = statistics.linear_regression([x for x, _ in points], [y for _, y in points]).slope
+        found[f"exponent of linear attention, {place}"] = float(slope)
+    return found
+
+
+def additive(device: torch.device, rounds: int) -> dict[str, float]:
+    """Additive scores in pieces against the tanh of all pairs at once (B = 1: at once it needs gigabytes)."""
+    tensors = drawn(1024, device, batch=1)
+    ours_core = core("additive", 1024, batch=1)
+    vector = torch.randn(8, 64, device=device, requires_grad=True)
+    steps = {
+        "pieces": both(ours_core, tensors),
+        "at once": both(lambda q, k, v: naive_additive(q, k, vector).softmax(-1) @ v, tensors),
+    }
+    peak = {name: peak_bytes(step, device) or 0 for name, step in steps.items()}
+    seconds = seconds_of(steps, max(3, rounds // 2), device)
+    return {
+        "additive in pieces / at once, time": seconds["pieces"] / seconds["at once"],
+        "additive in pieces / at once, peak memory": peak["pieces"] / max(1, peak["at once"]),
+    }
+
+
+@torch.inference_mode()
+def decoding(device: torch.device, rounds: int) -> dict[str, float]:
+    """A step of decoding at position 4096 against one at position 16, for every kernel with a state."""
+    found = {}
+    for name, row in CATALOGUE.items():
+        if row.kernel is None or "decoder_self" not in row.places:
+            continue
+        layer = MultiHeadAttention(512, 8, row, "decoder_self", length=8192).to(device).eval()
+        token = torch.randn(4, 1, 512, device=device)
+        steps: dict[str, Step] = {}
+        for position in (16, 4096):
+            cache = Cache()
+            layer(torch.randn(4, position, 512, device=device), cache=cache)
+
+            def step(cache: Cache = cache, layer: MultiHeadAttention = layer, token: Tensor = token) -> None:
+                for _ in range(20):
+                    layer(token, cache=cache)
+
+            steps[str(position)] = step
+        seconds = seconds_of(steps, 3 * rounds, device)
+        found[f"{name}: step at 4096 / step at 16"] = seconds["4096"] / seconds["16"]
+    return found
+
+
+if __name__ == "__main__":
+    app()

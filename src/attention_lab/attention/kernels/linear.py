@@ -1,0 +1,135 @@
+"""Kernels of linear time: weights φ(q)·φ(k) / Σ φ(q)·φ(k) with features φ ≥ 0, so that sums over keys can be shared.
+
+The same output in three ways: without an order, Σ φ(k)vᵀ once for all queries; causal, in chunks (`scan.py`); and step
+by step, where a state of constant size stands for all keys before. F width of φ.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attention_lab.attention.contract import Call, Sizes
+from attention_lab.attention.kernels.kernel import Kernel
+from attention_lab.attention.kernels.scan import scan
+
+
+class Linear(Kernel):
+    """φ(x) = elu(x) + 1 (Katharopoulos et al. 2020, arXiv 2006.16236, equations 5 and 7; causal: 9; as a recurrent
+    network: 16 to 20): L·D² instead of L²·D.
+
+    For texts much longer than a head is wide, and for decoding in constant memory. It cannot single out one key among
+    many as a softmax does. A query without any key gets 0.
+    """
+
+    recurrent = True
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+
+    def queries(self, call: Call) -> Tensor:
+        """φ of the queries, (B, H, Lq, F)"""
+        return F.elu(call.query) + 1.0
+
+    def keys(self, call: Call, kept: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """φ of the keys, (B, H, Lk, F), 0 for padding; and by how much their scale changes from key to key.
+
+        Features may be scaled as suits their numbers, since only ratios count; the logarithm of scale_{j−1} / scale_j
+        is (B, H, Lk), None for a scale of 1. kept: what a cache keeps from earlier keys.
+        """
+        return (F.elu(call.key) + 1.0) * call.where.existing(call.key), None
+
+    def forward(self, call: Call, value: Tensor) -> Tensor:
+        kept = {} if call.cache is None else call.cache.kept
+        query = self.queries(call)
+        value = torch.cat((value, torch.ones_like(value[..., :1])), -1)  # the last column becomes Σ φ(q)·φ(k)
+        if call.where.causal:
+            key, decay = self.keys(call, kept)
+            mixed, kept["state"] = scan(query, key, value, decay=decay, state=kept.get("state"))
+        else:
+            # In cross-attention the memory stays, and so does its sum.
+            if "state" not in kept:
+                kept["state"] = self.keys(call, kept)[0].transpose(-2, -1) @ value
+            mixed = query @ kept["state"]
+        total = mixed[..., -1:]
+        return mixed[..., :-1] / total.where(total > 0.0, 1.0)
+
+
+class Performer(Linear):
+    """φ(x) = exp(w·x − ‖x‖²/2) for random w (Choromanski et al. 2020, arXiv 2009.14794, section 2.3, lemma 1:
+    "FAVOR+"): the mean of φ(q)·φ(k) over w is e^{q·k}, so with many features it is softmax attention; x is q or k
+    times D^(−1/4), for the scale 1/√D.
+
+    For long texts, where softmax attention is wanted and too dear. The w of a head are orthogonal in groups of D
+    (section 2.4: less variance), and drawn once.
+
+    Args:
+        features: F. The error falls with 1/√F, and grows fast with the norm of queries and keys.
+    """
+
+    def __init__(self, sizes: Sizes, *, features: int = 64) -> None:
+        super().__init__(sizes)
+        generator = torch.Generator().manual_seed(0)
+        groups = -(-features // sizes.head)
+        gaussian = torch.randn(sizes.heads, groups, sizes.head, sizes.head, generator=generator)
+        orthogonal, triangle = torch.linalg.qr(gaussian)
+        # Without these signs directions were drawn from half of the sphere, and φ(q)·φ(k) were off in the mean.
+        orthogonal = orthogonal * triangle.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
+        lengths = torch.randn(gaussian.shape, generator=generator).norm(dim=-2, keepdim=True)  # of Gaussian vectors
+        drawn = orthogonal * lengths
+        # A parameter and no buffer, so that it is saved with the model.
+        self.directions = nn.Parameter(
+            drawn.transpose(1, 2).flatten(2)[..., :features].contiguous(), requires_grad=False
+        )  # (H, D, F)
+        self.scale = sizes.head**-0.25
+
+    def queries(self, call: Call) -> Tensor:
+        # ‖q‖² is the same for all keys, and so is the largest exponent: only ratios count.
+        exponents = (call.query * self.scale) @ self.directions.to(call.query.dtype)
+        return (exponents - exponents.detach().amax(-1, keepdim=True)).exp()
+
+    def keys(self, call: Call, kept: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        scaled = call.key * self.scale
+        exponents = scaled @ self.directions.to(scaled.dtype) - scaled.square().sum(-1, keepdim=True) / 2.0
+        exists = call.where.existing(exponents)
+        exponents = exponents.masked_fill(exists == 0.0, torch.finfo(exponents.dtype).min)
+        # Features are taken from the largest exponent so far, lest all of them vanish; a later key must not count.
+        highest = exponents.detach().amax(-1)  # (B, H, Lk)
+        if not call.where.causal:
+            return (exponents - highest.amax(-1)[..., None, None]).exp() * exists, None
+        so_far = torch.cat((kept.get("highest", highest[..., :1]), highest), -1).cummax(-1).values
+        kept["highest"] = so_far[..., -1:]
+        # e^−100 is nothing beside 1, and more would cost the sums of these their digits.
+        decay = (so_far[..., :-1] - so_far[..., 1:]).clamp(min=-100.0)
+        return (exponents - so_far[..., 1:, None]).exp() * exists, decay
+
+
+class Cosformer(Linear):
+    """relu(q)·relu(k)·cos(π(i − j)/2M) (Qin et al. 2022, arXiv 2202.08791, equations 9 to 11): near keys count more.
+
+    cos(a − b) = cos a·cos b + sin a·sin b, so φ(x) is relu(x)·cos and relu(x)·sin, one behind the other. Linear time,
+    for texts where neighbours matter. A query that has no feature in common with any key gets 0.
+
+    Args:
+        longest: M, which no distance may exceed: positions from M on count as M − 1. None: the layer's longest.
+    """
+
+    def __init__(self, sizes: Sizes, *, longest: int | None = None) -> None:
+        super().__init__(sizes)
+        self.longest = longest or sizes.length
+
+    def queries(self, call: Call) -> Tensor:
+        return self._features(call.query, call.where.queries)
+
+    def keys(self, call: Call, kept: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        return self._features(call.key, call.where.keys) * call.where.existing(call.key), None
+
+    def _features(self, vectors: Tensor, positions: Tensor) -> Tensor:
+        """(B, H, L, D) at positions (P, L) → (B, H, L, 2D)"""
+        angles = positions.clamp(max=self.longest - 1).to(vectors.dtype) * (math.pi / 2.0 / self.longest)
+        angles = angles[:, None, :, None]  # in [0, π/2): sine and cosine are not negative
+        positive = torch.relu(vectors)
+        return torch.cat((positive * angles.cos(), positive * angles.sin()), -1)
