@@ -73,7 +73,7 @@ def found(name: str) -> Mechanism:
     names = [*CATALOGUE, "composed"]
     if name in names:
         return mechanism(name)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or [known for known in names if name in known]
+    near = [known for known in names if name in known][:3] or difflib.get_close_matches(name, names, cutoff=0.5)
     meant = f"did you mean {' or '.join(near)}? " if near else ""
     raise InputError(f"there is no mechanism {name!r}; {meant}`attention-lab mechanisms` lists all")
 

@@ -59,15 +59,15 @@ def bert() -> PreTrainedModel:
     return wide(BertForMaskedLM(BertConfig(vocab_size=VOCABULARY, max_position_embeddings=64, **sizes)))
 
 
-def llama(**more: int) -> PreTrainedModel:
+def llama() -> PreTrainedModel:
     sizes = {"hidden_size": 36, "num_attention_heads": 6, "num_key_value_heads": 2, "intermediate_size": 31}
-    return wide(LlamaForCausalLM(LlamaConfig(vocab_size=VOCABULARY, num_hidden_layers=2, **NO_END, **sizes, **more)))
+    return wide(LlamaForCausalLM(LlamaConfig(vocab_size=VOCABULARY, num_hidden_layers=2, **NO_END, **sizes)))
 
 
-def bart() -> PreTrainedModel:
+def bart(**more: float) -> PreTrainedModel:
     sizes = {f"{side}_{what}": n for side in ("encoder", "decoder") for what, n in (("layers", 2), ("ffn_dim", 31))}
     heads = {"encoder_attention_heads": 5, "decoder_attention_heads": 3, "d_model": 30, "forced_eos_token_id": None}
-    return wide(BartForConditionalGeneration(BartConfig(vocab_size=VOCABULARY, **NO_END, **sizes, **heads)))
+    return wide(BartForConditionalGeneration(BartConfig(vocab_size=VOCABULARY, **NO_END, **sizes, **heads, **more)))
 
 
 def t5() -> PreTrainedModel:
@@ -435,6 +435,13 @@ def test_prepare_makes_parameters_and_gradients_reach_them(name: str) -> None:
     assert {id(parameter) for parameter in prepare(model)} == {id(parameter) for parameter in made}
 
 
+def test_prepare_reaches_layers_that_a_training_leaves_out() -> None:
+    model = bart(encoder_layerdrop=1.0).train()
+    model.set_attn_implementation("attention_lab.sink")
+    assert len(prepare(model)) == 2 + 2 + 2
+    assert model.training
+
+
 def test_parameters_are_saved_and_loaded() -> None:
     model, other = using(bert(), "additive"), bert()
     other.set_attn_implementation("attention_lab.additive")
@@ -475,6 +482,8 @@ def test_dropout_is_the_models() -> None:
     assert (weights(0.5) == 0.0).float().mean() > 0.3
     assert (weights(0.0) > 0.0).all()
     module.eval()
+    assert (weights(0.5) > 0.0).all()
+    module = Module().eval()
     assert (weights(0.5) > 0.0).all()
 
 

@@ -117,7 +117,7 @@ def test_filters_leave_what_they_say() -> None:
         row.name for row in CATALOGUE.values() if "Luong" in row.paper and "cross" in row.places
     ]
     assert "relu_squared" in names("--search", "power")  # an option
-    assert "rotary_interleaved" in names("--search", "rotary")  # a part
+    assert names("--search", "global_window") == ["longformer"]  # a part
     assert "softcap" in names("--search", "without bound")  # when to use it
     assert "scaled_dot_product" not in names("--search", "score")  # which is no field's content
     assert run("--search", "sparsemax").splitlines()[1].startswith("sparsemax ")
@@ -195,6 +195,14 @@ def test_pictures_show_what_is_special() -> None:
     assert "whatever the sign" not in "\n".join(picture(CATALOGUE["local"]))
 
 
+def test_what_is_all_but_nothing_is_blank(monkeypatch) -> None:
+    grid = torch.full((10, 10), 9e-7).fill_diagonal_(0.5)
+    monkeypatch.setattr("attention_lab.mechanisms._weights", lambda *_: grid)
+    drawn = picture(CATALOGUE["dot"])
+    assert [line.split()[1] for line in drawn[1:11]] == ["█" * len(word) for word in READ]
+    assert "Blank: below 0.000001; █: up to 0.50." in drawn[-1]
+
+
 def test_a_picture_is_always_the_same_and_leaves_chance_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -224,6 +232,8 @@ def test_an_unknown_name_ends_with_one_sentence_and_near_ones(monkeypatch, capsy
     assert said.err == f"attention-lab: {sentence}\n"
     with pytest.raises(InputError, match="did you mean multi_query or grouped_query"):
         found("query")
+    with pytest.raises(InputError, match="did you mean synthesizer_random or synthesizer_dense"):
+        found("syn")
     with pytest.raises(InputError, match="'xyzzy'; `attention-lab mechanisms` lists all"):
         found("xyzzy")
 

@@ -116,6 +116,12 @@ class Cache:
         )
         return tensor
 
+    def copy(self) -> Cache:
+        """One that can be extended without touching this one."""
+        copied = Cache(fixed=self.fixed)
+        copied.length, copied.kept = self.length, dict(self.kept)
+        return copied
+
     def select(self, rows: Tensor) -> None:
         """Keep these rows of the batch, in this order: beams that live on, sentences that are not finished."""
         self.kept = {name: tensor.index_select(0, rows) for name, tensor in self.kept.items()}

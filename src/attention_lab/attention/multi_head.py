@@ -5,7 +5,18 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from attention_lab.attention.catalogue import Mechanism, build
+from attention_lab.attention.composition import Composition
 from attention_lab.attention.contract import Cache, Call, Place, Sizes, Where, here
+
+PATHS = {
+    "explicit": "the weights are computed one by one, then the sum over values",
+    "fused": "one kernel of PyTorch computes scores, softmax and sum; the weights are never in memory",
+    "blocked": "a window in blocks of queries with the keys in their reach; time and memory grow with L·window",
+    "linear": "the sum over keys is made once and shared by all queries; time grows with L",
+    "chunked": "pairs within chunks, a state between them; time grows with L",
+    "recurrent": "one step from a state of constant size",
+    "kernel": "a formula of its own, in one way",
+}
 
 
 class MultiHeadAttention(nn.Module):
@@ -68,6 +79,22 @@ class MultiHeadAttention(nn.Module):
         mixed, used = self.core(call, value, weights=weights)
         mixed = self.core.operation.output(mixed, call)
         return self.output(mixed.transpose(1, 2).flatten(2)), used
+
+    def explain(
+        self,
+        inputs: Tensor,
+        memory: Tensor | None = None,
+        *,
+        mask: Tensor | None = None,
+        cache: Cache | None = None,
+        weights: bool = False,
+    ) -> str:
+        """Which path `forward` takes with these arguments, and what that path does; nothing is changed."""
+        if cache is not None:
+            cache = cache.copy()
+        call, _ = self.call(inputs, memory, mask, cache)
+        path = "explicit" if weights and isinstance(self.core, Composition) else self.core.path(call)
+        return f"{path}: {PATHS[path]}"
 
     def call(
         self, inputs: Tensor, memory: Tensor | None = None, mask: Tensor | None = None, cache: Cache | None = None

@@ -100,7 +100,7 @@ def prepare(model: PreTrainedModel, **inputs: Any) -> list[nn.Parameter]:
         known = ", ".join(row.name for row in CATALOGUE.values() if usable(row) is None)
         raise InputError(f"call register() and model.set_attn_implementation('{PREFIX}…') first, with one of {known}")
     modes = {part: part.training for part in model.modules()}
-    model.eval()
+    model.eval()  # in training some models leave out layers
     with torch.no_grad():
         model(**(inputs or {name: tensor.to(model.device) for name, tensor in model.dummy_inputs.items()}))
     for part, training in modes.items():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
-from attention_lab.attention import MultiHeadAttention, mechanism
+from attention_lab.attention import Cache, MultiHeadAttention, Place, mechanism
 
 BATCH, HEADS, QUERIES, KEYS, WIDTH = 2, 3, 5, 7, 33
 
@@ -34,3 +35,51 @@ def test_scaled_dot_product_is_multi_head_attention_of_pytorch() -> None:
         torch.testing.assert_close(output, expected, atol=1e-12, rtol=0)
         if used is not None:
             torch.testing.assert_close(used, seen, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "length", "path"),
+    [
+        ("scaled_dot_product", "encoder_self", 100, "explicit"),
+        ("scaled_dot_product", "encoder_self", 600, "fused"),
+        ("cosine", "decoder_self", 600, "fused"),
+        ("alibi", "encoder_self", 600, "fused"),
+        ("output_gate", "cross", 600, "fused"),
+        ("additive", "encoder_self", 600, "explicit"),
+        ("talking_heads", "encoder_self", 600, "explicit"),
+        ("local", "encoder_self", 600, "blocked"),
+        ("local", "cross", 600, "fused"),
+        ("linear", "encoder_self", 100, "linear"),
+        ("linear", "decoder_self", 100, "chunked"),
+        ("fnet", "encoder_self", 100, "kernel"),
+    ],
+)
+def test_the_path_that_is_explained_is_the_one_that_is_taken(
+    name: str, place: Place, length: int, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = MultiHeadAttention(WIDTH, HEADS, mechanism(name), place).eval()
+    inputs = torch.randn(1, length, WIDTH)
+    memory = torch.randn(1, length + 1, WIDTH) if place == "cross" else None
+    assert layer.explain(inputs, memory).startswith(f"{path}: ")
+    asked = layer.explain(inputs, memory, weights=True)
+    assert asked.startswith("explicit" if hasattr(layer.core, "score") else path)
+    taken = []
+    for method in ("_fused", "_blocked", "weights"):
+        if hasattr(layer.core, method):
+            real = getattr(layer.core, method)
+            monkeypatch.setattr(
+                layer.core, method, lambda *given, real=real, method=method: taken.append(method) or real(*given)
+            )
+    layer(inputs, memory)
+    if hasattr(layer.core, "score"):
+        assert taken[0] == {"explicit": "weights", "fused": "_fused", "blocked": "_blocked"}[path]
+
+
+def test_explaining_a_step_leaves_the_cache_alone() -> None:
+    layer = MultiHeadAttention(WIDTH, HEADS, mechanism("linear"), "decoder_self").eval()
+    cache = Cache()
+    layer(torch.randn(1, 5, WIDTH), cache=cache)
+    before = {name: tensor.clone() for name, tensor in cache.kept.items()}
+    assert layer.explain(torch.randn(1, 1, WIDTH), cache=cache).startswith("recurrent: ")
+    assert cache.length == 5
+    assert all(torch.equal(cache.kept[name], tensor) for name, tensor in before.items())

@@ -76,8 +76,7 @@ class Nystrom(Kernel):
         some_queries, some_keys = means @ query, means @ key  # (B, H, m, D)
 
         to_landmarks = self.softmax(query @ some_keys.transpose(-2, -1), used)  # (B, H, L, m)
-        # Rows that are no landmark are 0 as their columns are, so that the inverse is 0 there too.
-        between = self.softmax(some_queries @ some_keys.transpose(-2, -1), used) * used.transpose(-2, -1)
+        between = (some_queries @ some_keys.transpose(-2, -1)).softmax(-1)  # where it counts, no segment is empty
         from_landmarks = self.softmax(some_queries @ key.transpose(-2, -1), exists[:, None, None, :])
         read = self._inverse(between) @ (from_landmarks @ value)  # (B, H, m, Dv)
         exact = (lengths <= self.landmarks)[:, None, :, None]
@@ -86,14 +85,14 @@ class Nystrom(Kernel):
     def _segments(self, exists: Tensor, lengths: Tensor) -> Tensor:
         """Which positions belong to which segment, (B, m, L): as even as can be, one key each where keys are few."""
         rank = exists.cumsum(-1) - 1
-        segment = rank * lengths.clamp(max=self.landmarks) // lengths.clamp(min=1)
+        segment = rank * self.landmarks // lengths.clamp(min=1)
         numbers = torch.arange(self.landmarks, device=exists.device)[:, None]
         return (segment.unsqueeze(-2) == numbers) & exists.unsqueeze(-2)
 
     def _inverse(self, matrix: Tensor) -> Tensor:
-        """The Moore-Penrose inverse of matrices (…, m, m) whose rows sum to 1 or 0."""
-        # Each matrix by its own norms, so that rows and heads do not touch; the largest sum of a column is 1 or more.
-        inverse = matrix.transpose(-2, -1) / matrix.sum(-2).amax(-1).clamp(min=1.0)[..., None, None]
+        """The Moore-Penrose inverse of matrices (…, m, m) whose rows sum to 1."""
+        # Each matrix by the largest sum of its own columns, so that rows of a batch and heads do not touch.
+        inverse = matrix.transpose(-2, -1) / matrix.sum(-2).amax(-1)[..., None, None]
         one = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
         for _ in range(self.ITERATIONS):
             product = matrix @ inverse

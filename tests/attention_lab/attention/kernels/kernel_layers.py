@@ -13,10 +13,18 @@ from attention_lab.attention import MultiHeadAttention, Place, mechanism
 BATCH, HEADS, WIDTH, HEAD = 2, 3, 33, 11
 
 
-def layer(name: str, place: Place, *, length: int = 64, dtype: torch.dtype = torch.float64, **options: Any) -> Any:
+def layer(
+    name: str,
+    place: Place,
+    *,
+    length: int = 64,
+    dtype: torch.dtype = torch.float64,
+    rotary: bool = True,
+    **options: Any,
+) -> Any:
     """With every parameter away from where it starts."""
     torch.manual_seed(0)
-    attention = MultiHeadAttention(WIDTH, HEADS, mechanism(name, options), place, rotary=True, length=length)
+    attention = MultiHeadAttention(WIDTH, HEADS, mechanism(name, options), place, rotary=rotary, length=length)
     with torch.no_grad():
         for parameter in attention.parameters():
             if parameter.requires_grad:

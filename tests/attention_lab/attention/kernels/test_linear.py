@@ -123,8 +123,8 @@ def test_long_keys_do_not_vanish_in_the_performer(causal: bool) -> None:
     """In float32, e^−200 is 0: features have to be taken from the largest of them."""
     torch.manual_seed(0)
     query, key, value = torch.randn(3, BATCH, HEADS, 70, HEAD, dtype=torch.float64)
-    key = key * torch.linspace(13.0, 10.0, 70, dtype=torch.float64)[:, None]  # each a little shorter than the last
-    key[:, :, 1] /= 13.0  # the largest features, of a key that does not exist
+    key = key * torch.linspace(18.0, 15.0, 70, dtype=torch.float64)[:, None]  # each a little shorter than the last
+    key[:, :, 1] /= 18.0  # the largest features, of a key that does not exist
     where = Where(here(70), here(70), causal=causal, exists=(torch.arange(70) != 1).expand(BATCH, -1))
     exact = performer()(Call(query, query, key, where), value)
     rough = performer()(Call(query.float(), query.float(), key.float(), where), value.float())

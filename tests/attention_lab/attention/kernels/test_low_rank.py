@@ -32,6 +32,14 @@ def test_linformer_is_a_softmax_over_slots_of_keys_and_values() -> None:
                 )
 
 
+def test_linformer_takes_positions_beyond_the_longest_for_the_last() -> None:
+    attention = layer("linformer", "encoder_self", length=6)
+    weights = attention(inputs(9), weights=True)[1]
+    for position in (6, 7, 8):
+        torch.testing.assert_close(weights[..., position], weights[..., 5], atol=0, rtol=0)
+    assert not torch.allclose(weights[..., 4], weights[..., 5])
+
+
 def nystromformer(attention, length: int, landmarks: int) -> NystromformerSelfAttention:
     """Theirs, with the projections of ours and without the convolution, in float64."""
     config = NystromformerConfig(
@@ -48,19 +56,13 @@ def nystromformer(attention, length: int, landmarks: int) -> NystromformerSelfAt
     return theirs
 
 
-@pytest.mark.parametrize(("length", "landmarks"), [(24, 24), (24, 6), (24, 1), (150, 10), (12, 32)])
+@pytest.mark.parametrize(("length", "landmarks"), [(24, 24), (24, 6), (2, 1), (150, 10), (12, 32)])
 def test_nystrom_is_that_of_hugging_face(length: int, landmarks: int) -> None:
-    attention = unturned(layer("nystrom", "encoder_self", landmarks=landmarks))
+    attention = layer("nystrom", "encoder_self", landmarks=landmarks, rotary=False)
     call, value = attention.call(inputs(length))
     output, _ = attention.core(call, value)
     expected = nystromformer(attention, length, min(length, landmarks))(inputs(length))[0]
     torch.testing.assert_close(output.transpose(1, 2).flatten(2), expected, atol=1e-11, rtol=0)
-
-
-def unturned(attention):
-    """Without rotary positions, which theirs has not."""
-    attention.core.position.turn = lambda vectors, positions: vectors
-    return attention
 
 
 @pytest.mark.parametrize("length", [5, 32])
@@ -98,7 +100,7 @@ def test_nystrom_with_padding_is_that_of_each_row_alone() -> None:
 def test_nystrom_comes_near_to_softmax_attention_with_more_landmarks() -> None:
     errors = []
     for landmarks in (1, 8, 32, 60):
-        attention = unturned(layer("nystrom", "encoder_self", landmarks=landmarks))
+        attention = layer("nystrom", "encoder_self", landmarks=landmarks, rotary=False)
         slow = torch.linspace(0.0, 3.0, 60, dtype=torch.float64)[:, None] * inputs(1)  # near positions are alike
         call, _ = attention.call(slow)
         exact = (call.query @ call.key.transpose(-2, -1) / math.sqrt(HEAD)).softmax(-1)
