@@ -64,7 +64,7 @@ def test_a_test_set_that_overlaps_the_training_set(project: Project) -> None:
 def test_an_unknown_mechanism_lists_the_valid_ones(project: Project) -> None:
     project.stages(("ingest", "clean", "vocab", "split", "encode"))
     project.set(**{"attention.mechanism": "softmax_attention"})
-    expected = "no mechanism 'softmax_attention'; choose one of scaled_dot_product, dot, additive, uniform"
+    expected = "no mechanism 'softmax_attention'.*; choose one of scaled_dot_product, dot, general, additive, concat"
     assert_matches(expected, project.refusal("train"))
 
 

@@ -142,7 +142,7 @@ class DeBERTa(Position):
     """(q·K[δ] + k·Q[δ]) / √(3D) with learned vectors K and Q (D,) of each head and each distance δ = i − j, clipped to
     −k … k − 1 (He et al. 2020, arXiv 2006.03654, equation 4): content to position, and position to content.
 
-    Needs a score of the same scale (`scaled_dot` with parts = 3). For encoders that read: the key, too, says at which
+    Needs a score of the same scale (`dot_of_three`). For encoders that read: the key, too, says at which
     distance it matters; the paper's language models have it under a causal mask, as our decoders do.
     Equation 4 has δ(j, i) at Q; the authors' code, like this one, has δ(i, j) twice. There K and Q are products of one
     table, which all layers share, with matrices; here each layer has the products.

@@ -7,6 +7,7 @@ it brings a new one. The tests of the law pick the row up.
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -98,8 +99,12 @@ def mechanism(name: str, options: dict[str, Any] | None = None) -> Mechanism:
     elif name in CATALOGUE:
         row = CATALOGUE[name]
     else:
-        known = ", ".join([*CATALOGUE, "composed"])
-        raise InputError(f"attention.mechanism: there is no mechanism {name!r}; choose one of {known}")
+        known = [*CATALOGUE, "composed"]
+        near = difflib.get_close_matches(name, known, n=1)
+        meant = f" (did you mean {near[0]}?)" if near else ""
+        raise InputError(
+            f"attention.mechanism: there is no mechanism {name!r}{meant}; choose one of {', '.join(known)}"
+        )
     known_options = available(row)
     for option, value in given.items():
         if option not in known_options:
@@ -129,7 +134,7 @@ def build(row: Mechanism, sizes: Sizes, *, dropout: float, rotary: bool) -> tupl
     """The parts of a layer with this mechanism.
 
     Raises:
-        InputError: the mechanism is not valid in that place.
+        InputError: the mechanism is not valid in that place, or its parts do not fit together.
     """
     if sizes.place not in row.places:
         raise InputError(f"attention: {row.name} is not for {sizes.place.replace('_', ' ')}-attention: {row.why}")
@@ -141,6 +146,8 @@ def build(row: Mechanism, sizes: Sizes, *, dropout: float, rotary: bool) -> tupl
 
     part_sizes = sizes
     operation: Operation = make("operation", row.operation)
+    if operation.maps > 1 and "maps" not in inspect.signature(HEADS[row.heads]).parameters:
+        raise InputError(f"attention: the operation {row.operation} needs heads of its own, not {row.heads}")
     heads: Heads = make("heads", row.heads, **({"maps": operation.maps} if operation.maps > 1 else {}))
     own = row.position or ("rotary" if rotary and sizes.place != "cross" else "none")
     # An operation that makes one map of several has the parts see as many more and narrower heads.

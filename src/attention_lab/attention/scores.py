@@ -42,15 +42,20 @@ class ScaledDot(Dot):
     """q·k/√D (Vaswani et al. 2017, arXiv 1706.03762, equation 1): scores of unit variance at any width.
 
     The first choice.
-
-    Args:
-        parts: how many terms of this variance are added up, by a position that adds some (DeBERTa: 3); the score is
-            q·k/√(parts·D).
     """
 
-    def __init__(self, sizes: Sizes, *, parts: int = 1) -> None:
+    def __init__(self, sizes: Sizes) -> None:
         super().__init__(sizes)
-        self.scale = 1.0 / math.sqrt(parts * sizes.head)
+        self.scale = 1.0 / math.sqrt(sizes.head)
+
+
+class DotOfThree(Dot):
+    """q·k/√(3D) (He et al. 2020, arXiv 2006.03654, equation 4): one of three terms, whose sum has unit variance; the
+    other two come from the position (`deberta`)."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__(sizes)
+        self.scale = 1.0 / math.sqrt(3 * sizes.head)
 
 
 class General(Dot):
@@ -249,6 +254,7 @@ class Gaussian(nn.Module):
 SCORES: dict[str, Callable[..., nn.Module]] = {
     "dot": Dot,
     "scaled_dot": ScaledDot,
+    "dot_of_three": DotOfThree,
     "general": General,
     "additive": Additive,
     "concat": Concat,

@@ -1,7 +1,8 @@
 """Kernels: mechanisms that are no composition of score, normaliser and pattern.
 
 A kernel is built from the layer's sizes and takes a `Call` and values (B, H, Lk, Dv) and returns the mixed values
-(B, H, Lq, Dv). It is linear in the values, so it has weights all the same: what it makes of the values v = I.
+(B, H, Lq, Dv). It is linear in the values, so it has weights all the same: what it makes of the values v = I
+("effective weights"; a kernel that mixes features too has none).
 """
 
 from __future__ import annotations

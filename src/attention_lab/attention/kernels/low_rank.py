@@ -45,11 +45,11 @@ class Linformer(Kernel):
 
 class Nystrom(Kernel):
     """softmax(q k̃ᵀ) · softmax(q̃ k̃ᵀ)⁺ · softmax(q̃ kᵀ) with scores / √D, where q̃, k̃ are the means of segments
-    (Xiong et al. 2021, arXiv 2102.03902, equations 11 to 14): a softmax matrix from few of its rows and columns.
+    (Xiong et al. 2021, arXiv 2102.03902, section 3): a softmax matrix from few of its rows and columns.
 
     For long texts, where softmax attention is wanted and too dear. Segments are cut from what exists of each row, so
     padding changes nothing. A row with no more keys than landmarks has every key for a landmark, and then the formula
-    is softmax attention itself. The inverse ⁺ is that of Moore and Penrose, in a few iterations (equation 14).
+    is softmax attention itself. The inverse ⁺ is that of Moore and Penrose, in a few iterations.
     Weights may be negative. The paper's convolution over values, which comes on top, is not here.
 
     Args:
@@ -76,11 +76,13 @@ class Nystrom(Kernel):
         some_queries, some_keys = means @ query, means @ key  # (B, H, m, D)
 
         to_landmarks = self.softmax(query @ some_keys.transpose(-2, -1), used)  # (B, H, L, m)
-        between = (some_queries @ some_keys.transpose(-2, -1)).softmax(-1)  # where it counts, no segment is empty
-        from_landmarks = self.softmax(some_queries @ key.transpose(-2, -1), exists[:, None, None, :])
-        read = self._inverse(between) @ (from_landmarks @ value)  # (B, H, m, Dv)
+        read = means @ value  # (B, H, m, Dv): what landmarks say where each is one key
         exact = (lengths <= self.landmarks)[:, None, :, None]
-        return to_landmarks @ torch.where(exact, means @ value, read)
+        if not exact.all():
+            between = (some_queries @ some_keys.transpose(-2, -1)).softmax(-1)  # where it counts, no segment is empty
+            from_landmarks = self.softmax(some_queries @ key.transpose(-2, -1), exists[:, None, None, :])
+            read = torch.where(exact, read, self._inverse(between) @ (from_landmarks @ value))
+        return to_landmarks @ read
 
     def _segments(self, exists: Tensor, lengths: Tensor) -> Tensor:
         """Which positions belong to which segment, (B, m, L): as even as can be, one key each where keys are few."""

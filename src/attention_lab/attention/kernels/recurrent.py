@@ -41,7 +41,7 @@ class Retention(Kernel):
 
 
 class Delta(Kernel):
-    """α = 1, β = σ(w·x) (Yang et al. 2024, arXiv 2406.06484, equations 1 and 2: "DeltaNet"): before a value is
+    """α = 1, β = σ(w·x) (Yang et al. 2024, arXiv 2406.06484: "DeltaNet"): before a value is
     written under a key, what stands there is erased, by the share β.
 
     For what has to be overwritten, and recalled exactly: linear attention only ever adds. Keys and queries have the
@@ -79,7 +79,7 @@ class GatedDelta(Delta):
     """As `Delta`, with α = exp(−e^A softplus(w·x + b)) (Yang et al. 2024, arXiv 2412.06464, equation 10; α as in
     Mamba 2, Dao & Gu 2024, arXiv 2405.21060): it can also let go of everything at once.
 
-    The strongest of these on long texts; Qwen3-Next has it in three of four layers.
+    The strongest of these on long texts in the paper's comparison; Qwen3-Next has it in three of four layers.
     """
 
     def __init__(self, sizes: Sizes) -> None:

@@ -25,7 +25,7 @@ def scan(
     S_t = e^{a_t} (I − β_t k_t kᵀ_t) S_{t−1} + β_t k_t vᵀ_t (Yang et al. 2024, arXiv 2412.06464, equation 10).
 
     Within a chunk all pairs are compared; what lies before it is read from the state: time grows with L·(C + F), and
-    no more than a chunk of pairs is in memory (Yang et al. 2023, arXiv 2312.06635, section 4.1). The result does not
+    no more than a chunk of pairs is in memory (Yang et al. 2023, arXiv 2312.06635). The result does not
     depend on the chunk, and one new position is one step of the recurrence.
 
     Args:
@@ -59,7 +59,7 @@ def scan(
         from_start, to_end = level.exp(), (level[..., -1:, :] - level).exp()
         if strength is not None:
             # v'_i = β_i (v_i − what the state, and the v'_j before it, answer to k_i): a triangular system, the
-            # "WY" form of a product of Householder matrices (Yang et al. 2024, arXiv 2406.06484, section 3.2).
+            # "WY" form of a product of Householder matrices (Yang et al. 2024, arXiv 2406.06484, section 3).
             new = b.unsqueeze(-1) * (v - from_start * (k @ state))
             answers = b.unsqueeze(-1) * (k @ k.transpose(-2, -1)) * stays
             v = torch.linalg.solve_triangular(answers, new, upper=False, unitriangular=True)
