@@ -99,11 +99,11 @@ def mechanism(name: str, options: dict[str, Any] | None = None) -> Mechanism:
     elif name in CATALOGUE:
         row = CATALOGUE[name]
     else:
-        known = [*CATALOGUE, "composed"]
-        near = difflib.get_close_matches(name, known, n=1)
+        names = [*CATALOGUE, "composed"]
+        near = difflib.get_close_matches(name, names, n=1)
         meant = f" (did you mean {near[0]}?)" if near else ""
         raise InputError(
-            f"attention.mechanism: there is no mechanism {name!r}{meant}; choose one of {', '.join(known)}"
+            f"attention.mechanism: there is no mechanism {name!r}{meant}; choose one of {', '.join(names)}"
         )
     known_options = available(row)
     for option, value in given.items():
