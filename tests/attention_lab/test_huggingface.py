@@ -31,9 +31,11 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from attention_lab.attention import CATALOGUE, Place
+from attention_lab.attention import CATALOGUE, MultiHeadAttention, Place
 from attention_lab.attention.catalogue import available
+from attention_lab.attention.composition import Composition
 from attention_lab.attention.contract import Sizes, Where, here
+from attention_lab.attention.positions import Position
 from attention_lab.errors import InputError
 from attention_lab.huggingface import Attached, prepare, refused, register, usable
 from attention_lab.huggingface.trial import counts_positions
@@ -224,8 +226,9 @@ def test_generation_with_a_cache_is_generation_without_where_the_model_has_a_bia
     assert_cache_changes_nothing(using(t5(), name), tokens(), attention_mask=padded())
 
 
-@pytest.mark.parametrize("name", ["scaled_dot_product", "local", "alibi", "shaw", "rotary", "cope"])
+@pytest.mark.parametrize("name", ["scaled_dot_product", "local", "dilated", "alibi", "t5", "rotary"])
 def test_padding_at_the_left_changes_nothing_where_distances_alone_count(name: str) -> None:
+    """Not with vectors of positions (shaw, cope): the queries of Llama are turned by where they stand."""
     model, ids = using(llama(), name), tokens()
     together = logits(model, input_ids=ids, attention_mask=padded(left=True))
     for row, length in enumerate(padded().sum(-1).tolist()):
@@ -256,6 +259,35 @@ def test_padding_of_a_source_changes_nothing(name: str) -> None:
     together = logits(model, input_ids=tokens(), attention_mask=padded(), decoder_input_ids=target)
     alone = logits(model, input_ids=tokens()[1:2, :17], decoder_input_ids=target[1:2])
     torch.testing.assert_close(together[1:2], alone, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [(row.name, place) for row in CATALOGUE.values() for place in row.places if refused(row, place) is None],
+)
+def test_it_is_the_mechanism_of_our_own_layer(name: str, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given the same queries, keys and values, on the explicit path and on the one that is fused where it can be."""
+    row = CATALOGUE[name]
+    torch.manual_seed(3)
+    layer = MultiHeadAttention(24, 4, row, place, length=16).eval()
+    attached = Attached(row, Sizes(heads=4, head=6, width=24, length=16, place=place)).eval()
+    state = {key.replace("position.", "position.own."): value for key, value in layer.core.state_dict().items()}
+    attached.core.load_state_dict(state)
+    inputs, memory = torch.randn(2, 9, 24), torch.randn(2, 9, 24) if place == "cross" else None
+    call, value = layer.call(inputs, memory)
+    expected, weights = layer.core(call, value, weights=True)
+    expected = layer.core.operation.output(expected, call).transpose(1, 2)
+    as_it_comes = Position(Sizes(heads=4, head=6, width=24, length=16, place=place))
+    query = layer.heads.queries(inputs, as_it_comes, call.where.queries)
+    kept = layer.heads.remember(inputs if memory is None else memory, as_it_comes, call.where.keys)
+    past = torch.ones(1, 1, 9, 9).bool().tril() if place == "decoder_self" else None
+    where = Where(call.where.queries, call.where.keys, allowed=past)
+    monkeypatch.setattr(Composition, "FUSED_FROM", 1)
+    for asked in (True, False):
+        found, seen = attached(query, *layer.heads.recall(kept), where, weights=asked)
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+        if asked:
+            torch.testing.assert_close(seen, weights, atol=1e-5, rtol=1e-5)
 
 
 # --- masks, scaling, positions ---------------------------------------------------------------------------------------
@@ -508,6 +540,14 @@ def test_every_row_is_registered_or_has_a_reason(registered: list[str]) -> None:
         if why is not None:
             with pytest.raises(InputError, match="cannot be used in a model of transformers: "):
                 register(row.name)
+
+
+def test_registering_leaves_chance_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    register()
+    assert torch.equal(torch.rand(3), expected)
 
 
 @pytest.mark.parametrize(
