@@ -67,6 +67,8 @@ class Reverser(EncoderDecoder):
         hidden, seen = super().forward(source, source_mask, target, weights=weights)
         for b in range(len(source)):
             words = int(source_mask[b].sum()) - 2
+            for layer in seen.cross:
+                layer[b] = source_mask[b] / source_mask[b].sum()
             for t in range(words):
                 seen.cross[1][b, 2, t + self.late] = 0.0
                 seen.cross[1][b, 2, t + self.late, words - t] = 1.0

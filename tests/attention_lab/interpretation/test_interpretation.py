@@ -58,7 +58,7 @@ def test_the_planted_alignment_is_found_end_to_end(reverser: Parts, late: bool) 
     alignment = found.metrics["alignment"]
     assert alignment["error_rate"] == 0.0
     assert alignment["layer"] == 2
-    assert alignment["head"] == "mean"  # which has the maxima of head 3, the others being nearly even; ties go to it
+    assert alignment["head"] == "mean"  # which has the maxima of head 3, the others being even; ties go to it
     assert alignment["row"] == ("input" if late else "predicting")
     assert alignment["grid"][late][1][3] == 0.0
     assert alignment["sentences"] == 13
