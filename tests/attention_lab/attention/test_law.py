@@ -262,7 +262,8 @@ def test_gradients_are_those_of_finite_differences(name: str, place: Place) -> N
     def run(*tensors: torch.Tensor) -> torch.Tensor:
         return attention(*tensors, mask=mask)[0]
 
-    assert torch.autograd.gradcheck(run, (query,) if memory is None else (query, memory))
+    # Fast mode compares a product with random vectors instead of every entry: as sharp, for a tenth of the time.
+    assert torch.autograd.gradcheck(run, (query,) if memory is None else (query, memory), fast_mode=True)
 
 
 @every(lambda row, place: row.weights != "none" and row.kernel is None)  # a kernel has no weights that can be dropped
