@@ -23,8 +23,10 @@ from attention_lab.attention.scores import Dot
 class Composition(nn.Module):
     """score × position × operation × normaliser × pattern → weights; weights · values → output."""
 
-    # Below this many keys explicit attention is the faster path on a CPU; above, and on a GPU, the fused kernel is.
-    FUSED_FROM = 512
+    # From so many keys on the fused kernel is the faster path; measured on CPUs from 8 keys on.
+    FUSED_FROM = 1
+    # It and oneDNN's products ("medium", see device.py) hinder each other on short sequences.
+    FUSED_FROM_BESIDE_ONEDNN = 512
     # A window is computed in blocks where the sequence has so many of them: fewer would save nothing.
     BLOCKS_FROM = 4
 
@@ -96,7 +98,13 @@ class Composition(nn.Module):
             and not self.position.needs_scores
             and not self.operation.between
         )
-        return "fused" if fusible and (like.is_cuda or keys >= self.FUSED_FROM) else "explicit"
+        if like.is_cuda or not fusible:
+            return "fused" if fusible else "explicit"
+        # On a CPU PyTorch has no fused kernel with dropout.
+        dropping = self.training and self.dropout.share > 0.0
+        beside = torch.get_float32_matmul_precision() == "medium"
+        least = max(self.FUSED_FROM, self.FUSED_FROM_BESIDE_ONEDNN if beside else 0)
+        return "fused" if keys >= least and not dropping else "explicit"
 
     def _fused(self, call: Call, value: Tensor) -> Tensor:
         """One kernel for product, softmax and sum, which never writes the weights to memory."""

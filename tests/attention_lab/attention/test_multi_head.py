@@ -40,7 +40,7 @@ def test_scaled_dot_product_is_multi_head_attention_of_pytorch() -> None:
 @pytest.mark.parametrize(
     ("name", "place", "length", "path"),
     [
-        ("scaled_dot_product", "encoder_self", 100, "explicit"),
+        ("scaled_dot_product", "encoder_self", 10, "fused"),
         ("scaled_dot_product", "encoder_self", 600, "fused"),
         ("cosine", "decoder_self", 600, "fused"),
         ("alibi", "encoder_self", 600, "fused"),
@@ -57,6 +57,7 @@ def test_scaled_dot_product_is_multi_head_attention_of_pytorch() -> None:
 def test_the_path_that_is_explained_is_the_one_that_is_taken(
     name: str, place: Place, length: int, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    torch.set_float32_matmul_precision("highest")
     layer = MultiHeadAttention(WIDTH, HEADS, mechanism(name), place).eval()
     inputs = torch.randn(1, length, WIDTH)
     memory = torch.randn(1, length + 1, WIDTH) if place == "cross" else None
@@ -83,3 +84,17 @@ def test_explaining_a_step_leaves_the_cache_alone() -> None:
     assert layer.explain(torch.randn(1, 1, WIDTH), cache=cache).startswith("recurrent: ")
     assert cache.length == 5
     assert all(torch.equal(cache.kept[name], tensor) for name, tensor in before.items())
+
+
+def test_the_fused_kernel_gives_way_to_dropout_and_to_onednn() -> None:
+    layer = MultiHeadAttention(WIDTH, HEADS, mechanism("scaled_dot_product"), "encoder_self", dropout=0.1)
+    inputs = torch.randn(1, 20, WIDTH)
+    torch.set_float32_matmul_precision("highest")
+    assert layer.train().explain(inputs).startswith("explicit")
+    assert layer.eval().explain(inputs).startswith("fused")
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert layer.explain(inputs).startswith("explicit")
+        assert layer.explain(torch.randn(1, 600, WIDTH)).startswith("fused")
+    finally:
+        torch.set_float32_matmul_precision("highest")

@@ -7,6 +7,8 @@ by step, where a state of constant size stands for all keys before. F width of �
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,8 @@ from torch.nn import functional as F
 from attention_lab.attention.contract import Call, Sizes
 from attention_lab.attention.kernels.kernel import Kernel
 from attention_lab.attention.kernels.scan import scan
+
+AT_ONCE = 2**20  # elements of (B, H, some positions, F)
 
 
 class Linear(Kernel):
@@ -44,18 +48,66 @@ class Linear(Kernel):
 
     def forward(self, call: Call, value: Tensor) -> Tensor:
         kept = {} if call.cache is None else call.cache.kept
-        query = self.queries(call)
-        value = torch.cat((value, torch.ones_like(value[..., :1])), -1)  # the last column becomes Σ φ(q)·φ(k)
+        # A long text is read in pieces, as a decoding is step by step: what lies between stays in a CPU's cache.
+        some = max(64, AT_ONCE // (call.key.shape[0] * call.key.shape[1] * max(call.key.shape[-1], value.shape[-1])))
         if call.where.causal:
-            key, decay = self.keys(call, kept)
-            mixed, kept["state"] = scan(query, key, value, decay=decay, state=kept.get("state"))
-        else:
-            # In cross-attention the memory stays, and so does its sum.
-            if "state" not in kept:
-                kept["state"] = self.keys(call, kept)[0].transpose(-2, -1) @ value
-            mixed = query @ kept["state"]
-        total = mixed[..., -1:]
-        return mixed[..., :-1] / total.where(total > 0.0, 1.0)
+            mixed = []
+            for piece, v in zip(_pieces(call, some), value.split(some, -2), strict=True):
+                key, decay = self.keys(piece, kept)
+                found, kept["state"] = scan(
+                    self.queries(piece), key, _with_ones(v), decay=decay, state=kept.get("state")
+                )
+                mixed.append(_divided(found))
+            return torch.cat(mixed, -2)
+        # In cross-attention the memory stays, and so does its sum.
+        if "state" not in kept:
+            state = value.new_zeros(())
+            for piece, v in zip(_pieces(call, some, queries=False), value.split(some, -2), strict=True):
+                key, decay = self.keys(piece, kept)
+                # Without an order a piece has one scale; its state is that of the pieces so far, on the new one.
+                state = state * (1.0 if decay is None else decay.exp()[..., None]) + key.transpose(-2, -1) @ _with_ones(
+                    v
+                )
+            kept["state"] = state
+        mixed = [_divided(self.queries(piece) @ kept["state"]) for piece in _pieces(call, some, keys=False)]
+        return torch.cat(mixed, -2)
+
+
+def _pieces(call: Call, some: int, *, queries: bool = True, keys: bool = True) -> Iterator[Call]:
+    """The call for `some` positions after another, of queries, of keys or of both together; the other stays whole."""
+    where = call.where
+    parts = -(-max(call.query.shape[-2] * queries, call.key.shape[-2] * keys) // some)
+
+    def cut(tensor: Tensor | None, dim: int, wanted: bool) -> Sequence[Tensor | None]:
+        return tensor.split(some, dim) if tensor is not None and wanted else [tensor] * parts
+
+    for inputs, query, key, positions, spots, exists in zip(
+        cut(call.inputs, 1, queries),
+        cut(call.query, -2, queries),
+        cut(call.key, -2, keys),
+        cut(where.queries, -1, queries),
+        cut(where.keys, -1, keys),
+        cut(where.exists, -1, keys),
+        strict=True,
+    ):
+        yield replace(
+            call,
+            inputs=inputs,
+            query=query,
+            key=key,
+            where=replace(where, queries=positions, keys=spots, exists=exists),
+        )
+
+
+def _with_ones(value: Tensor) -> Tensor:
+    """Values with a column of ones: their sum is Σ φ(q)·φ(k)."""
+    return torch.cat((value, torch.ones_like(value[..., :1])), -1)
+
+
+def _divided(mixed: Tensor) -> Tensor:
+    """The sums of values divided by that of weights, the last column; 0 where there is no weight."""
+    total = mixed[..., -1:]
+    return mixed[..., :-1] / total.where(total > 0.0, 1.0)
 
 
 class Performer(Linear):
@@ -99,7 +151,7 @@ class Performer(Linear):
         # Features are taken from the largest exponent so far, lest all of them vanish; a later key must not count.
         highest = exponents.detach().amax(-1)  # (B, H, Lk)
         if not call.where.causal:
-            return (exponents - highest.amax(-1)[..., None, None]).exp() * exists, None
+            highest = highest.amax(-1, keepdim=True)  # one scale for all keys of a piece
         so_far = torch.cat((kept.get("highest", highest[..., :1]), highest), -1).cummax(-1).values
         kept["highest"] = so_far[..., -1:]
         # e^−100 is nothing beside 1, and more would cost the sums of these their digits.
