@@ -11,6 +11,8 @@ allocated (GPU). Machines differ and are shared: compare within a run, never bet
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
 import math
 import random
@@ -69,6 +71,8 @@ def peak_bytes(step: Step, device: torch.device) -> int | None:
     status, clear = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     if not clear.exists():
         return None
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # freed memory that glibc has kept would hide what the step needs
     clear.write_text("5")  # the high-water mark starts again from here
     before = _kilobytes(status, "VmRSS")
     step()
