@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import io
 import json
@@ -33,8 +32,8 @@ KINDS = {
     "effective": "what the mechanism makes of the values v = I: of any sign and sum",
     "none": "there are none",
 }
-FOOT = """
-in: e encoder self-attention, d decoder self-attention, x cross-attention; elsewhere it is scaled_dot_product.
+FOOT = f"""
+in: e encoder self-attention, d decoder self-attention, x cross-attention; elsewhere it is {FALLBACK}.
 `attention-lab mechanisms NAME` shows one; `composed` is put together from parts of your own choice."""
 LINE = 100
 
@@ -61,21 +60,12 @@ def answer(
         return _json([content(row) for row in rows]) if as_json else table(rows, width)
     if place or weights or search:
         raise InputError("give either the name of a mechanism or filters, not both")
-    return _json(content(found(name))) if as_json else page(found(name))
+    row = mechanism(name)
+    return _json(content(row)) if as_json else page(row)
 
 
 def _json(what: Any) -> str:
     return json.dumps(what, ensure_ascii=False, indent=2)
-
-
-def found(name: str) -> Mechanism:
-    """The row of that name; `composed` is none, but may be asked for."""
-    names = [*CATALOGUE, "composed"]
-    if name in names:
-        return mechanism(name)
-    near = [known for known in names if name in known][:3] or difflib.get_close_matches(name, names, cutoff=0.5)
-    meant = f"did you mean {' or '.join(near)}? " if near else ""
-    raise InputError(f"there is no mechanism {name!r}; {meant}`attention-lab mechanisms` lists all")
 
 
 def chosen(place: str | None, weights: str | None, search: str | None) -> list[Mechanism]:

@@ -34,7 +34,7 @@ from attention_lab.processes import is_helper
 from attention_lab.records import digest, replaced
 from attention_lab.tasks import TASKS, Loss, Task
 from attention_lab.transformer import Classifier, Config, EncoderDecoder, build, save
-from attention_lab.transformer.config import replaced as replaced_mechanisms
+from attention_lab.transformer.config import stand_ins
 
 Log = Callable[[int, dict[str, float]], None]
 WINDOW = 10  # optimizer steps between two points of the training curve
@@ -125,7 +125,7 @@ def configure(options: Params, vocab: Path) -> Config:
         end=vocabulary.EOS_ID,
     )
     if not is_helper():
-        for sentence in replaced_mechanisms(options.attention, config):
+        for sentence in stand_ins(options.attention, config):
             tqdm.write(f"attention: {sentence}", file=sys.stderr)
     return config
 

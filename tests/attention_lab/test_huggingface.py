@@ -182,24 +182,22 @@ def test_a_sliding_window_comes_in_by_the_mask() -> None:
 # --- the law, for every row ------------------------------------------------------------------------------------------
 
 
-@rows("encoder_self")
-def test_padding_changes_nothing_in_an_encoder(name: str) -> None:
-    model = using(bert(), name)
+def padding_changes_nothing(model: nn.Module) -> None:
     together = logits(model, input_ids=tokens(), attention_mask=padded())
     assert together.isfinite().all()
     for row, length in enumerate(padded().sum(-1).tolist()):
         alone = logits(model, input_ids=tokens()[row : row + 1, :length])
         torch.testing.assert_close(together[row : row + 1, :length], alone, atol=1e-4, rtol=1e-4)
+
+
+@rows("encoder_self")
+def test_padding_changes_nothing_in_an_encoder(name: str) -> None:
+    padding_changes_nothing(using(bert(), name))
 
 
 @rows("decoder_self")
 def test_padding_changes_nothing_in_a_decoder(name: str) -> None:
-    model = using(llama(), name)
-    together = logits(model, input_ids=tokens(), attention_mask=padded())
-    assert together.isfinite().all()
-    for row, length in enumerate(padded().sum(-1).tolist()):
-        alone = logits(model, input_ids=tokens()[row : row + 1, :length])
-        torch.testing.assert_close(together[row : row + 1, :length], alone, atol=1e-4, rtol=1e-4)
+    padding_changes_nothing(using(llama(), name))
 
 
 @rows("decoder_self")

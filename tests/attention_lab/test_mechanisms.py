@@ -14,10 +14,11 @@ from rich.cells import cell_len
 from typer.testing import CliRunner
 
 from attention_lab import cli
-from attention_lab.attention import CATALOGUE, PLACES, Mechanism, mechanism
+from attention_lab.attention import CATALOGUE, PLACES, mechanism
 from attention_lab.attention.catalogue import CHOICES, available
+from attention_lab.attention.contract import Weights
 from attention_lab.errors import InputError
-from attention_lab.mechanisms import COLUMNS, READ, WRITTEN, answer, found, picture, table
+from attention_lab.mechanisms import COLUMNS, READ, WRITTEN, answer, picture, table
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -111,7 +112,7 @@ def test_json_holds_all_that_the_catalogue_says() -> None:
 def test_filters_leave_what_they_say() -> None:
     for place in PLACES:
         assert names("--place", place) == [row.name for row in CATALOGUE.values() if place in row.places]
-    for kind in typing.get_args(typing.get_type_hints(Mechanism)["weights"]):
+    for kind in typing.get_args(Weights):
         assert names("--weights", kind) == [row.name for row in CATALOGUE.values() if row.weights == kind]
     assert names("--search", "LUONG", "--place", "cross") == [
         row.name for row in CATALOGUE.values() if "Luong" in row.paper and "cross" in row.places
@@ -126,7 +127,7 @@ def test_filters_leave_what_they_say() -> None:
 def test_filters_know_every_place_and_every_kind_of_weights() -> None:
     hints = typing.get_type_hints(cli.mechanisms)
     assert typing.get_args(typing.get_args(hints["place"])[0]) == PLACES
-    kinds = typing.get_args(typing.get_type_hints(Mechanism)["weights"])
+    kinds = typing.get_args(Weights)
     assert typing.get_args(typing.get_args(hints["weights"])[0]) == kinds
 
 
@@ -228,14 +229,14 @@ def test_an_unknown_name_ends_with_one_sentence_and_near_ones(monkeypatch, capsy
     assert end.value.code == 1
     said = capsys.readouterr()
     assert said.out == ""
-    sentence = "there is no mechanism 'sparsmax'; did you mean sparsemax? `attention-lab mechanisms` lists all"
-    assert said.err == f"attention-lab: {sentence}\n"
+    sentence = "there is no mechanism 'sparsmax' (did you mean sparsemax?); choose one of scaled_dot_product, dot,"
+    assert said.err.startswith(f"attention-lab: attention.mechanism: {sentence}") and said.err.count("\n") == 1
     with pytest.raises(InputError, match="did you mean multi_query or grouped_query"):
-        found("query")
+        mechanism("query")
     with pytest.raises(InputError, match="did you mean synthesizer_random or synthesizer_dense"):
-        found("syn")
-    with pytest.raises(InputError, match="'xyzzy'; `attention-lab mechanisms` lists all"):
-        found("xyzzy")
+        mechanism("syn")
+    with pytest.raises(InputError, match="'xyzzy'; choose one of"):
+        mechanism("xyzzy")
 
 
 def test_what_cannot_be_answered_is_refused() -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 from attention_lab.attention.biases import BIASES
 from attention_lab.attention.composition import Composition
-from attention_lab.attention.contract import PLACES, Place, Sizes
+from attention_lab.attention.contract import PLACES, Place, Sizes, Weights
 from attention_lab.attention.heads import HEADS, Heads
 from attention_lab.attention.kernels import KERNELS, Kernelled
 from attention_lab.attention.normalisers import NORMALISERS
@@ -25,7 +25,7 @@ from attention_lab.attention.positions import POSITIONS
 from attention_lab.attention.scores import SCORES
 from attention_lab.errors import InputError
 
-CHOICES: dict[str, dict[str, Callable[..., Any]]] = {
+CHOICES: dict[str, Mapping[str, Callable[..., Any]]] = {
     "score": SCORES,
     "normaliser": NORMALISERS,
     "pattern": PATTERNS,
@@ -44,8 +44,6 @@ class Mechanism:
     score … operation: names in the dicts of their files. position None: that of the model, in self-attention.
     kernel: for what is no composition; it takes the place of score, normaliser and pattern.
     places: where the literature has it; elsewhere: what is taken in the other places, and `why`.
-    weights: probabilities (0 or more, rows sum to 1), weights (of any sum), signed, effective (by feeding v = I: of
-        any sign), or none.
     options: values that differ from the parts' own defaults.
     """
 
@@ -63,7 +61,6 @@ class Mechanism:
     kernel: str | None = None
     places: tuple[Place, ...] = PLACES
     why: str = ""
-    weights: Literal["probabilities", "weights", "signed", "effective", "none"] = "probabilities"
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -72,6 +69,13 @@ class Mechanism:
         core = ["score", "normaliser", "pattern"] if self.kernel is None else ["kernel"]
         kinds = [*core, "position", "heads", "operation"]
         return {kind: getattr(self, kind) for kind in kinds if getattr(self, kind) is not None}
+
+    @property
+    def weights(self) -> Weights:
+        """What its weights are: its parts say so."""
+        if self.kernel is not None:
+            return KERNELS[self.kernel].weighs
+        return OPERATIONS[self.operation].weighs or NORMALISERS[self.normaliser].weighs
 
 
 def mechanism(name: str, options: dict[str, Any] | None = None) -> Mechanism:
@@ -88,7 +92,7 @@ def mechanism(name: str, options: dict[str, Any] | None = None) -> Mechanism:
 
     given = dict(options or {})
     if name == "composed":
-        row = Mechanism(name="composed", paper="", formula="as chosen", weights="weights")
+        row = Mechanism(name="composed", paper="", formula="as chosen")
         for kind in ("score", "normaliser", "pattern", "position", "heads", "operation"):
             if kind in given:
                 chosen = given.pop(kind)
@@ -100,8 +104,8 @@ def mechanism(name: str, options: dict[str, Any] | None = None) -> Mechanism:
         row = CATALOGUE[name]
     else:
         names = [*CATALOGUE, "composed"]
-        near = difflib.get_close_matches(name, names, n=1)
-        meant = f" (did you mean {near[0]}?)" if near else ""
+        near = [known for known in names if name in known][:3] or difflib.get_close_matches(name, names, cutoff=0.5)
+        meant = f" (did you mean {' or '.join(near)}?)" if near else ""
         raise InputError(
             f"attention.mechanism: there is no mechanism {name!r}{meant}; choose one of {', '.join(names)}"
         )
@@ -111,13 +115,18 @@ def mechanism(name: str, options: dict[str, Any] | None = None) -> Mechanism:
             known = ", ".join(known_options) or "none"
             raise InputError(f"attention.options: {name} has no option {option!r}; it has {known}")
         default = known_options[option]
-        if isinstance(default, bool) != isinstance(value, bool) or (
-            not isinstance(value, int if isinstance(default, int) else type(default))
-            and not (isinstance(default, float) and isinstance(value, int))
-            and not (default is None and isinstance(value, int))
-        ):
+        if not _alike(value, default):
             raise InputError(f"attention.options.{option} of {name} should be like {default!r}, not {value!r}")
     return replace(row, options={**row.options, **given})
+
+
+def _alike(value: Any, default: Any) -> bool:
+    """Can a value stand where the default does? A whole number can for None, and for a fraction."""
+    if default is None:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if isinstance(default, float):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is type(default)
 
 
 def available(row: Mechanism) -> dict[str, Any]:

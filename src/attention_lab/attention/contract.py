@@ -14,6 +14,9 @@ import torch
 from torch import Tensor
 
 Place = Literal["encoder_self", "decoder_self", "cross"]
+# Of a row of weights: 0 or more and a sum of 1; 0 or more; of any sign; what is made of the values v = I, of any sign
+# and sum; there are none.
+Weights = Literal["probabilities", "weights", "signed", "effective", "none"]
 PLACES: tuple[Place, ...] = ("encoder_self", "decoder_self", "cross")
 
 

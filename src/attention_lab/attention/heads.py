@@ -6,6 +6,7 @@ it, and make keys and values of what was kept.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -16,7 +17,7 @@ from attention_lab.attention.positions import Position
 from attention_lab.errors import InputError
 
 
-class Heads(nn.Module):
+class Heads(nn.Module, ABC):
     """What all heads have in common.
 
     maps: how many queries and keys each head has; those of head h are h·maps, …, h·maps + maps − 1.
@@ -32,17 +33,17 @@ class Heads(nn.Module):
             raise InputError(f"model.width: {sizes.width} / {sizes.heads} heads is not even, as this mechanism needs")
         self.query_heads, self.maps, self.score_width = sizes.heads, maps, score_width
 
+    @abstractmethod
     def queries(self, inputs: Tensor, position: Position, positions: Tensor) -> Tensor:
         """inputs (B, Lq, W) at positions (P, Lq) → (B, H·maps, Lq, E)"""
-        raise NotImplementedError
 
+    @abstractmethod
     def remember(self, memory: Tensor, position: Position, positions: Tensor) -> dict[str, Tensor]:
         """memory (B, Lk, W) at positions (P, Lk) → what a cache keeps, (B, …, Lk, …) by name."""
-        raise NotImplementedError
 
+    @abstractmethod
     def recall(self, kept: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """What was kept → keys (B, H·maps, Lk, E), values (B, H, Lk, D), for every head."""
-        raise NotImplementedError
 
 
 class Separate(Heads):

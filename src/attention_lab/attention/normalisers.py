@@ -7,19 +7,29 @@ to nothing has the weights 0, never NaN, forward and backward.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
 
-from attention_lab.attention.contract import Sizes
+from attention_lab.attention.contract import Sizes, Weights
 
 
-class Softmax(nn.Module):
-    """e^s / Σ e^s over the keys that may be attended to (Vaswani et al. 2017, equation 1)."""
+class Normaliser(nn.Module, ABC):
+    """weighs: what its weights are."""
+
+    weighs: Weights = "probabilities"
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
+
+    @abstractmethod
+    def forward(self, scores: Tensor, mask: Tensor | None) -> Tensor:
+        """Scores and weights (B, H, Lq, Lk)."""
+
+
+class Softmax(Normaliser):
+    """e^s / Σ e^s over the keys that may be attended to (Vaswani et al. 2017, equation 1)."""
 
     def extra(self) -> Tensor | None:
         """The score (H,) of a key without a value, which takes weight from all others; None: there is none."""
@@ -42,6 +52,8 @@ class Softmax(nn.Module):
 class OffByOne(Softmax):
     """e^s / (1 + Σ e^s): a head may attend to nothing (Miller 2023, "Attention is off by one")."""
 
+    weighs = "weights"
+
     def __init__(self, sizes: Sizes) -> None:
         super().__init__(sizes)
         self.heads = sizes.heads
@@ -54,6 +66,8 @@ class Sink(Softmax):
     """e^s / (e^b + Σ e^s) with a learned b for each head (gpt-oss, OpenAI 2025; sinks: Xiao et al. 2023,
     arXiv 2309.17453): how much a head says at all is learned."""
 
+    weighs = "weights"
+
     def __init__(self, sizes: Sizes) -> None:
         super().__init__(sizes)
         self.sink = nn.Parameter(torch.zeros(sizes.heads))
@@ -62,13 +76,10 @@ class Sink(Softmax):
         return self.sink
 
 
-class Sparsemax(nn.Module):
+class Sparsemax(Normaliser):
     """[s − τ]₊ with τ such that weights sum to 1 (Martins & Astudillo 2016, arXiv 1602.02068, equation 2 and
     algorithm 1): the nearest distribution to the scores. Most keys get exactly 0; use it where weights shall be read.
     """
-
-    def __init__(self, sizes: Sizes) -> None:
-        super().__init__()
 
     def forward(self, scores: Tensor, mask: Tensor | None) -> Tensor:
         scores = _from_highest(scores, mask)
@@ -80,12 +91,9 @@ class Sparsemax(nn.Module):
         return weights if mask is None else weights * mask
 
 
-class Entmax15(nn.Module):
+class Entmax15(Normaliser):
     """[s/2 − τ]₊² with τ such that weights sum to 1 (Peters et al. 2019, arXiv 1905.05702, equation 10 and
     algorithm 2; α = 1.5): between softmax and sparsemax."""
-
-    def __init__(self, sizes: Sizes) -> None:
-        super().__init__()
 
     def forward(self, scores: Tensor, mask: Tensor | None) -> Tensor:
         scores = _from_highest(scores / 2.0, mask)
@@ -101,7 +109,7 @@ class Entmax15(nn.Module):
         return weights if mask is None else weights * mask
 
 
-class Entmax(nn.Module):
+class Entmax(Normaliser):
     """[(α − 1)s − τ]₊^(1/(α − 1)) with an α in (1, 2) that each head learns (Correia et al. 2019, arXiv 1909.00015,
     equation 5): 1 is softmax, 2 is sparsemax. Use it to see which heads want to be sparse; it is slow.
 
@@ -112,7 +120,7 @@ class Entmax(nn.Module):
     STEPS = 60  # bisections; the interval is at most 1 long, so τ is as exact as float64 can have it
 
     def __init__(self, sizes: Sizes, *, alpha: float = 1.5) -> None:
-        super().__init__()
+        super().__init__(sizes)
         share = torch.tensor(alpha - 1.0)
         self.alpha = nn.Parameter(torch.full((sizes.heads, 1, 1), float(torch.logit(share))))  # α = 1 + σ(this)
 
@@ -141,21 +149,20 @@ class Entmax(nn.Module):
         return result if mask is None else result * mask
 
 
-class Sigmoid(nn.Module):
+class Sigmoid(Normaliser):
     """σ(s − ln n) for n keys that may be attended to (Ramapuram et al. 2024, arXiv 2409.04431, section 3).
 
     Each key is judged alone: weights do not compete, and sum to about 1 only at the start.
     """
 
-    def __init__(self, sizes: Sizes) -> None:
-        super().__init__()
+    weighs = "weights"
 
     def forward(self, scores: Tensor, mask: Tensor | None) -> Tensor:
         weights = torch.sigmoid(scores - _count(scores, mask).log())
         return weights if mask is None else weights * mask
 
 
-class Relu(nn.Module):
+class Relu(Normaliser):
     """relu(s)ᵖ / n for n keys that may be attended to: p = 1 of Wortsman et al. 2023, arXiv 2309.08586, p = 2 after
     Hua et al. 2022, arXiv 2202.10447. Cheap and sparse; a key below 0 gets exactly nothing.
 
@@ -163,8 +170,10 @@ class Relu(nn.Module):
         power: p.
     """
 
+    weighs = "weights"
+
     def __init__(self, sizes: Sizes, *, power: int = 1) -> None:
-        super().__init__()
+        super().__init__(sizes)
         self.power = power
 
     def forward(self, scores: Tensor, mask: Tensor | None) -> Tensor:
@@ -172,7 +181,7 @@ class Relu(nn.Module):
         return weights if mask is None else weights * mask
 
 
-class TopK(nn.Module):
+class TopK(Normaliser):
     """Softmax over the k keys with the highest scores (Gupta et al. 2021, arXiv 2106.06899).
 
     Args:
@@ -180,7 +189,7 @@ class TopK(nn.Module):
     """
 
     def __init__(self, sizes: Sizes, *, k: int = 8) -> None:
-        super().__init__()
+        super().__init__(sizes)
         self.k = k
         self.softmax = Softmax(sizes)
 
@@ -208,7 +217,7 @@ def _count(scores: Tensor, mask: Tensor | None) -> Tensor:
     return mask.expand(*mask.shape[:-1], scores.shape[-1]).sum(-1, keepdim=True).clamp(min=1).to(scores.dtype)
 
 
-NORMALISERS: dict[str, Callable[..., nn.Module]] = {
+NORMALISERS: dict[str, type[Normaliser]] = {
     "softmax": Softmax,
     "off_by_one": OffByOne,
     "sink": Sink,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attention_lab.attention.contract import Call, Sizes
+from attention_lab.attention.contract import Call, Sizes, Weights
 from attention_lab.errors import InputError
 
 
@@ -18,10 +17,12 @@ class Operation(nn.Module):
 
     `between` says whether scores or weights are touched, so that they have to be computed one by one.
     `maps` says how many maps of scores a head has; the weights of a head are what `weights` makes of them.
+    `weighs` says what they then are, None: what the normaliser makes them.
     """
 
     between = False
     maps = 1
+    weighs: Weights | None = None
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -57,6 +58,7 @@ class TalkingHeads(Operation):
     """
 
     between = True
+    weighs = "signed"
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__(sizes)
@@ -89,6 +91,7 @@ class Differential(Operation):
 
     between = True
     maps = 2
+    weighs = "signed"
 
     def __init__(self, sizes: Sizes, *, lambda_init: float = 0.8) -> None:
         super().__init__(sizes)
@@ -171,6 +174,7 @@ class LocalP(Operation):
     """
 
     between = True
+    weighs = "weights"
 
     def __init__(self, sizes: Sizes, *, window: int = 8) -> None:
         super().__init__(sizes)
@@ -249,7 +253,7 @@ def _keep(call: Call, name: str, summed: Tensor) -> None:
         call.cache.kept[name] = summed
 
 
-OPERATIONS: dict[str, Callable[..., Operation]] = {
+OPERATIONS: dict[str, type[Operation]] = {
     "none": Operation,
     "talking_heads": TalkingHeads,
     "differential": Differential,

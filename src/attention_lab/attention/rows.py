@@ -76,7 +76,6 @@ _ROWS = (
         formula="eˢ / (1 + Σ eˢ)",
         when="heads that should be able to say nothing",
         normaliser="off_by_one",
-        weights="weights",
     ),
     Mechanism(
         name="sink",
@@ -84,7 +83,6 @@ _ROWS = (
         formula="eˢ / (eᵇ + Σ eˢ), b learned",
         when="as off_by_one, with a learned threshold for each head",
         normaliser="sink",
-        weights="weights",
     ),
     Mechanism(
         name="sparsemax",
@@ -113,7 +111,6 @@ _ROWS = (
         formula="σ(s − ln n)",
         when="keys that should not compete",
         normaliser="sigmoid",
-        weights="weights",
     ),
     Mechanism(
         name="relu",
@@ -121,7 +118,6 @@ _ROWS = (
         formula="relu(s) / n",
         when="cheap sparse weights",
         normaliser="relu",
-        weights="weights",
     ),
     Mechanism(
         name="relu_squared",
@@ -130,7 +126,6 @@ _ROWS = (
         when="as relu, with a sharper choice",
         normaliser="relu",
         options={"power": 2},
-        weights="weights",
     ),
     Mechanism(
         name="topk",
@@ -165,7 +160,6 @@ _ROWS = (
         operation="local_p",
         places=CROSS,
         why="a query chooses its place in a sequence that is complete and not its own",
-        weights="weights",
     ),
     Mechanism(
         name="dilated",
@@ -345,7 +339,6 @@ _ROWS = (
         formula="M₂·softmax(M₁·s), M over heads",
         when="many narrow heads",
         operation="talking_heads",
-        weights="signed",
     ),
     Mechanism(
         name="differential",
@@ -353,7 +346,6 @@ _ROWS = (
         formula="softmax(s₁) − λ·softmax(s₂), λ learned",
         when="long texts with little in them that matters",
         operation="differential",
-        weights="signed",
     ),
     Mechanism(
         name="output_gate",
@@ -417,7 +409,6 @@ _ROWS = (
         kernel="linformer",
         places=ENCODER,
         why="it mixes keys along the whole sequence, those ahead included, by the positions of one sequence",
-        weights="effective",
     ),
     Mechanism(
         name="nystrom",
@@ -428,7 +419,6 @@ _ROWS = (
         kernel="nystrom",
         places=ENCODER,
         why="its landmarks are means over one whole sequence, positions ahead included",
-        weights="effective",
     ),
     Mechanism(
         name="retention",
@@ -440,7 +430,6 @@ _ROWS = (
         position="rotary",
         places=CAUSAL,
         why="it carries a memory from position to position",
-        weights="effective",
     ),
     Mechanism(
         name="deltanet",
@@ -452,7 +441,6 @@ _ROWS = (
         position="none",
         places=CAUSAL,
         why="it carries a memory from position to position",
-        weights="effective",
     ),
     Mechanism(
         name="gated_deltanet",
@@ -464,7 +452,6 @@ _ROWS = (
         position="none",
         places=CAUSAL,
         why="it carries a memory from position to position",
-        weights="effective",
     ),
     Mechanism(
         name="fnet",
@@ -477,7 +464,6 @@ _ROWS = (
         heads="bare",
         places=ENCODER,
         why="it mixes one whole sequence, positions ahead included",
-        weights="none",
     ),
     Mechanism(
         name="synthesizer_random",

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from attention_lab.attention.contract import Sizes, Where
 
@@ -135,7 +136,7 @@ class Additive(nn.Module):
     they are computed for some queries at a time, and again in the backward pass.
     """
 
-    AT_ONCE = 2**22  # elements of (B, H, some queries, Lk, D): such a piece stays in the cache of a CPU
+    AT_ONCE = 2**20  # elements of (B, H, some queries, Lk, D): such a piece stays in the cache of a CPU
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -147,12 +148,33 @@ class Additive(nn.Module):
         some = max(1, self.AT_ONCE // (key.numel() or 1))
         if query.shape[-2] <= some:
             return _additive(query, key, vector)
-        # `some` queries of all rows and heads at once
-        pieces = [
-            checkpoint(_additive, piece, key, vector, use_reentrant=False, preserve_rng_state=False)
-            for piece in query.split(some, dim=-2)
-        ]
-        return torch.cat(pieces, -2)
+        return cast(Tensor, _InPieces.apply(query, key, vector, some))
+
+
+class _InPieces(torch.autograd.Function):
+    """Additive scores for some queries at a time; what their tanh was is computed again in the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, vector: Tensor, some: int) -> Tensor:
+        ctx.save_for_backward(query, key, vector)
+        ctx.some = some
+        return torch.cat([_additive(piece, key, vector) for piece in query.split(some, -2)], -2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        query, key, vector = ctx.saved_tensors
+        exact = torch.promote_types(query.dtype, torch.float32)  # many pieces are added up
+        for_query, for_key, for_vector = (torch.zeros_like(tensor, dtype=exact) for tensor in (query, key, vector))
+        for start in range(0, query.shape[-2], ctx.some):
+            rows = slice(start, start + ctx.some)
+            weight = gradient[..., rows, :].unsqueeze(-1)  # (B, H, some, Lk, 1)
+            hidden = torch.tanh(query[..., rows, :].unsqueeze(-2) + key.unsqueeze(-3))
+            for_vector += (weight.transpose(-2, -1) @ hidden).sum((0, 2, 3))
+            inside = hidden.square_().neg_().add_(1.0).mul_(weight).mul_(vector[:, None, None])  # tanh' = 1 − tanh²
+            for_query[..., rows, :] = inside.sum(-2)
+            for_key += inside.sum(-3)
+        return for_query.to(query.dtype), for_key.to(key.dtype), for_vector.to(vector.dtype), None
 
 
 def _additive(query: Tensor, key: Tensor, vector: Tensor) -> Tensor:

@@ -118,7 +118,7 @@ def chosen(attention: Attention, place: Place) -> Chosen:
     return own
 
 
-def replaced(attention: Attention, config: Config) -> list[str]:
+def stand_ins(attention: Attention, config: Config) -> list[str]:
     """A sentence for each place that has not the mechanism asked for, because it is not valid there."""
     row = mechanism(attention.mechanism, attention.options)
     return [

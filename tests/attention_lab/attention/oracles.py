@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 
 from attention_lab.attention.composition import Composition
 from attention_lab.attention.contract import Call, Place, Sizes, Where, here
@@ -41,3 +42,17 @@ def composition(place: Place = "cross", score: str = "scaled_dot", normaliser: s
         SCORES[score](of), Position(of), Operation(of), NORMALISERS[normaliser](of, **options), pattern, 0.0
     )
     return made.double().eval()
+
+
+def copy_attention(ours: Any, theirs: nn.MultiheadAttention) -> None:
+    """Give a layer of ours the weights of one of PyTorch's."""
+    with torch.no_grad():
+        for layer, weight, bias in zip(
+            (ours.heads.query, ours.heads.key, ours.heads.value),
+            theirs.in_proj_weight.chunk(3),
+            theirs.in_proj_bias.chunk(3),
+            strict=True,
+        ):
+            layer.weight.copy_(weight)
+            layer.bias.copy_(bias)
+        ours.output.load_state_dict(theirs.out_proj.state_dict())

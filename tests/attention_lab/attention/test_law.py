@@ -43,10 +43,12 @@ every_row = every()
 with_weights = every(lambda row, place: row.weights != "none")
 
 
-def layer(name: str, place: Place, dropout: float = 0.0, seed: int = 0) -> MultiHeadAttention:
+def layer(
+    name: str, place: Place, dropout: float = 0.0, seed: int = 0, width: int = WIDTH, heads: int = HEADS
+) -> MultiHeadAttention:
     """With every parameter away from 0 and 1, where some start and where mistakes hide."""
     torch.manual_seed(seed)
-    attention = MultiHeadAttention(WIDTH, HEADS, mechanism(name), place, dropout=dropout, rotary=True, length=LENGTH)
+    attention = MultiHeadAttention(width, heads, mechanism(name), place, dropout=dropout, rotary=True, length=LENGTH)
     with torch.no_grad():
         for parameter in attention.parameters():
             if parameter.requires_grad:
@@ -128,19 +130,19 @@ def test_a_long_sequence_gives_what_the_explicit_path_gives(name: str, place: Pl
 @given(seed=st.integers(0, 2**31))
 def test_padding_gets_exactly_nothing_and_weights_are_what_the_row_says(name: str, place: Place, seed: int) -> None:
     mask = padding(seed)
-    query, memory = given_to(place, seed)
-    weights = layer(name, place, seed=seed)(query, memory, mask=mask, weights=True)[1].detach()
+    attention, (query, memory) = layer(name, place, seed=seed), given_to(place, seed)
+    weights = attention(query, memory, mask=mask, weights=True)[1].detach()
     assert (weights[~mask[:, None, None, :].expand_as(weights)] == 0.0).all()
     kind = CATALOGUE[name].weights
     if kind in ("probabilities", "weights"):
         assert (weights >= 0.0).all()
     if kind == "probabilities":
-        sums = weights.sum(-1)
-        reached = (weights != 0.0).any(-1)
-        torch.testing.assert_close(sums, reached.double())
-        # Features of relu may have nothing in common, not even with those of the same position.
-        if place == "encoder_self" and "softmax" in CATALOGUE[name].normaliser and name != "cosformer":
-            assert reached[mask[:, None, :].expand_as(reached)].all()  # a position that is there sees itself at least
+        sums, where = weights.sum(-1), attention.call(query, memory, mask)[0]
+        allowed = attention.core.mask(where) if CATALOGUE[name].kernel is None else where.where.mask
+        expected = allowed.expand_as(weights).any(-1)  # whoever may attend to anything does
+        if name == "cosformer":
+            expected &= sums > 0.0  # features of relu may have nothing in common, even with those of the same position
+        torch.testing.assert_close(sums, expected.double())
 
 
 @every_row
@@ -178,7 +180,7 @@ def test_a_decoder_does_not_look_ahead(name: str, place: Place) -> None:
     changed = sequence.clone()
     changed[:, 4:] = inputs(KEYS, 9)[:, 4:]
     after, _ = attention(changed)
-    torch.testing.assert_close(attention(sequence)[0][:, :4], after[:, :4], rtol=0, atol=1e-14)
+    assert torch.equal(attention(sequence)[0][:, :4], after[:, :4])
     assert not torch.allclose(before[:, 4:], after[:, 4:])
 
 
@@ -253,17 +255,16 @@ def test_keys_have_no_order_of_their_own_where_positions_play_no_part(name: str,
 
 @every_row
 def test_gradients_are_those_of_finite_differences(name: str, place: Place) -> None:
-    attention = layer(name, place)
-    query = inputs(3)[:2].requires_grad_()
-    memory = inputs(4, 2)[:2].requires_grad_() if place == "cross" else None
+    attention = layer(name, place, width=8, heads=2)
+    query = inputs(3)[:2, :, :8].requires_grad_()
+    memory = inputs(4, 2)[:2, :, :8].requires_grad_() if place == "cross" else None
     mask = torch.tensor([[True, True, True, False], [False, False, False, False]])
     mask = mask if memory is not None else mask[:, :3] | torch.tensor([[False], [True]])
 
     def run(*tensors: torch.Tensor) -> torch.Tensor:
         return attention(*tensors, mask=mask)[0]
 
-    # Fast mode compares a product with random vectors instead of every entry: as sharp, for a tenth of the time.
-    assert torch.autograd.gradcheck(run, (query,) if memory is None else (query, memory), fast_mode=True)
+    assert torch.autograd.gradcheck(run, (query,) if memory is None else (query, memory))
 
 
 @every(lambda row, place: row.weights != "none" and row.kernel is None)  # a kernel has no weights that can be dropped
@@ -277,18 +278,13 @@ def test_weights_returned_are_the_weights_used_with_dropout_too(name: str, place
 
 @every_row
 def test_bfloat16_stays_near(name: str, place: Place) -> None:
-    """Within 3 % of the largest output, of layers and inputs that are exact in bfloat16.
-
-    A choice between near scores (the k best, a bucket) may fall differently: such rows are held to the median.
-    """
+    """Within 2 % of the largest output, of layers and inputs that are exact in bfloat16."""
     attention = layer(name, place).bfloat16()
     query, memory = (None if t is None else t.bfloat16() for t in given_to(place))
     rough, _ = attention(query, memory)
     exact, _ = attention.double()(query.double(), None if memory is None else memory.double())
     error = (rough.double() - exact).abs() / exact.abs().max()
-    row = CATALOGUE[name]
-    chooses = row.normaliser == "topk" or row.pattern == "hashed"
-    assert float((error.median() if chooses else error.max()).detach()) < 0.03
+    assert float(error.max().detach()) < 0.02
 
 
 @every_row

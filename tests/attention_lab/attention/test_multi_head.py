@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from oracles import copy_attention
 from torch import nn
 
 from attention_lab.attention import Cache, MultiHeadAttention, Place, mechanism
@@ -17,16 +18,7 @@ def test_scaled_dot_product_is_multi_head_attention_of_pytorch() -> None:
     nn.init.normal_(theirs.in_proj_bias)
     nn.init.normal_(theirs.out_proj.bias)
     ours = MultiHeadAttention(WIDTH, HEADS, mechanism("scaled_dot_product"), "cross").double().eval()
-    with torch.no_grad():
-        for layer, weight, bias in zip(
-            (ours.heads.query, ours.heads.key, ours.heads.value),
-            theirs.in_proj_weight.chunk(3),
-            theirs.in_proj_bias.chunk(3),
-            strict=True,
-        ):
-            layer.weight.copy_(weight)
-            layer.bias.copy_(bias)
-        ours.output.load_state_dict(theirs.out_proj.state_dict())
+    copy_attention(ours, theirs)
     query, memory = torch.randn(BATCH, QUERIES, WIDTH).double(), torch.randn(BATCH, KEYS, WIDTH).double()
     kept = torch.tensor([[True] * KEYS, [True] * 4 + [False] * 3])
     for weights in (True, False):

@@ -8,16 +8,16 @@ import pytest
 import torch
 from oracles import HEADS, call_of, composition, sizes, vectors
 
-from attention_lab.attention.contract import here
+from attention_lab.attention.contract import Place, here
 from attention_lab.attention.patterns import PATTERNS
 
 LENGTH = 23
 
 
-def allowed(name: str, length: int = LENGTH, place: str = "encoder_self", **options: int) -> torch.Tensor:
+def allowed(name: str, length: int = LENGTH, place: Place = "encoder_self", **options: int) -> torch.Tensor:
     """(L, L) of the first head and row."""
     query = vectors(length)
-    found = PATTERNS[name](sizes(place), **options)(call_of(query, query))  # type: ignore[arg-type]
+    found = PATTERNS[name](sizes(place), **options)(call_of(query, query))
     assert found is not None
     return found[0, 0]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -100,10 +101,9 @@ def test_distance_is_that_of_x_transformers() -> None:
 def test_softcap_is_that_of_gemma() -> None:
     from transformers.models.gemma2.modeling_gemma2 import eager_attention_forward
 
-    module = nn.Module()
-    module.num_key_value_groups, module.head_dim = 1, HEAD  # type: ignore[assignment]
+    module = SimpleNamespace(num_key_value_groups=1, head_dim=HEAD, training=False)
     query, key = vectors(QUERIES).float(), vectors(KEYS, 2).float()
-    _, expected = eager_attention_forward(module.eval(), query, key, key, None, softcap=2.0)
+    _, expected = eager_attention_forward(module, query, key, key, None, softcap=2.0)
     torch.testing.assert_close(scores("softcap", cap=2.0).softmax(-1).float(), expected, atol=1e-5, rtol=0)
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pytest
 import torch
+from oracles import copy_attention
 from torch import nn
 
 from attention_lab.attention import CATALOGUE, PLACES
@@ -60,24 +61,12 @@ def sentences() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return source, source != PAD, target
 
 
-def copy_attention(ours: nn.Module, theirs: nn.MultiheadAttention) -> None:
-    with torch.no_grad():
-        nn.init.normal_(theirs.in_proj_bias, std=0.1)
-        for layer, weight, bias in zip(
-            (ours.heads.query, ours.heads.key, ours.heads.value),
-            theirs.in_proj_weight.chunk(3),
-            theirs.in_proj_bias.chunk(3),
-            strict=True,
-        ):
-            layer.weight.copy_(weight)
-            layer.bias.copy_(bias)
-        ours.output.load_state_dict(theirs.out_proj.state_dict())
-
-
 def copy_layer(ours: nn.Module, theirs: nn.Module, *, decoder: bool) -> None:
-    copy_attention(ours.itself if decoder else ours.attention, theirs.self_attn)
-    if decoder:
-        copy_attention(ours.cross, theirs.multihead_attn)
+    pairs = [(ours.itself if decoder else ours.attention, theirs.self_attn)]
+    pairs += [(ours.cross, theirs.multihead_attn)] if decoder else []
+    for layer, of_torch in pairs:
+        nn.init.normal_(of_torch.in_proj_bias, std=0.1)
+        copy_attention(layer, of_torch)
     ours.feedforward.inner.load_state_dict(theirs.linear1.state_dict())
     ours.feedforward.outer.load_state_dict(theirs.linear2.state_dict())
     arounds = ("itself", "cross", "feedforward") if decoder else ("attention", "feedforward")

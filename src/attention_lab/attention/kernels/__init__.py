@@ -7,7 +7,6 @@ A kernel is built from the layer's sizes and takes a `Call` and values (B, H, Lk
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -54,8 +53,9 @@ class Kernelled(nn.Module):
 
         A step from a state has none to give: the keys that it would weigh are gone.
         """
+        there = self.kernel.weighs != "none" and self.path(call) != "recurrent"
         mixed = self._exactly(call, value)
-        return mixed, self.weights(call) if weights and self.kernel.weighs and self.path(call) != "recurrent" else None
+        return mixed, self.weights(call) if weights and there else None
 
     def weights(self, call: Call) -> Tensor:
         """The effective weights (B, H, Lq, Lk): the kernel's answer to v = I."""
@@ -74,7 +74,7 @@ class Kernelled(nn.Module):
             return self.kernel(call, value.to(wide)).to(value.dtype)
 
 
-KERNELS: dict[str, Callable[..., Kernel]] = {
+KERNELS: dict[str, type[Kernel]] = {
     "linear": Linear,
     "performer": Performer,
     "cosformer": Cosformer,

@@ -19,7 +19,7 @@ class FNet(Kernel):
     together: give it heads without projections (`bare`).
     """
 
-    weighs = False
+    weighs = "none"
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()

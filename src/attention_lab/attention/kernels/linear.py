@@ -29,6 +29,7 @@ class Linear(Kernel):
     many as a softmax does. A query without any key gets 0.
     """
 
+    weighs = "probabilities"
     recurrent = True
 
     def __init__(self, sizes: Sizes) -> None:
