@@ -230,7 +230,8 @@ def test_an_unknown_name_ends_with_one_sentence_and_near_ones(monkeypatch, capsy
     said = capsys.readouterr()
     assert said.out == ""
     sentence = "there is no mechanism 'sparsmax' (did you mean sparsemax?); choose one of scaled_dot_product, dot,"
-    assert said.err.startswith(f"attention-lab: attention.mechanism: {sentence}") and said.err.count("\n") == 1
+    assert said.err.startswith(f"attention-lab: attention.mechanism: {sentence}")
+    assert said.err.count("\n") == 1
     with pytest.raises(InputError, match="did you mean multi_query or grouped_query"):
         mechanism("query")
     with pytest.raises(InputError, match="did you mean synthesizer_random or synthesizer_dense"):

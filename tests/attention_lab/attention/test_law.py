@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from attention_lab.attention import CATALOGUE, Cache, Mechanism, MultiHeadAttention, Place, mechanism
 from attention_lab.attention.composition import Composition
 from attention_lab.attention.contract import here
+from attention_lab.attention.kernels import linear
+from attention_lab.attention.scores import Additive
 from attention_lab.errors import InputError
 
 BATCH, HEADS, QUERIES, KEYS, WIDTH, LENGTH = 3, 4, 5, 7, 24, 64
@@ -117,6 +119,8 @@ def test_a_long_sequence_gives_what_the_explicit_path_gives(name: str, place: Pl
     mask = torch.arange(150) < torch.tensor([[150], [131]])
     explicit, _ = attention(query, mask=mask, weights=True)
     monkeypatch.setattr(Composition, "BLOCKS_FROM", 1)
+    monkeypatch.setattr(Additive, "AT_ONCE", 2**10)
+    monkeypatch.setattr(linear, "AT_ONCE", 1)  # pieces of 64
     for fused_from in (1, 10_000):
         monkeypatch.setattr(Composition, "FUSED_FROM", fused_from)
         fast, _ = attention(query, mask=mask)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from attention_lab.attention.contract import Call, Sizes
@@ -37,7 +39,7 @@ class Linear(Kernel):
 
     def queries(self, call: Call) -> Tensor:
         """φ of the queries, (B, H, Lq, F)"""
-        return F.elu(call.query) + 1.0
+        return cast(Tensor, _Positive.apply(call.query))
 
     def keys(self, call: Call, kept: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
         """φ of the keys, (B, H, Lk, F), 0 for padding; and by how much their scale changes from key to key.
@@ -45,7 +47,8 @@ class Linear(Kernel):
         Features may be scaled as suits their numbers, since only ratios count; the logarithm of scale_{j−1} / scale_j
         is (B, H, Lk), None for a scale of 1. kept: what a cache keeps from earlier keys.
         """
-        return (F.elu(call.key) + 1.0) * call.where.existing(call.key), None
+        features = cast(Tensor, _Positive.apply(call.key))
+        return features if call.where.exists is None else features * call.where.existing(call.key), None
 
     def forward(self, call: Call, value: Tensor) -> Tensor:
         kept = {} if call.cache is None else call.cache.kept
@@ -60,18 +63,87 @@ class Linear(Kernel):
                 )
                 mixed.append(_divided(found))
             return torch.cat(mixed, -2)
+        long = max(call.query.shape[-2], call.key.shape[-2]) > some
+        if long and call.cache is None and not any(parameter.requires_grad for parameter in self.parameters()):
+            return cast(Tensor, _InPieces.apply(self, call, some, call.query, call.key, value))
         # In cross-attention the memory stays, and so does its sum.
         if "state" not in kept:
-            state = value.new_zeros(())
-            for piece, v in zip(_pieces(call, some, queries=False), value.split(some, -2), strict=True):
-                key, decay = self.keys(piece, kept)
-                # Without an order a piece has one scale; its state is that of the pieces so far, on the new one.
-                state = state * (1.0 if decay is None else decay.exp()[..., None]) + key.transpose(-2, -1) @ _with_ones(
-                    v
-                )
-            kept["state"] = state
-        mixed = [_divided(self.queries(piece) @ kept["state"]) for piece in _pieces(call, some, keys=False)]
-        return torch.cat(mixed, -2)
+            kept["state"] = self.sum(call, value, some, kept)
+        return torch.cat(
+            [_divided(self.queries(piece) @ kept["state"]) for piece in _pieces(call, some, keys=False)], -2
+        )
+
+    def sum(self, call: Call, value: Tensor, some: int, kept: dict[str, Tensor]) -> Tensor:
+        """Σ φ(k)vᵀ over all keys, `some` at a time: (B, H, F, Dv + 1)"""
+        state = value.new_zeros(())
+        for piece, v in zip(_pieces(call, some, queries=False), value.split(some, -2), strict=True):
+            key, decay = self.keys(piece, kept)
+            # Without an order a piece has one scale; its state is that of the pieces so far, on the new one.
+            before = state if decay is None else state * decay.exp()[..., None]
+            state = before + key.transpose(-2, -1) @ _with_ones(v)
+        return state
+
+
+class _InPieces(torch.autograd.Function):
+    """Linear attention without an order, some positions at a time, whose features are made again in the backward pass:
+    to keep them would take several times the memory of queries, keys and values. Features must not be learned."""
+
+    @staticmethod
+    def forward(ctx: Any, kernel: Linear, call: Call, some: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        ctx.kernel, ctx.call, ctx.some, ctx.kept = kernel, call, some, {}
+        state = kernel.sum(call, value, some, ctx.kept)
+        mixed = value.new_empty(*query.shape[:-1], value.shape[-1])
+        for piece, place in zip(_pieces(call, some, keys=False), mixed.split(some, -2), strict=True):
+            place.copy_(_divided(kernel.queries(piece) @ state))
+        ctx.save_for_backward(query, key, value, mixed, state)
+        return mixed
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, mixed, state = ctx.saved_tensors
+        for_query, for_key, for_value = (torch.empty_like(tensor) for tensor in (query, key, value))
+        call, some = replace(ctx.call, query=query.detach(), key=key.detach()), ctx.some
+        for_state = torch.zeros_like(state)
+        # mixed = N / n for the sums N of values and n of weights: dN = g / n, dn = −g·mixed / n.
+        for piece, g, of, place in zip(
+            _pieces(call, some, keys=False),
+            *(tensor.split(some, -2) for tensor in (gradient, mixed, for_query)),
+            strict=True,
+        ):
+            with torch.enable_grad():
+                features = ctx.kernel.queries(replace(piece, query=piece.query.requires_grad_()))
+            total = features.detach() @ state[..., -1:]
+            sums = torch.cat((g, -(g * of).sum(-1, keepdim=True)), -1) / total.where(total > 0.0, 1.0)
+            for_state += features.detach().transpose(-2, -1) @ sums
+            place.copy_(torch.autograd.grad(features, piece.query, sums @ state.transpose(-2, -1))[0])
+        for piece, v, to_key, to_value in zip(
+            _pieces(call, some, queries=False),
+            *(tensor.split(some, -2) for tensor in (value, for_key, for_value)),
+            strict=True,
+        ):
+            with torch.enable_grad():
+                # What was kept are the scales of all keys, so features are those that the state is made of.
+                features, _ = ctx.kernel.keys(replace(piece, key=piece.key.requires_grad_()), dict(ctx.kept))
+            to_value.copy_(features.detach() @ for_state[..., :-1])
+            to_key.copy_(torch.autograd.grad(features, piece.key, _with_ones(v) @ for_state.transpose(-2, -1))[0])
+        return None, None, None, for_query, for_key, for_value
+
+
+class _Positive(torch.autograd.Function):
+    """elu(x) + 1, whose derivative is min(itself, 1): only the result is kept, and no exponential is made again."""
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor) -> Tensor:
+        positive = F.elu(vectors).add_(1.0)
+        ctx.save_for_backward(positive)
+        return positive
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (positive,) = ctx.saved_tensors
+        return gradient * positive.clamp(max=1.0)
 
 
 def _pieces(call: Call, some: int, *, queries: bool = True, keys: bool = True) -> Iterator[Call]:
