@@ -140,7 +140,7 @@ def page(row: Mechanism) -> str:
 
 
 def _command(row: Mechanism, options: str = "") -> str:
-    given = f" -S 'attention.options={options}'" if options else ""
+    given = f" -S '+attention.options={options}'" if options else ""
     return f"  dvc exp run -S attention.mechanism={row.name}{given}"
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import shutil
 import sys
 import typing
 from pathlib import Path
 
 import pytest
 import torch
+from dvc.utils.hydra import apply_overrides
 from rich.cells import cell_len
 from typer.testing import CliRunner
 
-from attention_lab import cli
+from attention_lab import cli, params
 from attention_lab.attention import CATALOGUE, PLACES, mechanism
 from attention_lab.attention.catalogue import CHOICES, available
 from attention_lab.attention.contract import Weights
@@ -149,11 +152,19 @@ def test_a_page_says_what_there_is_to_know(name: str) -> None:
 
 
 def test_a_page_offers_an_option_of_the_mechanisms_own() -> None:
-    assert "-S 'attention.options={window: 16}'" in run("local")
-    assert "-S 'attention.options={key_heads: 1}'" in run("multi_query")
+    assert "-S '+attention.options={window: 16}'" in run("local")
+    assert "-S '+attention.options={key_heads: 1}'" in run("multi_query")
     assert "attention.options" not in run("sparsemax")
     assert "model.position" in run("sparsemax")
     assert "model.position" not in run("alibi")
+
+
+@pytest.mark.parametrize("name", ["local", "composed"])
+def test_dvc_takes_the_options_of_the_command(name: str, tmp_path: Path) -> None:
+    copied = shutil.copy(ROOT / "params.yaml", tmp_path)
+    for command in re.findall("^  dvc exp run .+$", run(name), re.MULTILINE):
+        apply_overrides(copied, [word for word in shlex.split(command)[3:] if word != "-S"])
+    assert params.load(Path(copied)).attention.options["window"] in (8, 16)
 
 
 def test_the_sentence_of_a_part_is_its_first() -> None:
