@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import io
 import os
 import shutil
 import subprocess
@@ -11,6 +14,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+import pipeline
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,6 +34,17 @@ TINY = {
     "interpret.examples": 2,
     "vocab.max_unknown_share": 1.0,
 }
+
+STAGES_IN_ONE_PROCESS = """
+import runpy, sys
+for name in sys.argv[1:]:
+    sys.argv = [name]
+    try:
+        runpy.run_module(f"pipeline.{name}", run_name="__main__")
+    except SystemExit as end:
+        if end.code:
+            raise
+"""
 
 
 class Project:
@@ -75,15 +91,18 @@ class Project:
         return self.run(sys.executable, "-m", f"pipeline.{name}", fails=fails)
 
     def stages(self, names: Sequence[str]) -> None:
-        for name in names:
-            self.stage(name)
+        """Stages one after the other in one process, which imports libraries once."""
+        self.run(sys.executable, "-c", STAGES_IN_ONE_PROCESS, *names)
 
     def refusal(self, stage: str = "ingest") -> str:
-        """What a stage says when it refuses: exit code 1, one line, no traceback."""
-        done = self.stage(stage, fails=True)
-        assert done.returncode == 1
-        assert "Traceback" not in done.stderr
-        lines = [line for line in done.stderr.strip().splitlines() if line]
+        """What a stage says when it refuses: exit code 1 and one line. It runs in this process, as the code of a
+        working copy is that of the project."""
+        said = io.StringIO()
+        app = importlib.import_module(f"pipeline.{stage}").app
+        with contextlib.chdir(self.directory), contextlib.redirect_stderr(said), pytest.raises(SystemExit) as end:
+            pipeline.run(lambda: app([]), stage)
+        assert end.value.code == 1
+        lines = [line for line in said.getvalue().strip().splitlines() if line]
         assert len(lines) == 1, lines
         return lines[0]
 

@@ -69,7 +69,11 @@ def test_an_unknown_mechanism_lists_the_valid_ones(project: Project) -> None:
 
 
 def test_a_stage_before_its_inputs(project: Project) -> None:
-    assert_matches("data/raw/records.parquet: there is no such file; `dvc repro` makes it", project.refusal("clean"))
+    sentence = "data/raw/records.parquet: there is no such file; `dvc repro` makes it"
+    assert_matches(sentence, project.refusal("clean"))
+    done = project.stage("clean", fails=True)  # the same from outside
+    assert done.returncode == 1
+    assert done.stderr.strip() == f"clean: {sentence}"
 
 
 def assert_matches(pattern: str, text: str) -> None:
