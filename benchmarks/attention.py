@@ -31,7 +31,7 @@ from tqdm import tqdm
 from attention_lab.attention import CATALOGUE, Cache, MultiHeadAttention, Place, mechanism
 from attention_lab.attention.contract import Call, Where, here
 
-HERE = Path(__file__).parent
+MEASURED = Path(__file__).parent.parent / "docs" / "measured"
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 Step = Callable[[], Any]
 
@@ -148,7 +148,7 @@ def curves(
     ] = 8.0,
     memory: Annotated[float, typer.Option(help="… or more memory than this, in GB.")] = 6.0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    output: Annotated[Path, typer.Option(help="Where curves.json, curves.md and curves.png go.")] = HERE / "results",
+    output: Annotated[Path, typer.Option(help="Where curves.json, curves.md and curves.png go.")] = MEASURED,
 ) -> None:
     """Time and peak memory of one layer, forward and backward, against L: every row beside four peers."""
     where, width = torch.device(device), heads * head
@@ -259,7 +259,7 @@ def picture(found: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
 def claims(
     rounds: Annotated[int, typer.Option(help="Rounds; a figure is the median.")] = 7,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    output: Annotated[Path, typer.Option(help="Where claims.json goes.")] = HERE / "results",
+    output: Annotated[Path, typer.Option(help="Where claims.json goes.")] = MEASURED,
 ) -> None:
     """The ratios that the project promises: B = 4, H = 8, D = 64, each against its peer in one run."""
     where = torch.device(device)

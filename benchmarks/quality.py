@@ -22,7 +22,7 @@ import typer
 
 from attention_lab.attention import CATALOGUE
 
-HERE = Path(__file__).parent
+MEASURED = Path(__file__).parent.parent / "docs" / "measured"
 LETTERS = {"encoder_self": "encoder", "decoder_self": "decoder", "cross": "cross"}
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
@@ -39,7 +39,7 @@ def queue(
 @app.command()
 def table(
     store: Annotated[str, typer.Option(help="MLflow's store.")] = "sqlite:///mlflow.db",
-    output: Annotated[Path, typer.Option(help="Where quality.json and quality.md go.")] = HERE / "results",
+    output: Annotated[Path, typer.Option(help="Where quality.json and quality.md go.")] = MEASURED,
 ) -> None:
     """The newest evaluated run of each mechanism, as JSON and as a table."""
     mlflow.set_tracking_uri(store)
