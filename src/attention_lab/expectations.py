@@ -112,7 +112,7 @@ def check_clean(
             {"column_A": f"{text}_words", "column_B": f"{text}_named"},
             f"{shape.gold} names words that {text} has",
         )
-        for text in facts.gold_texts(shape)
+        for text in shape.gold_texts
     ]
     once = "every raw row is either kept or rejected, and no other row is"
     tables = [

@@ -37,16 +37,11 @@ def gold(kept: pd.DataFrame, shape: Shape) -> pd.DataFrame:
     """For each text that gold points into: TEXT_words, and TEXT_named, the highest word that gold names."""
     known = kept[kept[shape.gold].notna()]
     table = pd.DataFrame({"row": pd.Series(known["row"].tolist(), dtype=object)})
-    for i, text in enumerate(gold_texts(shape)):
+    for i, text in enumerate(shape.gold_texts):
         numbers = [[pair[i] for pair in gold] if shape.gold == "alignment" else gold for gold in known[shape.gold]]
         table[f"{text}_words"] = np.array([len(value.split(" ")) for value in known[text]], dtype=np.int64)
         table[f"{text}_named"] = np.array([max(found, default=0) for found in numbers], dtype=np.int64)
     return table
-
-
-def gold_texts(shape: Shape) -> tuple[str, ...]:
-    """The columns whose words gold numbers: a pair per alignment, the first text's for a rationale."""
-    return shape.texts if shape.gold == "alignment" else shape.texts[:1]
 
 
 def specials(tokenizer: PreTrainedTokenizerFast) -> pd.DataFrame:

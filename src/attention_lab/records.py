@@ -5,11 +5,12 @@ A table is a pandas frame. Every row has
     row     str          where it comes from, e.g. "train.csv:17" (file and line or record, counted from 1)
     split   str or None  "train", "valid" or "test" if the source says so, else None
 
-and the columns of its task, listed in `SHAPES`. Gold columns tell what attention ought to find, in words as
+and the columns of its task, listed in `SHAPES`. Gold columns tell what is known to be true, in words as
 `text.split(" ")` counts them (from 0); they are None where nobody knows:
 
     alignment   [[i, j], …]   source word i is translated by target word j
     rationale   [i, …]        word i decides the label
+    salient     [i, …]        word i of the document is what the summary states
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Shape:
     texts: what is read, cleaned and tokenized; the first is the model's input and decides the split.
     target: the text to be produced, if the task produces text.
     label: the class, if the task has classes.
-    gold: the column of known truth about attention.
+    gold: the column of known truth.
     """
 
     texts: tuple[str, ...]
@@ -49,6 +50,11 @@ class Shape:
         return self.texts[0]
 
     @property
+    def gold_texts(self) -> tuple[str, ...]:
+        """The columns whose words gold numbers: both for an alignment, whose numbers come in pairs, else the first."""
+        return self.texts if self.gold == "alignment" else self.texts[:1]
+
+    @property
     def required(self) -> tuple[str, ...]:
         """The columns a data source must have."""
         return self.texts if self.label is None else (*self.texts, self.label)
@@ -56,10 +62,15 @@ class Shape:
 
 SHAPES: dict[str, Shape] = {
     "translation": Shape(texts=("source", "target"), target="target", label=None, gold="alignment"),
+    "summarization": Shape(texts=("document", "summary"), target="summary", label=None, gold="salient"),
     "sentiment": Shape(texts=("text",), target=None, label="label", gold="rationale"),
 }
 
-GOLD_TYPES = {"alignment": pa.list_(pa.list_(pa.int32())), "rationale": pa.list_(pa.int32())}
+GOLD_TYPES = {
+    "alignment": pa.list_(pa.list_(pa.int32())),
+    "rationale": pa.list_(pa.int32()),
+    "salient": pa.list_(pa.int32()),
+}
 
 
 def columns(shape: Shape) -> list[str]:

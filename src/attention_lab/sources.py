@@ -209,15 +209,16 @@ def _pairs(value: Any) -> bool:
 GOLD: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "alignment": ("a list of [source word, target word] pairs", _pairs),
     "rationale": ("a list of word numbers", _numbers),
+    "salient": ("a list of word numbers", _numbers),
 }
 
 
 def _check_words(frame: pd.DataFrame, shape: Shape) -> None:
     """Gold must point at words that are there."""
     known = frame[frame[shape.gold].notna()]
-    for row, gold, *texts in known[["row", shape.gold, *shape.texts]].itertuples(index=False):
-        per_text = zip(*gold, strict=True) if shape.gold == "alignment" else [gold]
-        for name, text, numbers in zip(shape.texts, texts, per_text, strict=False):
+    for row, gold, *texts in known[["row", shape.gold, *shape.gold_texts]].itertuples(index=False):
+        per_text = zip(*gold, strict=True) if len(shape.gold_texts) > 1 else [gold]
+        for name, text, numbers in zip(shape.gold_texts, texts, per_text, strict=False):
             words = len(text.split(" "))
             if max(numbers, default=0) >= words:
                 raise InputError(

@@ -46,6 +46,8 @@ KINDS = {
     ],
 }
 
+OUTLINED = {"alignment": "the known alignment", "salient": "words that the summary states"}
+
 
 @dataclass(frozen=True)
 class Interpretation:
@@ -167,6 +169,9 @@ def interpret(
     kind = model.config.mechanism(place).weights
     measured = _alignment(data) if shape.gold == "alignment" else _rationale(data)
     reason = None if measured else _reason(data)
+    reading: list[str] = []
+    if measured:
+        reading = alignment.reading(measured) if shape.gold == "alignment" else rationale.reading(measured, shape.gold)
     judge = alignment if shape.gold == "alignment" else rationale
     metrics = {
         "task": task_name,
@@ -175,10 +180,10 @@ def interpret(
         shape.gold: measured,
         "reason": reason,
         "sentences": [judge.sentence(measured) if measured else f"{shape.gold} not measured: {reason}"],
-        "reading": [*(judge.reading(measured) if measured else []), *KINDS.get(kind, [])],
+        "reading": [*reading, *KINDS.get(kind, [])],
     }
     shown = _examples(data, predictions, measured, options.examples)
-    return Interpretation(metrics, _plots(metrics, shown), shown)
+    return Interpretation(metrics, _plots(metrics, shown, shape.gold), shown)
 
 
 def _alignment(data: _Data) -> dict[str, Any] | None:
@@ -226,7 +231,7 @@ def _examples(data: _Data, predictions: pd.DataFrame, measured: dict[str, Any] |
     return [found[name] for name in names]
 
 
-def _plots(metrics: dict[str, Any], shown: list[Example]) -> dict[str, bytes]:
+def _plots(metrics: dict[str, Any], shown: list[Example], gold: str) -> dict[str, bytes]:
     """The first example in full, and where in the model the metric was found."""
     pictures: dict[str, bytes] = {}
     seen = [(example, example.weights) for example in shown if example.weights is not None]
@@ -239,7 +244,7 @@ def _plots(metrics: dict[str, Any], shown: list[Example]) -> dict[str, bytes]:
             weights,
             example.queries,
             example.keys,
-            title=f"Cross-attention of {example.row}\n{example.shown}\nOutlined: the known alignment",
+            title=f"Cross-attention of {example.row}\n{example.shown}\nOutlined: {OUTLINED[gold]}",
             query_name="target word (query)",
             key_name="source word (key)",
             gold=example.gold,

@@ -76,7 +76,8 @@ def describe(
     if gold is not None:
         truth = np.zeros((max(len(queries), 1), len(keys)), dtype=bool)
         for link in gold:
-            source, target = link if queries else (link, 0)
+            # Numbers alone are words that all queries should look at.
+            source, target = link if shape.gold == "alignment" else (link, slice(None))
             truth[target, source] = True
     weights, shown = _aligned(row, measured, right) if queries else _ranked(row, measured)
     probability = answer.get("probability")
@@ -98,7 +99,10 @@ def describe(
 def _aligned(row: Row, measured: dict[str, Any] | None, right: bool) -> tuple[np.ndarray | None, str]:
     if row.cross is None or not len(row.cross):
         return None, "this mechanism has no weights"
-    place = measured or {"layer": len(row.cross), "head": "mean", "row": "predicting"}
+    place: dict[str, Any] = {"layer": len(row.cross), "head": "mean", "row": "predicting"}
+    if measured:
+        chosen = {"layer": int(measured["method"].rsplit(" ", 1)[1])} if "method" in measured else measured
+        place |= {name: chosen[name] for name in place if name in chosen}
     heads = row.cross_words(place["row"])[place["layer"] - 1]
     forced = (
         "its own output, which is the reference"

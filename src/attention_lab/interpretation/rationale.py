@@ -1,4 +1,4 @@
-"""Do a classifier's weights point at the words that decide the label?
+"""Do weights point at the words that decide: the label, or what a summary states?
 
 A method gives each word a score; average precision says how well the scores rank the gold words above the others.
 Trapezoids under a precision-recall curve would flatter scores with ties (a constant score would look good); average
@@ -17,6 +17,9 @@ from attention_lab.errors import InputError
 from attention_lab.interpretation.weights import Row, rollout
 from attention_lab.metrics import interval, rounded
 
+# What the words of each gold column do.
+DECIDING = {"rationale": "decide the label", "salient": "are what the summary states"}
+
 
 @dataclass(frozen=True)
 class Precision:
@@ -29,12 +32,18 @@ class Precision:
 
 
 def scores(row: Row) -> dict[str, np.ndarray]:
-    """Word scores (Ws,) by method. The class is read from the first position, <s>, so its row is what counts.
+    """Word scores (Ws,) by method. A class is read from the first position, <s>, so its row is what counts.
 
     "attention layer n": what <s> attends to in that layer, mean of the heads (only the last layer's row enters the
     prediction directly; earlier ones do through what the positions have mixed since). "rollout": the row of <s>
-    after attention rollout over all layers.
+    after attention rollout over all layers. Where a target is written, "cross-attention layer n": what all its words
+    together attend to in that layer of the decoder, mean of the heads.
     """
+    if row.cross is not None:
+        if not len(row.cross):
+            return {}
+        layers = row.cross_words("predicting").mean(1).sum(1)  # (N, H, Wt, Ws) → (N, Ws)
+        return {f"cross-attention layer {number}": layer for number, layer in enumerate(layers, 1)}
     found = {
         f"attention layer {number}": row.from_first(layer.mean(0)) for number, layer in enumerate(row.encoder_self, 1)
     }
@@ -71,7 +80,7 @@ def count(rows: Iterable[Row], gold: Mapping[str, Collection[int]], *, seed: int
             continue
         if not all(0 <= i < length for i in deciding):
             raise InputError(
-                f"{row.row}: the rationale {sorted(deciding)} names a word that is not there; the text has {length} "
+                f"{row.row}: gold {sorted(deciding)} names a word that is not there; the text has {length} "
                 "words, counted from 0 between single spaces"
             )
         truth = np.isin(np.arange(length), list(deciding))
@@ -116,30 +125,30 @@ def sentence(found: dict[str, Any]) -> str:
     )
 
 
-def reading(found: dict[str, Any]) -> list[str]:
-    """What the numbers allow one to conclude, and what they do not."""
+def reading(found: dict[str, Any], gold: str) -> list[str]:
+    """What the numbers allow one to conclude, and what they do not; gold: the column they were held against."""
     bar = max(found["random"], found["constant"])
     low, high = (found["average_precision"] if found[end] is None else found[end] for end in ("low", "high"))
     if low > bar:
         first = (
-            f"The scores of {found['method']} rank the words that decide the label above the others better than "
+            f"The scores of {found['method']} rank the words that {DECIDING[gold]} above the others better than "
             f"chance does: average precision {found['average_precision']:.2f}, where 1 is perfect and {bar:.2f} is "
             "chance."
         )
     elif high < bar:
         first = (
-            "Even the best method ranks the deciding words worse than chance does. These weights should not be read "
-            "as reasons."
+            f"Even the best method ranks the words that {DECIDING[gold]} worse than chance does. These weights should "
+            "not be read as reasons."
         )
     else:
         first = (
-            "Even the best method ranks the deciding words no better than chance, within what this many texts can "
-            "tell. These weights should not be read as reasons."
+            f"Even the best method ranks the words that {DECIDING[gold]} no better than chance, within what this many "
+            "texts can tell. These weights should not be read as reasons."
         )
     return [
         first,
         "It holds for that method: the table shows how far the others differ on the same model.",
-        "It does not say that the model decided because of these words. It says that the scores look like the known "
+        "It does not say that the model answered because of these words. It says that the scores look like the known "
         "reasons, which is plausibility; whether the prediction depends on the words is faithfulness, and only "
         "changing or removing them could show it.",
     ]

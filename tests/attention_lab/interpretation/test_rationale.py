@@ -39,7 +39,7 @@ def test_the_planted_layer_is_found() -> None:
     assert 0.15 < found["random"] < 0.5
     assert set(found["methods"]) == {"attention layer 1", "attention layer 2", "attention layer 3", "rollout"}
     assert found["methods"]["attention layer 3"] < 0.6
-    assert "better than chance" in reading(found)[0]
+    assert "better than chance" in reading(found, "rationale")[0]
     assert sentence(found).startswith("average precision against the gold words 1.00 (95 % interval 1.00 to 1.00;")
 
 
@@ -93,5 +93,5 @@ def test_without_gold_there_is_no_number_and_wrong_gold_is_refused() -> None:
 
 def test_bad_scores_are_called_bad() -> None:
     found = {"average_precision": 0.2, "low": 0.18, "high": 0.22, "random": 0.3, "constant": 0.2, "method": "rollout"}
-    assert "worse than chance" in reading(found)[0]
-    assert "no better than chance" in reading(found | {"high": 0.35})[0]
+    assert "worse than chance" in reading(found, "rationale")[0]
+    assert "no better than chance" in reading(found | {"high": 0.35}, "rationale")[0]
