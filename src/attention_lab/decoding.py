@@ -58,7 +58,8 @@ def beam_search(
         logits = model.step(tokens[:, :, -1].reshape(-1, 1), memory, memory_mask, caches)
         steps = logits.float().log_softmax(-1).view(len(alive), beams, -1)
         steps[:, :, config.pad] = -torch.inf
-        steps[:, :, config.start] = -torch.inf
+        if config.start != config.end:
+            steps[:, :, config.start] = -torch.inf
         # An ended hypothesis has one continuation, padding, which costs nothing.
         steps = steps.masked_fill(ended.unsqueeze(-1), -torch.inf)
         steps[:, :, config.pad] = steps[:, :, config.pad].masked_fill(ended, 0.0)
@@ -69,7 +70,7 @@ def beam_search(
 
         done = ended.all(1) | (tokens.shape[-1] >= limits)
         for index in done.nonzero().flatten().tolist():
-            lengths = (tokens[index] != config.pad).sum(-1) - 1
+            lengths = (tokens[index, :, 1:] != config.pad).sum(-1)
             winner = int((scores[index] / lengths**length_penalty).argmax())
             best[int(alive[index])] = _inner(tokens[index, winner].tolist(), config.end)
             value[int(alive[index])] = float(scores[index, winner])
@@ -84,4 +85,5 @@ def beam_search(
 
 
 def _inner(tokens: list[int], end: int) -> list[int]:
-    return tokens[1 : tokens.index(end)] if end in tokens else tokens[1:]
+    written = tokens[1:]
+    return written[: written.index(end)] if end in written else written

@@ -17,6 +17,7 @@ from attention_lab.errors import InputError
 
 TaskName = Literal["translation", "sentiment"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 
 
@@ -118,9 +119,15 @@ class Model(Section):
     width: Positive
     heads: Positive
     feedforward: Positive
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)]
-    attention_dropout: Annotated[float, Field(ge=0.0, lt=1.0)]
-    norm: Literal["pre", "post"]
+    dropout: Dropout  # of what a sublayer adds
+    attention_dropout: Dropout  # of attention weights
+    feedforward_dropout: Dropout  # inside the feed-forward layer
+    embedding_dropout: Dropout | None  # None: as dropout
+    norm: Literal["pre", "post", "sandwich"]  # before a sublayer, after it and its residual, or before and after it
+    normalisation: Literal["layer", "rms"]
+    activation: Literal["relu", "gelu", "gelu_tanh", "silu"]  # gelu_tanh: the approximation of GPT-2
+    gated: bool  # GLU: a third matrix in the feed-forward layer
+    tied: bool  # the output has the embedding as its weights, or has its own
     position: Literal["none", "sinusoidal", "learned", "rotary"]
 
     @model_validator(mode="after")
@@ -144,6 +151,7 @@ class Train(Section):
     patience: Positive | None  # epochs
     metric: Literal["loss", "accuracy"]
     checkpoint_steps: Positive
+    gradient_checkpointing: bool  # less memory for more time; the same gradients
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["auto", "float32", "bfloat16"]
     threads: Positive | None

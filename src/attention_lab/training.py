@@ -33,7 +33,7 @@ from attention_lab.params import Params, Train
 from attention_lab.processes import is_helper
 from attention_lab.records import digest, replaced
 from attention_lab.tasks import TASKS, Loss, Task
-from attention_lab.transformer import Classifier, Config, EncoderDecoder, build, save
+from attention_lab.transformer import Config, Model, build, save
 from attention_lab.transformer.config import stand_ins
 
 Log = Callable[[int, dict[str, float]], None]
@@ -76,7 +76,7 @@ class Result:
 class Objective(nn.Module):
     """Model and loss as one module, so that distributed training sees every use of every weight in its forward."""
 
-    def __init__(self, model: EncoderDecoder | Classifier, task: Task, smoothing: float) -> None:
+    def __init__(self, model: Model, task: Task, smoothing: float) -> None:
         super().__init__()
         self.model = model
         self.task = task
@@ -146,7 +146,7 @@ def fit(
     """
     data = {name: examples(encoding.read(encoded / f"{name}.arrow"), config.pad) for name in ("train", "valid")}
     torch.manual_seed(options.seed)
-    model = build(config)
+    model = build(config, gradient_checkpointing=options.train.gradient_checkpointing)
     task = TASKS[options.task]
     result = train(model, task, data, options.train, seed=options.seed, checkpoint=unfinished, log=log)
     if not is_helper():
@@ -168,7 +168,7 @@ def key(options: Params, encoded: Path, vocab: Path) -> str:
 
 
 def train(
-    model: EncoderDecoder | Classifier,
+    model: Model,
     task: Task,
     data: dict[str, Examples],
     options: Train,
@@ -196,7 +196,7 @@ class _Run:
 
     def __init__(
         self,
-        model: EncoderDecoder | Classifier,
+        model: Model,
         task: Task,
         data: dict[str, Examples],
         options: Train,

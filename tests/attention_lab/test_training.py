@@ -22,7 +22,7 @@ from attention_lab.batching import Examples
 from attention_lab.errors import InputError
 from attention_lab.params import Train, load
 from attention_lab.tasks import TASKS
-from attention_lab.transformer import Classifier, EncoderDecoder, build
+from attention_lab.transformer import Model, build
 
 ROOT = Path(__file__).parents[2]
 TASK = TASKS["translation"]
@@ -46,7 +46,7 @@ def copies(rows: int, seed: int) -> Examples:
 DATA = {"train": copies(90, 1), "valid": copies(20, 2)}
 
 
-def fresh(**changes: Any) -> EncoderDecoder | Classifier:
+def fresh(**changes: Any) -> Model:
     torch.manual_seed(0)
     return build(config(vocabulary=12, width=24, **({"dropout": 0.1} | changes)))
 

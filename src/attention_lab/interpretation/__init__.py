@@ -29,7 +29,7 @@ from attention_lab.interpretation.report import render
 from attention_lab.interpretation.weights import Row, collect
 from attention_lab.params import Interpret, Params
 from attention_lab.records import Shape
-from attention_lab.transformer import Classifier, EncoderDecoder, load
+from attention_lab.transformer import EncoderDecoder, Model, load
 
 __all__ = ["Example", "Interpretation", "interpret", "render", "run"]
 
@@ -64,7 +64,7 @@ class Interpretation:
 class _Data:
     """Everything that is needed to look at rows of a split."""
 
-    model: EncoderDecoder | Classifier
+    model: Model
     encoded: Mapping[str, pd.DataFrame]
     records: Mapping[str, pd.DataFrame]
     tokenizer: PreTrainedTokenizerFast
@@ -138,7 +138,7 @@ def run(
 
 
 def interpret(
-    model: EncoderDecoder | Classifier,
+    model: Model,
     task_name: str,
     encoded: Mapping[str, pd.DataFrame],
     records: Mapping[str, pd.DataFrame],

@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerFast
 from attention_lab import vocabulary
 from attention_lab.batching import TokenBuckets, examples
 from attention_lab.records import Shape
-from attention_lab.transformer import Classifier, EncoderDecoder
+from attention_lab.transformer import Classifier, EncoderDecoder, Model
 from attention_lab.transformer.models import Seen
 
 TOKENS_PER_BATCH = 4000  # bounds the memory; results do not depend on it
@@ -69,7 +69,7 @@ class Row:
 
 @torch.inference_mode()
 def collect(
-    model: EncoderDecoder | Classifier,
+    model: Model,
     encoded: pd.DataFrame,
     records: pd.DataFrame,
     tokenizer: PreTrainedTokenizerFast,
@@ -103,8 +103,10 @@ def collect(
             if batch.target is None:
                 raise ValueError("an encoder-decoder needs encoded rows with a target")
             _, seen = model(batch.source, batch.source_mask, batch.target[:, :-1], weights=True)
-        else:
+        elif isinstance(model, Classifier):
             _, seen = model(batch.source, batch.source_mask, weights=True)
+        else:
+            raise TypeError(f"attention of a {type(model).__name__} cannot be collected")
         own, cross = _stacked(seen, "encoder_self", len(rows)), _stacked(seen, "cross", len(rows))
         for index, number in enumerate(rows):
             s, t = (int(length) for length in data.lengths[number])

@@ -1,6 +1,25 @@
-"""The Transformer (Vaswani et al. 2017, arXiv 1706.03762): blocks, encoder, decoder, and two models made of them."""
+"""The Transformer (Vaswani et al. 2017, arXiv 1706.03762): blocks, encoder, decoder, and four models made of them."""
 
 from attention_lab.transformer.config import Config
-from attention_lab.transformer.models import Classifier, EncoderDecoder, build, load, save
+from attention_lab.transformer.models import (
+    Classifier,
+    EncoderDecoder,
+    LanguageModel,
+    Model,
+    SpanExtractor,
+    build,
+    load,
+    save,
+)
 
-__all__ = ["Classifier", "Config", "EncoderDecoder", "build", "load", "save"]
+__all__ = [
+    "Classifier",
+    "Config",
+    "EncoderDecoder",
+    "LanguageModel",
+    "Model",
+    "SpanExtractor",
+    "build",
+    "load",
+    "save",
+]

@@ -1,6 +1,9 @@
 """The blocks that encoder and decoder repeat (Vaswani et al. 2017, section 3.1).
 
-Shapes: B batch, L positions (Ls source, Lt target), W width of the model.
+Weights start as in the authors' code (tensor2tensor): matrices uniform in ±√(6 / (in + out)) (Glorot & Bengio 2010,
+equation 16), vectors of an embedding normal with a deviation of 1/√W, biases 0, gains of norms 1.
+
+Shapes: B batch, L positions (Ls source, Lt target), W width of the model, F of the feed-forward layer.
 """
 
 from __future__ import annotations
@@ -8,72 +11,131 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from attention_lab.attention import Cache, MultiHeadAttention, Place
 from attention_lab.attention.dropout import Dropout
 from attention_lab.attention.positions import sinusoidal
 from attention_lab.transformer.config import Config
 
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+    "silu": F.silu,
+}
+
+
+def norm(config: Config) -> nn.Module:
+    """The norm of the configuration, over the features of each position: γ·(x − mean)/√(variance + ε) + β (`layer`), or
+    γ·x/√(mean of squares + ε) (`rms`)."""
+    kind = nn.LayerNorm if config.normalisation == "layer" else nn.RMSNorm
+    return kind(config.width, eps=config.epsilon)
+
 
 class Embedding(nn.Module):
-    """Token vectors times √W plus positions (section 3.4). The token vectors also project to the vocabulary."""
+    """Token vectors times √W plus positions (section 3.4). The token vectors also project to the vocabulary.
 
-    def __init__(self, config: Config) -> None:
+    Where the configuration asks for it, vectors of segments are added (Devlin et al. 2019, arXiv 1810.04805, figure 2),
+    and the sum is normalised.
+
+    Args:
+        tokens: False leaves token vectors out: `forward` is given those of another embedding.
+    """
+
+    def __init__(self, config: Config, *, tokens: bool = True) -> None:
         super().__init__()
         self.width = config.width
         self.position = config.position
-        self.tokens = nn.Embedding(config.vocabulary, config.width, padding_idx=config.pad)
-        nn.init.normal_(self.tokens.weight, std=1.0 / math.sqrt(config.width))
-        with torch.no_grad():
-            self.tokens.weight[config.pad].zero_()
+        self.scale = math.sqrt(config.width) if config.embedding_scale is None else config.embedding_scale
+        if tokens:
+            self.tokens = _vectors(config.vocabulary, config.width, padding=config.pad)
         if config.position == "learned":
-            self.learned = nn.Embedding(config.positions, config.width)
-            nn.init.normal_(self.learned.weight, std=1.0 / math.sqrt(config.width))
-        self.dropout = Dropout(config.dropout)
+            self.learned = _vectors(config.positions, config.width)
+        self.segments = _vectors(config.segments, config.width) if config.segments else None
+        self.norm = norm(config) if config.embedding_norm else nn.Identity()
+        self.dropout = Dropout(config.dropout if config.embedding_dropout is None else config.embedding_dropout)
 
-    def forward(self, tokens: Tensor, *, start: int = 0) -> Tensor:
-        """tokens (B, L), the first of them at position `start` → (B, L, W)"""
-        vectors = self.tokens(tokens) * math.sqrt(self.width)
+    def forward(
+        self,
+        tokens: Tensor,
+        *,
+        start: int = 0,
+        segments: Tensor | None = None,
+        shared: nn.Embedding | None = None,
+    ) -> Tensor:
+        """tokens (B, L), the first of them at position `start` → (B, L, W)
+
+        Args:
+            segments: (B, L), the segment of each token; None: the first.
+            shared: token vectors of another embedding.
+        """
+        vectors = (self.tokens if shared is None else shared)(tokens) * self.scale
         positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)
         if self.position == "sinusoidal":
             vectors = vectors + sinusoidal(positions, self.width).to(vectors.dtype)
         elif self.position == "learned":
             vectors = vectors + self.learned(positions)
-        return self.dropout(vectors)
+        if self.segments is not None:
+            vectors = vectors + self.segments(torch.zeros_like(tokens) if segments is None else segments)
+        return self.dropout(self.norm(vectors))
+
+
+def _vectors(count: int, width: int, padding: int | None = None) -> nn.Embedding:
+    vectors = nn.Embedding(count, width, padding_idx=padding)
+    nn.init.normal_(vectors.weight, std=1.0 / math.sqrt(width))
+    if padding is not None:
+        with torch.no_grad():
+            vectors.weight[padding].zero_()
+    return vectors
 
 
 class FeedForward(nn.Module):
-    """max(0, xA + a)B + b, at each position alone (section 3.3)."""
+    """σ(xA + a)B + b, at each position alone (section 3.3: σ = relu); A is (W, F).
+
+    Gated: (σ(xG + g) ⊙ (xA + a))B + b, with a matrix G like A (Shazeer 2020, arXiv 2002.05202, section 2: with silu it
+    is SwiGLU, with gelu GEGLU). It has half as many parameters again.
+    """
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.inner = nn.Linear(config.width, config.feedforward)
         self.outer = nn.Linear(config.feedforward, config.width)
-        for linear in (self.inner, self.outer):
-            nn.init.xavier_uniform_(linear.weight)
-            nn.init.zeros_(linear.bias)
+        self.gate = nn.Linear(config.width, config.feedforward) if config.gated else None
+        for linear in (self.inner, self.outer, self.gate):
+            if linear is not None:
+                nn.init.xavier_uniform_(linear.weight)
+                nn.init.zeros_(linear.bias)
+        self.activation = ACTIVATIONS[config.activation]
+        self.dropout = Dropout(config.feedforward_dropout)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self.outer(torch.relu(self.inner(inputs)))
+        """(B, L, W) → (B, L, W)"""
+        hidden = self.inner(inputs)
+        hidden = self.activation(hidden) if self.gate is None else self.activation(self.gate(inputs)) * hidden
+        return self.outer(self.dropout(hidden))
 
 
 class Residual(nn.Module):
-    """x + sublayer(x) with layer normalisation: after the sum (post, section 3.1) or before the sublayer
-    (pre; Xiong et al. 2020, arXiv 2002.04745: trains without a long warm-up)."""
+    """x + sublayer(x) with a norm: after the sum (post, section 3.1); before the sublayer (pre; Xiong et al. 2020,
+    arXiv 2002.04745: trains without a long warm-up); or before and after the sublayer (sandwich; Ding et al. 2021,
+    arXiv 2105.13290, CogView; Gemma 2 2024, arXiv 2408.00118: what a sublayer adds cannot grow without bound)."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(config.width)
-        self.pre = config.norm == "pre"
+        self.norm = norm(config)
+        self.after = norm(config) if config.norm == "sandwich" else nn.Identity()
+        self.post = config.norm == "post"
         self.dropout = Dropout(config.dropout)
 
     def forward(self, inputs: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
-        if self.pre:
-            return inputs + self.dropout(sublayer(self.norm(inputs)))
-        return self.norm(inputs + self.dropout(sublayer(inputs)))
+        if self.post:
+            return self.norm(inputs + self.dropout(sublayer(inputs)))
+        return inputs + self.dropout(self.after(sublayer(self.norm(inputs))))
 
 
 @dataclass
@@ -125,23 +187,24 @@ class EncoderBlock(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    """Self-attention over what was said, cross-attention to the source, then the feed-forward layer."""
+    """Self-attention over what was said, cross-attention to the source if there is one, then the feed-forward layer."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
+        reads = "cross" in config.places
         self.itself = attention(config, "decoder_self")
-        self.cross = attention(config, "cross")
+        self.cross = attention(config, "cross") if reads else None
         self.feedforward = FeedForward(config)
         self.around_itself = Residual(config)
-        self.around_cross = Residual(config)
+        self.around_cross = Residual(config) if reads else None
         self.around_feedforward = Residual(config)
 
     def forward(
         self,
         inputs: Tensor,
-        memory: Tensor,
+        memory: Tensor | None = None,
         *,
-        memory_mask: Tensor | None,
+        memory_mask: Tensor | None = None,
         cache: BlockCache | None = None,
         weights: bool = False,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -156,12 +219,15 @@ class DecoderBlock(nn.Module):
             output, own = self.itself(normed, cache=kept, weights=weights)
             return output
 
-        def attend_source(normed: Tensor) -> Tensor:
-            nonlocal other
-            kept = None if cache is None else cache.cross
-            output, other = self.cross(normed, memory, mask=memory_mask, cache=kept, weights=weights)
-            return output
-
         hidden = self.around_itself(inputs, attend_itself)
-        hidden = self.around_cross(hidden, attend_source)
+        if self.cross is not None and self.around_cross is not None:
+            cross = self.cross
+
+            def attend_source(normed: Tensor) -> Tensor:
+                nonlocal other
+                kept = None if cache is None else cache.cross
+                output, other = cross(normed, memory, mask=memory_mask, cache=kept, weights=weights)
+                return output
+
+            hidden = self.around_cross(hidden, attend_source)
         return self.around_feedforward(hidden, self.feedforward), own, other

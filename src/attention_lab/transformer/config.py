@@ -10,6 +10,15 @@ from attention_lab.attention import PLACES, Mechanism, Place, mechanism
 from attention_lab.errors import InputError
 from attention_lab.params import Attention, Params
 
+Architecture = Literal["encoder_decoder", "classifier", "decoder", "spans"]
+
+# The kinds of attention that an architecture has.
+HAS: dict[Architecture, tuple[Place, ...]] = {
+    "encoder_decoder": PLACES,
+    "classifier": ("encoder_self",),
+    "decoder": ("decoder_self",),
+    "spans": ("encoder_self",),
+}
 FALLBACK = "scaled_dot_product"  # in places where the chosen mechanism is not valid
 
 
@@ -25,15 +34,33 @@ class Chosen(BaseModel):
 class Config(BaseModel):
     """The size and the choices of one Transformer.
 
+    architecture: encoder_decoder; classifier, an encoder with a class on top; decoder, a causal language model; spans,
+        an encoder with two scores for each position, start and end of an answer.
     vocabulary: entries of the tokenizer, shared by source, target and output.
     labels: class names of a classifier, else empty.
     positions: longest sequence; binding for learned positions only.
+    layers: of the encoder; decoder_layers: of the decoder, a language model included.
+    norm: where a block normalises; see `blocks.Residual`. normalisation: layer (Ba et al. 2016, arXiv 1607.06450) or
+        rms (Zhang & Sennrich 2019, arXiv 1910.07467). epsilon: what both add to the variance.
+    activation, gated: of the feed-forward layer; see `blocks.FeedForward`.
+    tied: the output has the embedding as its weights (Press & Wolf 2017, arXiv 1608.05859), or has its own.
+    dropout: of what a block adds to its input; attention_dropout: of attention weights; feedforward_dropout: inside the
+        feed-forward layer; embedding_dropout: of embeddings, None: as dropout.
     mechanisms: the attention mechanism of each place.
+
+    The others have one value in all models that are trained here, and others in models that `from_huggingface` loads.
+
+    embedding_scale: times the token vectors, None: √W. embedding_norm: a norm on the embeddings.
+    segments: how many kinds of text an input can have (BERT's token types), 0: they are not told apart.
+    target_embedding: the decoder has positions, and a norm on them, of its own; token vectors are shared.
+    output_scale: times the hidden vectors before they are projected. output_bias: of the projection.
+    final_norm: is there a norm on top of a stack? None: where the blocks normalise their inputs.
+    pooled: a hidden layer with tanh stands before the class.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    architecture: Literal["encoder_decoder", "classifier"]
+    architecture: Architecture
     task: str
     vocabulary: int
     labels: tuple[str, ...]
@@ -48,14 +75,30 @@ class Config(BaseModel):
     feedforward: int
     dropout: float
     attention_dropout: float
-    norm: Literal["pre", "post"]
+    feedforward_dropout: float = 0.0
+    embedding_dropout: float | None = None
+    norm: Literal["pre", "post", "sandwich"]
+    normalisation: Literal["layer", "rms"] = "layer"
+    epsilon: float = 1e-5
+    activation: Literal["relu", "gelu", "gelu_tanh", "silu"] = "relu"
+    gated: bool = False
+    tied: bool = True
     position: Literal["none", "sinusoidal", "learned", "rotary"]
     mechanisms: dict[Place, Chosen]
+
+    embedding_scale: float | None = None
+    embedding_norm: bool = False
+    segments: int = 0
+    target_embedding: bool = False
+    output_scale: float = 1.0
+    output_bias: bool = False
+    final_norm: bool | None = None
+    pooled: bool = False
 
     @property
     def places(self) -> tuple[Place, ...]:
         """The kinds of attention that this architecture has."""
-        return PLACES if self.architecture == "encoder_decoder" else ("encoder_self",)
+        return HAS[self.architecture]
 
     @property
     def mechanism_name(self) -> str:
@@ -73,7 +116,7 @@ class Config(BaseModel):
     def of(
         params: Params,
         *,
-        architecture: Literal["encoder_decoder", "classifier"],
+        architecture: Architecture,
         vocabulary: int,
         labels: list[str],
         pad: int,

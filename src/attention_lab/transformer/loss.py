@@ -17,17 +17,22 @@ CHUNK = 2_000_000  # logits at a time
 
 class _ProjectedCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, truth: Tensor, smoothing: float) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, truth: Tensor, smoothing: float
+    ) -> tuple[Tensor, ...]:
         smoothed = hidden.new_zeros((), dtype=torch.float32 if hidden.dtype != torch.float64 else torch.float64)
         nll, correct = torch.zeros_like(smoothed), torch.zeros_like(smoothed)
-        wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        wanted = any(ctx.needs_input_grad)
         grad_hidden = torch.empty_like(hidden) if wanted else None
         grad_weight = torch.zeros_like(weight) if wanted else None
+        grad_bias = torch.zeros_like(bias) if wanted and bias is not None else None
         size = weight.shape[0]
         step = max(1, CHUNK // size)
         for start in range(0, len(hidden), step):
             rows, labels = hidden[start : start + step], truth[start : start + step].unsqueeze(-1)
             logits = (rows @ weight.T).to(smoothed.dtype)
+            if bias is not None:
+                logits += bias
             top, guess = logits.max(-1, keepdim=True)
             mean = logits.mean(-1, keepdim=True)
             chosen = logits.gather(-1, labels)
@@ -42,32 +47,35 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
             # ∂/∂logits: the softmax minus the smoothed truth
             gradient = share.div_(total).sub_(smoothing / size)
             gradient.scatter_add_(-1, labels, gradient.new_full(labels.shape, smoothing - 1.0))
+            if grad_bias is not None:
+                grad_bias += gradient.sum(0)
             gradient = gradient.to(rows.dtype)
             grad_hidden[start : start + step] = gradient @ weight.to(rows.dtype)
             grad_weight += gradient.T @ rows
         if grad_hidden is not None and grad_weight is not None:
-            ctx.save_for_backward(grad_hidden, grad_weight)
+            ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
         ctx.mark_non_differentiable(nll, correct)
         return smoothed, nll, correct
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        grad_hidden, grad_weight = ctx.saved_tensors
-        return grad_hidden * gradients[0], grad_weight * gradients[0], None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None, None]:
+        grad_hidden, grad_weight, grad_bias = ctx.saved_tensors
+        for_bias = None if grad_bias is None else grad_bias * gradients[0]
+        return grad_hidden * gradients[0], grad_weight * gradients[0], for_bias, None, None
 
 
 def projected_cross_entropy(
-    hidden: Tensor, weight: Tensor, truth: Tensor, smoothing: float
+    hidden: Tensor, weight: Tensor, truth: Tensor, smoothing: float, bias: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Cross-entropy of softmax(hidden · weightᵀ) with label smoothing (Szegedy et al. 2016, section 7).
+    """Cross-entropy of softmax(hidden · weightᵀ + bias) with label smoothing (Szegedy et al. 2016, section 7).
 
     Args:
-        hidden: (N, W); weight: (V, W), the embedding; truth: (N,), the labels.
+        hidden: (N, W); weight: (V, W), the embedding; bias: (V,); truth: (N,), the labels.
         smoothing: share of the truth that is spread over the vocabulary.
 
     Returns:
         Sums over the predictions: the smoothed loss (differentiable, once), −log p of the truth in nats, and how
         often the truth was the most probable.
     """
-    smoothed, nll, correct = _ProjectedCrossEntropy.apply(hidden, weight, truth, smoothing)
+    smoothed, nll, correct = _ProjectedCrossEntropy.apply(hidden, weight, bias, truth, smoothing)
     return smoothed, nll, correct

@@ -1,4 +1,5 @@
-"""Two models from the same blocks: the encoder-decoder and the encoder with a class on top.
+"""Four models from the same blocks: two that write, encoder-decoder and language model, and two that read, the encoder
+with a class on top and with the two ends of an answer.
 
 Shapes: B batch, Ls source positions, Lt target positions, W width, V vocabulary, C classes.
 """
@@ -6,6 +7,7 @@ Shapes: B batch, Ls source positions, Lt target positions, W width, V vocabulary
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,9 +18,9 @@ from torch.nn import functional as F
 
 from attention_lab.errors import InputError
 from attention_lab.transformer.blocks import BlockCache, Embedding
-from attention_lab.transformer.config import Config
+from attention_lab.transformer.config import Architecture, Config
 from attention_lab.transformer.loss import projected_cross_entropy
-from attention_lab.transformer.stacks import Decoder, Encoder
+from attention_lab.transformer.stacks import Decoder, Encoder, Stack
 
 
 @dataclass
@@ -30,13 +32,44 @@ class Seen:
     cross: list[Tensor] = field(default_factory=list)
 
 
-class EncoderDecoder(nn.Module):
-    """The Transformer of the paper, with one embedding for source, target and output."""
+class Writer(nn.Module):
+    """What models that write tokens have in common: an embedding, and the projection to the vocabulary, which has the
+    embedding as its weights (Press & Wolf 2017, arXiv 1608.05859) or weights of its own, that start like it."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
         self.embedding = Embedding(config)
+        if not config.tied:
+            self.output = nn.Parameter(torch.empty(config.vocabulary, config.width))
+            nn.init.normal_(self.output, std=1.0 / math.sqrt(config.width))
+        self.output_bias = nn.Parameter(torch.zeros(config.vocabulary)) if config.output_bias else None
+
+    def project(self, hidden: Tensor) -> Tensor:
+        """hidden (…, W) → logits (…, V)"""
+        return F.linear(self._scaled(hidden), self._output(), self.output_bias)
+
+    def cross_entropy(self, hidden: Tensor, truth: Tensor, smoothing: float) -> tuple[Tensor, Tensor, Tensor]:
+        """hidden (N, W), truth (N,) → see `projected_cross_entropy`: `project` and the loss in one"""
+        return projected_cross_entropy(self._scaled(hidden), self._output(), truth, smoothing, self.output_bias)
+
+    def caches(self) -> list[BlockCache]:
+        """Empty caches for a decoding."""
+        return [BlockCache() for _ in range(self.config.decoder_layers)]
+
+    def _scaled(self, hidden: Tensor) -> Tensor:
+        return hidden if self.config.output_scale == 1.0 else hidden * self.config.output_scale
+
+    def _output(self) -> Tensor:
+        return self.embedding.tokens.weight if self.config.tied else self.output
+
+
+class EncoderDecoder(Writer):
+    """The Transformer of the paper, with one embedding for source and target."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.target_embedding = Embedding(config, tokens=False) if config.target_embedding else None
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
 
@@ -45,63 +78,139 @@ class EncoderDecoder(nn.Module):
     ) -> tuple[Tensor, Seen]:
         """source (B, Ls), source_mask (B, Ls), target (B, Lt) → hidden (B, Lt, W), weights if asked for"""
         memory, encoder_self = self.encoder(self.embedding(source), source_mask, weights=weights)
-        hidden, decoder_self, cross = self.decoder(self.embedding(target), memory, source_mask, weights=weights)
+        hidden, decoder_self, cross = self.decoder(self._embed(target), memory, source_mask, weights=weights)
         return hidden, Seen(encoder_self, decoder_self, cross)
-
-    def project(self, hidden: Tensor) -> Tensor:
-        """hidden (…, W) → logits (…, V), with the embedding (Press & Wolf 2017, arXiv 1608.05859)"""
-        return F.linear(hidden, self.embedding.tokens.weight)
-
-    def cross_entropy(self, hidden: Tensor, truth: Tensor, smoothing: float) -> tuple[Tensor, Tensor, Tensor]:
-        """hidden (N, W), truth (N,) → see `projected_cross_entropy`: `project` and the loss in one"""
-        return projected_cross_entropy(hidden, self.embedding.tokens.weight, truth, smoothing)
 
     def encode(self, source: Tensor, source_mask: Tensor) -> Tensor:
         """source (B, Ls) → memory (B, Ls, W)"""
         return self.encoder(self.embedding(source), source_mask)[0]
 
-    def caches(self) -> list[BlockCache]:
-        """Empty caches for a decoding."""
-        return [BlockCache() for _ in range(self.config.decoder_layers)]
-
     def step(self, token: Tensor, memory: Tensor, memory_mask: Tensor, caches: list[BlockCache]) -> Tensor:
         """One step of decoding: the newest tokens (B, 1) → logits for the next (B, V). Extends the caches."""
-        vectors = self.embedding(token, start=caches[0].itself.length)
+        vectors = self._embed(token, start=caches[0].itself.length)
         hidden, _, _ = self.decoder(vectors, memory, memory_mask, caches=caches)
         return self.project(hidden[:, -1])
 
+    def _embed(self, target: Tensor, start: int = 0) -> Tensor:
+        if self.target_embedding is None:
+            return self.embedding(target, start=start)
+        return self.target_embedding(target, start=start, shared=self.embedding.tokens)
 
-class Classifier(nn.Module):
-    """An encoder; the class is read from the first position, which stands for the whole text (Devlin et al. 2019,
-    arXiv 1810.04805, section 3)."""
+
+class LanguageModel(Writer):
+    """A decoder without a source: the next token from those before it (Radford et al. 2018, Improving Language
+    Understanding by Generative Pre-Training, section 3.1)."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.decoder = Decoder(config)
+
+    def forward(self, tokens: Tensor, *, weights: bool = False) -> tuple[Tensor, Seen]:
+        """tokens (B, L) → hidden (B, L, W), weights if asked for. Padding stands at the end, where no earlier position
+        looks; what is said of it means nothing."""
+        hidden, decoder_self, _ = self.decoder(self.embedding(tokens), weights=weights)
+        return hidden, Seen(decoder_self=decoder_self)
+
+    def step(self, token: Tensor, caches: list[BlockCache]) -> Tensor:
+        """One step of decoding: the newest tokens (B, 1) → logits for the next (B, V). Extends the caches."""
+        vectors = self.embedding(token, start=caches[0].itself.length)
+        hidden, _, _ = self.decoder(vectors, caches=caches)
+        return self.project(hidden[:, -1])
+
+
+class Reader(nn.Module):
+    """What models that read a text have in common: an embedding and an encoder."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
         self.embedding = Embedding(config)
         self.encoder = Encoder(config)
-        self.classes = nn.Linear(config.width, len(config.labels))
-        nn.init.xavier_uniform_(self.classes.weight)
-        nn.init.zeros_(self.classes.bias)
 
-    def forward(self, source: Tensor, source_mask: Tensor, *, weights: bool = False) -> tuple[Tensor, Seen]:
-        """source (B, Ls), source_mask (B, Ls) → logits (B, C), weights if asked for"""
-        hidden, encoder_self = self.encoder(self.embedding(source), source_mask, weights=weights)
-        return self.classes(hidden[:, 0]), Seen(encoder_self=encoder_self)
+    def read(
+        self, source: Tensor, source_mask: Tensor, *, segments: Tensor | None, weights: bool
+    ) -> tuple[Tensor, Seen]:
+        """source, source_mask and segments (B, Ls) → hidden (B, Ls, W), weights if asked for"""
+        vectors = self.embedding(source, segments=segments)
+        hidden, encoder_self = self.encoder(vectors, source_mask, weights=weights)
+        return hidden, Seen(encoder_self=encoder_self)
 
 
-MODELS: dict[str, type[EncoderDecoder] | type[Classifier]] = {
+class Classifier(Reader):
+    """An encoder; the class is read from the first position, which stands for the whole text (Devlin et al. 2019,
+    arXiv 1810.04805, section 3), through a hidden layer with tanh where the configuration has one (their code)."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.pooler = _head(config.width, config.width) if config.pooled else None
+        self.classes = _head(config.width, len(config.labels))
+
+    def forward(
+        self, source: Tensor, source_mask: Tensor, *, segments: Tensor | None = None, weights: bool = False
+    ) -> tuple[Tensor, Seen]:
+        """source (B, Ls), source_mask (B, Ls) → logits (B, C), weights if asked for
+
+        Args:
+            segments: (B, Ls), the segment of each token, in models that have any; None: the first.
+        """
+        hidden, seen = self.read(source, source_mask, segments=segments, weights=weights)
+        first = hidden[:, 0]
+        return self.classes(first if self.pooler is None else torch.tanh(self.pooler(first))), seen
+
+
+class SpanExtractor(Reader):
+    """An encoder; each position has a score for being the first of an answer and one for being its last (Devlin et al.
+    2019, arXiv 1810.04805, section 4.2)."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.ends = _head(config.width, 2)
+
+    def forward(
+        self, source: Tensor, source_mask: Tensor, *, segments: Tensor | None = None, weights: bool = False
+    ) -> tuple[Tensor, Seen]:
+        """source (B, Ls), source_mask (B, Ls) → logits (B, 2, Ls) of start and end, weights if asked for
+
+        Padding has the lowest finite number, so that a cross-entropy stays finite whatever the truth is.
+
+        Args:
+            segments: (B, Ls), the segment of each token, in models that have any; None: the first.
+        """
+        hidden, seen = self.read(source, source_mask, segments=segments, weights=weights)
+        logits = self.ends(hidden).transpose(1, 2)
+        return logits.masked_fill(~source_mask.unsqueeze(1), torch.finfo(logits.dtype).min), seen
+
+
+def _head(width: int, to: int) -> nn.Linear:
+    linear = nn.Linear(width, to)
+    nn.init.xavier_uniform_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return linear
+
+
+Model = EncoderDecoder | LanguageModel | Classifier | SpanExtractor
+MODELS: dict[Architecture, type[Model]] = {
     "encoder_decoder": EncoderDecoder,
     "classifier": Classifier,
+    "decoder": LanguageModel,
+    "spans": SpanExtractor,
 }
 
 
-def build(config: Config) -> EncoderDecoder | Classifier:
-    """A new model with weights drawn from PyTorch's global generator."""
-    return MODELS[config.architecture](config)
+def build(config: Config, *, gradient_checkpointing: bool = False) -> Model:
+    """A new model with weights drawn from PyTorch's global generator.
+
+    Args:
+        gradient_checkpointing: less memory in training for more time, see `stacks.Stack`.
+    """
+    model = MODELS[config.architecture](config)
+    for module in model.modules():
+        if isinstance(module, Stack):
+            module.gradient_checkpointing = gradient_checkpointing
+    return model
 
 
-def save(model: EncoderDecoder | Classifier, directory: Path) -> None:
+def save(model: Model, directory: Path) -> None:
     """Write config.json and model.safetensors, the same bytes for the same model."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "config.json").write_text(
@@ -114,7 +223,7 @@ def save(model: EncoderDecoder | Classifier, directory: Path) -> None:
     )
 
 
-def load(directory: Path, device: str | torch.device = "cpu") -> EncoderDecoder | Classifier:
+def load(directory: Path, device: str | torch.device = "cpu") -> Model:
     """Read a model back, ready for inference.
 
     Raises:

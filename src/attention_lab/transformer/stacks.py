@@ -1,47 +1,69 @@
-"""Encoder and decoder: a stack of blocks, a final norm where the blocks normalise first.
+"""Encoder and decoder: a stack of blocks, a final norm where the blocks normalise their inputs.
 
 Shapes: B batch, Ls source positions, Lt target positions, W width, H heads. Masks are boolean, True = may attend.
 """
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from typing import Any
 
-from attention_lab.transformer.blocks import BlockCache, DecoderBlock, EncoderBlock
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from attention_lab.transformer.blocks import BlockCache, DecoderBlock, EncoderBlock, norm
 from attention_lab.transformer.config import Config
 
 
-class Encoder(nn.Module):
+class Stack(nn.Module):
+    """What encoder and decoder have in common.
+
+    gradient_checkpointing: in training the backward pass computes each block again, so that the memory for activations
+        is that of one block and the inputs of all (Chen et al. 2016, arXiv 1604.06174); the gradients are the same.
+    """
+
+    gradient_checkpointing = False
+
+    def __init__(self, config: Config, blocks: list[nn.Module]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        wanted = config.norm != "post" if config.final_norm is None else config.final_norm
+        self.norm = norm(config) if wanted else nn.Identity()
+
+    def through(self, block: nn.Module, *inputs: Tensor | None, **options: Any) -> Any:
+        """What a block makes of its inputs."""
+        if self.gradient_checkpointing and self.training:
+            return checkpoint(block, *inputs, use_reentrant=False, **options)
+        return block(*inputs, **options)
+
+
+class Encoder(Stack):
     """Reads the whole source; every position may attend to every other."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(EncoderBlock(config) for _ in range(config.layers))
-        self.norm = nn.LayerNorm(config.width) if config.norm == "pre" else nn.Identity()
+        super().__init__(config, [EncoderBlock(config) for _ in range(config.layers)])
 
     def forward(self, vectors: Tensor, mask: Tensor | None, *, weights: bool = False) -> tuple[Tensor, list[Tensor]]:
         """vectors (B, Ls, W), mask (B, Ls) → hidden (B, Ls, W), weights (B, H, Ls, Ls) per layer if asked for"""
         seen: list[Tensor] = []
         for block in self.blocks:
-            vectors, used = block(vectors, mask, weights=weights)
+            vectors, used = self.through(block, vectors, mask, weights=weights)
             if used is not None:
                 seen.append(used)
         return self.norm(vectors), seen
 
 
-class Decoder(nn.Module):
-    """Writes the target; a position may attend to those before it, to itself and to the whole source."""
+class Decoder(Stack):
+    """Writes the target; a position may attend to those before it, to itself and to the whole source, if there is
+    one."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(DecoderBlock(config) for _ in range(config.decoder_layers))
-        self.norm = nn.LayerNorm(config.width) if config.norm == "pre" else nn.Identity()
+        super().__init__(config, [DecoderBlock(config) for _ in range(config.decoder_layers)])
 
     def forward(
         self,
         vectors: Tensor,
-        memory: Tensor,
-        memory_mask: Tensor | None,
+        memory: Tensor | None = None,
+        memory_mask: Tensor | None = None,
         *,
         caches: list[BlockCache] | None = None,
         weights: bool = False,
@@ -55,14 +77,16 @@ class Decoder(nn.Module):
         own: list[Tensor] = []
         other: list[Tensor] = []
         for index, block in enumerate(self.blocks):
-            vectors, to_itself, to_source = block(
+            vectors, to_itself, to_source = self.through(
+                block,
                 vectors,
                 memory,
                 memory_mask=memory_mask,
                 cache=caches[index] if caches else None,
                 weights=weights,
             )
-            if to_itself is not None and to_source is not None:
+            if to_itself is not None:
                 own.append(to_itself)
+            if to_source is not None:
                 other.append(to_source)
         return self.norm(vectors), own, other
