@@ -9,6 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attention_lab import metrics
+from attention_lab.metrics.question_answering import normalised
+from attention_lab.metrics.summarization import _StemmedWords
+from attention_lab.metrics.translation import _bleu_counts
 
 HYPOTHESES = ["the cat sat on the mat", "he reads a book", "she sleeps", "we go home now"]
 REFERENCES = ["the cat sat on the mat", "he reads the book", "she is asleep", "we go home"]
@@ -20,8 +23,10 @@ def test_translation_metrics_are_those_of_sacrebleu() -> None:
     found = metrics.translation(HYPOTHESES, REFERENCES, 200, 1)
     assert found["bleu"] == pytest.approx(sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCES]).score)
     assert found["chrf"] == pytest.approx(sacrebleu.corpus_chrf(HYPOTHESES, [REFERENCES]).score)
+    assert found["ter"] == pytest.approx(sacrebleu.corpus_ter(HYPOTHESES, [REFERENCES]).score)
     assert found["exact_match"] == 0.25
     assert "nrefs:1|case:mixed" in found["bleu_signature"]
+    assert "nrefs:1|case:lc|tok:tercom" in found["ter_signature"]
     assert found["score_low"] <= found["bleu"] <= found["score_high"]
 
 
@@ -29,12 +34,18 @@ def test_resampled_bleu_is_bleu_of_the_resample() -> None:
     """The interval comes from summed counts; here they are held against scoring the sentences themselves."""
     from sacrebleu.metrics import BLEU
 
-    counts = metrics._bleu_counts(HYPOTHESES, REFERENCES)
+    counts = _bleu_counts(HYPOTHESES, REFERENCES)
     rows = np.array([0, 0, 1, 3])
     total = counts[rows].sum(0).tolist()
     score = BLEU.compute_bleu(correct=total[2:6], total=total[6:], sys_len=total[0], ref_len=total[1]).score
     expected = BLEU().corpus_score([HYPOTHESES[i] for i in rows], [[REFERENCES[i] for i in rows]]).score
     assert score == pytest.approx(expected)
+
+
+def test_translation_edit_rate_by_hand() -> None:
+    """A moved phrase is one edit, a wrong word another; the references have seven words."""
+    found = metrics.translation(["b c d a", "x f g"], ["a b c d", "e f g"], 100, 1)
+    assert found["ter"] == pytest.approx(100 * 2 / 7, abs=1e-6)
 
 
 def test_a_perfect_translation() -> None:
@@ -46,7 +57,8 @@ def test_a_perfect_translation() -> None:
 def test_classification_by_hand() -> None:
     truth = ["a", "a", "a", "b", "b", "c"]
     guess = ["a", "a", "b", "b", "b", "a"]
-    found = metrics.classification(truth, guess, [0.9] * 6, 200, 1)
+    probabilities = [{name: 0.9 if name == said else 0.1 for name in "ab"} for said in guess]
+    found = metrics.classification(truth, guess, probabilities, 200, 1)
     assert found["accuracy"] == pytest.approx(4 / 6, abs=1e-6)
     assert found["labels"]["a"] == {"precision": 0.666667, "recall": 0.666667, "f1": 0.666667, "rows": 3}
     assert found["labels"]["b"] == {"precision": 0.666667, "recall": 1.0, "f1": 0.8, "rows": 2}
@@ -55,12 +67,196 @@ def test_classification_by_hand() -> None:
     assert found["f1_weighted"] == pytest.approx((3 * 2 / 3 + 2 * 0.8) / 6, abs=1e-6)
     assert found["confusion"]["c"] == {"a": 1, "b": 0, "c": 0}
     assert found["calibration_error"] == pytest.approx(0.9 - 4 / 6, abs=1e-6)
+    # Four right, one wrong between a and b, and a label that the model does not know.
+    assert found["brier_score"] == pytest.approx((4 * 0.02 + 2 * 0.81 + (0.81 + 0.01 + 1.0)) / 6, abs=1e-6)
+
+
+def test_the_brier_score_is_that_of_scikit_learn() -> None:
+    from sklearn.metrics import brier_score_loss
+
+    rng = np.random.default_rng(3)
+    names = np.array(["a", "b", "c", "d", "e"])
+    shares = rng.dirichlet(np.ones(5), size=37)
+    truth = rng.choice(names, size=37)
+    rows = [dict(zip(names.tolist(), row, strict=True)) for row in shares.tolist()]
+    found = metrics.classification(truth.tolist(), names[shares.argmax(1)].tolist(), rows, 100, 1)
+    expected = brier_score_loss(truth, shares, labels=names, scale_by_half=False)
+    assert found["brier_score"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_bin_of_confidence_has_its_upper_edge() -> None:
+    """Bins (0, 1/2] and (1/2, 1]: right at 0.5 and wrong at 0.25 and 0.75, so (|1/2 − 0.375| · 2 + 0.75 · 1) / 3."""
+    correct, confidence = np.array([True, False, False]), np.array([0.5, 0.25, 0.75])
+    assert metrics.calibration_error(correct, confidence, bins=2) == pytest.approx((0.125 * 2 + 0.75) / 3)
 
 
 def test_a_calibrated_model_has_no_calibration_error() -> None:
     rng = np.random.default_rng(0)
     probability = rng.uniform(0.5, 1.0, 200_000)
     assert metrics.calibration_error(rng.uniform(size=200_000) < probability, probability) < 0.01
+
+
+def test_multi_label_by_hand() -> None:
+    truth = [{"a", "b"}, {"b"}, set(), {"c"}, {"a", "c"}]
+    guess = [{"a", "b"}, {"a"}, {"b"}, {"c"}, {"a"}]
+    found = metrics.multi_label(truth, guess, 200, 1)
+    # a: 2 hits, 1 too many, 0 missed; b: 1, 1, 1; c: 1, 0, 1
+    assert found["labels"]["a"] == {"precision": 0.666667, "recall": 1.0, "f1": 0.8, "rows": 2}
+    assert found["labels"]["b"] == {"precision": 0.5, "recall": 0.5, "f1": 0.5, "rows": 2}
+    assert found["labels"]["c"] == {"precision": 1.0, "recall": 0.5, "f1": 0.666667, "rows": 2}
+    assert found["f1_micro"] == pytest.approx(2 * 4 / (2 * 4 + 2 + 2), abs=1e-6)
+    assert found["f1_macro"] == pytest.approx((0.8 + 0.5 + 2 / 3) / 3, abs=1e-6)
+    assert (found["precision_micro"], found["recall_micro"]) == (pytest.approx(4 / 6, abs=1e-6),) * 2
+    assert (found["precision_macro"], found["recall_macro"]) == (
+        pytest.approx((2 / 3 + 0.5 + 1) / 3, abs=1e-6),
+        pytest.approx(2 / 3, abs=1e-6),
+    )
+    assert found["subset_accuracy"] == pytest.approx(2 / 5)
+    assert found["hamming_loss"] == pytest.approx(4 / 15, abs=1e-6)
+    assert found["score_low"] <= found["f1_micro"] <= found["score_high"]
+
+
+def test_the_interval_of_micro_f1_is_that_of_scoring_the_resamples() -> None:
+    from sklearn.metrics import f1_score
+
+    rng = np.random.default_rng(5)
+    left, right = rng.uniform(size=(2, 41, 3)) < 0.4
+    names = np.array(["a", "b", "c"])
+    found = metrics.multi_label([names[row] for row in left], [names[row] for row in right], 100, 7)
+
+    def scored(rows: np.ndarray) -> float:
+        return float(f1_score(left[rows], right[rows], average="micro"))
+
+    assert (found["score_low"], found["score_high"]) == metrics.interval(scored, 41, 100, 7)
+
+
+SUMMARIES = ["police kill the gunman", "the gunman kill police", ""]
+TARGETS = [["police killed the gunman"], ["gunman was jailed", "police killed the gunman"], ["nobody knows"]]
+DOCUMENTS = ["Yesterday the police killed a gunman.", "The gunman!  A police-man did kill him.", "Nobody knows why."]
+
+
+def test_rouge_by_hand() -> None:
+    """The example of Lin 2004, section 3.1. With stems the first summary is its reference; the second has the four
+    words of its better reference in another order: no pair in common but "the gunman", a subsequence of two."""
+    found = metrics.summarization(SUMMARIES, TARGETS, DOCUMENTS, 200, 1)
+    assert found["rouge1"] == pytest.approx((1 + 1 + 0) / 3, abs=1e-6)
+    assert found["rouge2"] == pytest.approx((1 + 1 / 3 + 0) / 3, abs=1e-6)
+    assert found["rougeL"] == pytest.approx((1 + 1 / 2 + 0) / 3, abs=1e-6)
+    assert found["exact_match"] == 0.0
+    assert found["score_low"] <= found["rouge1"] <= found["score_high"]
+    assert found["rouge_signature"].startswith("nrefs:2|refs:best|f1:mean|stem:porter|words:unicode|version:")
+
+
+def test_the_origin_of_a_summary_by_hand() -> None:
+    found = metrics.summarization(SUMMARIES, TARGETS, DOCUMENTS, 200, 1)
+    assert found["compression"] == pytest.approx((4 + 4 + 0) / (6 + 8 + 3), abs=1e-6)
+    # New words: "kill" in the first. New pairs: all but "the gunman"; new triples: all.
+    assert found["novelty_1"] == pytest.approx(1 / 8)
+    assert found["copy_rate"] == pytest.approx(7 / 8)
+    assert found["novelty_2"] == pytest.approx(5 / 6, abs=1e-6)
+    assert found["novelty_3"] == 1.0
+    nothing = metrics.summarization(["", ""], [["a"], ["b"]], ["a c", "b d"], 200, 1)
+    assert [nothing[name] for name in ("rouge1", "compression", "novelty_1", "copy_rate")] == [0.0] * 4
+
+
+def test_an_exact_match_is_one_of_the_references() -> None:
+    found = metrics.summarization(["a b", "c", "d e"], [["x", "a b"], ["d"], ["d e"]], ["a", "c", "d"], 100, 1)
+    assert found["exact_match"] == pytest.approx(2 / 3, abs=1e-6)
+    with pytest.raises(ValueError, match="summary 2 has no reference"):
+        metrics.summarization(["a", "b"], [["a"], []], ["a", "b"], 100, 1)
+
+
+def test_the_words_of_rouge_are_those_of_its_package() -> None:
+    from rouge_score.tokenizers import DefaultTokenizer
+
+    ours, theirs = _StemmedWords(), DefaultTokenizer(use_stemmer=True)
+
+    @settings(deadline=None, max_examples=60)
+    @given(text=st.text(st.characters(max_codepoint=127), max_size=60))
+    def same(text: str) -> None:
+        assert ours.tokenize(text) == theirs.tokenize(text)
+
+    same()
+    assert ours.tokenize("Running_runners' flies, 3rd: DENIED") == theirs.tokenize(
+        "Running_runners' flies, 3rd: DENIED"
+    )
+
+
+def test_rouge_reads_every_script() -> None:
+    found = metrics.summarization(["Die Mühle", "собака спит"], [["die mühle"], ["собака ест"]], ["", ""], 100, 1)
+    assert found["rouge1"] == pytest.approx((1 + 0.5) / 2)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("The  U.S. Army!", "us army"),
+        ("an apple a day", "apple day"),
+        ("Theatre, another", "theatre another"),  # articles are whole words
+        ("the", ""),
+        ("a-the", "athe"),  # punctuation goes first
+        ("“Läufe”", "“läufe”"),  # ASCII punctuation alone
+    ],
+)
+def test_answers_are_normalised_as_in_squad(answer: str, expected: str) -> None:
+    assert normalised(answer) == expected
+
+
+def test_question_answering_by_hand() -> None:
+    predictions = ["the Denver Broncos", "in Paris, France", "to to do", "", "no"]
+    references = [["Denver Broncos"], ["Rome", "Paris"], ["to do do"], ["42"], ["yes", "no!"]]
+    found = metrics.question_answering(predictions, references, 200, 1)
+    assert found["exact_match"] == pytest.approx(2 / 5)
+    # Words count as often as they occur: "to to do" and "to do do" share two of three.
+    assert found["f1"] == pytest.approx((1 + 2 * (1 / 3) / (1 + 1 / 3) + 2 / 3 + 0 + 1) / 5, abs=1e-6)
+    assert found["score_low"] <= found["f1"] <= found["score_high"]
+    assert set(found) == {"exact_match", "f1", "score_low", "score_high"}
+
+
+def test_unanswerable_questions_by_hand() -> None:
+    predictions = ["", "Rome", "the", "blue sky", "", "red", "x"]
+    references: list[list[str]] = [[], [""], [], ["sky"], ["grey"], ["red"], ["the"]]
+    found = metrics.question_answering(predictions, references, 200, 1)
+    assert (found["no_answer"], found["has_answer"]) == (3, 4)
+    assert found["no_answer_accuracy"] == pytest.approx(2 / 3, abs=1e-6)  # "the" says nothing
+    assert found["has_answer_exact_match"] == pytest.approx(1 / 4)
+    assert found["has_answer_f1"] == pytest.approx((2 / 3 + 0 + 1 + 0) / 4, abs=1e-6)
+    assert found["exact_match"] == pytest.approx(3 / 7, abs=1e-6)
+    assert found["f1"] == pytest.approx((2 + 2 / 3 + 1) / 7, abs=1e-6)
+    alone = metrics.question_answering(["", "a b"], [[], []], 200, 1)
+    assert alone["no_answer_accuracy"] == alone["f1"] == 0.5
+    assert "has_answer_f1" not in alone
+
+
+def test_generation_by_hand() -> None:
+    """Each token has probability 1/8, each character 1/4: three texts, 1.5 characters a token."""
+    tokens, characters = [2, 4, 6], [3, 6, 9]
+    nats = [count * np.log(8) for count in tokens]
+    found = metrics.generation(nats, tokens, characters, ["a b a b", "a", ""], 200, 1, entropy=float(np.log(4)))
+    assert found["loss"] == pytest.approx(np.log(8), abs=1e-6)
+    assert found["perplexity"] == pytest.approx(8)
+    assert found["bits_per_character"] == pytest.approx(2)
+    assert found["character_probability"] == pytest.approx(1 / 4)
+    assert (found["entropy"], found["excess"]) == (pytest.approx(np.log(4), abs=1e-6), pytest.approx(0.5))
+    assert (found["distinct_1"], found["distinct_2"]) == (2 / 5, 2 / 5)  # a, b; ab, ba
+    assert (found["loss_low"], found["loss_high"]) == (pytest.approx(np.log(8), abs=1e-6),) * 2
+    assert (found["score_low"], found["score_high"]) == (pytest.approx(1 / 4),) * 2
+    assert not {"entropy", "excess", "distinct_1"} & metrics.generation(nats, tokens, characters, [], 200, 1).keys()
+
+
+def test_the_interval_of_the_loss_is_that_of_a_ratio() -> None:
+    """The delta method's standard error of Σ nats / Σ tokens over texts (Cochran 1977, section 2.11)."""
+    rng = np.random.default_rng(11)
+    tokens = rng.integers(5, 40, 997)
+    nats = rng.gamma(tokens, 2.0)
+    found = metrics.generation(nats.tolist(), tokens.tolist(), (5 * tokens).tolist(), [], 2000, 1)
+    loss = nats.sum() / tokens.sum()
+    error = 1.96 * np.std(nats - loss * tokens) / np.sqrt(997) / tokens.mean()
+    assert found["loss_low"] == pytest.approx(loss - error, abs=0.15 * error)
+    assert found["loss_high"] == pytest.approx(loss + error, abs=0.15 * error)
+    # Five characters a token: the probability of a character is a function of the loss, and falls with it.
+    assert found["score_low"] == pytest.approx(np.exp(-found["loss_high"] / 5), abs=1e-5)
+    assert found["score_high"] == pytest.approx(np.exp(-found["loss_low"] / 5), abs=1e-5)
 
 
 @settings(deadline=None, max_examples=20)

@@ -17,7 +17,7 @@ def test_a_queued_experiment_runs_the_code_it_was_queued_with(make_project: Call
     project.run("git", "commit", "-q", "-m", "start")
 
     # Two experiments, each with its own code; the code of the main workspace is a third.
-    path = project.directory / "src/attention_lab/metrics.py"
+    path = project.directory / "src/attention_lab/metrics/figures.py"
     original = path.read_text(encoding="utf-8")
     marked = '    values = {**values, "code": "%s"}\n    text = json.dumps(values'
     assert "    text = json.dumps(values" in original

@@ -46,7 +46,7 @@ class Sentiment:
 
     def measure(self, predictions: pd.DataFrame, options: params.Evaluate, seed: int) -> dict[str, Any]:
         truth, answers = predictions["label"].tolist(), predictions["prediction"].tolist()
-        return metrics.classification(truth, answers, predictions["probability"].tolist(), options.bootstrap, seed)
+        return metrics.classification(truth, answers, predictions["probabilities"].tolist(), options.bootstrap, seed)
 
     def baselines(
         self, train: pd.DataFrame, test: pd.DataFrame, options: params.Evaluate, seed: int

@@ -1,0 +1,126 @@
+"""Classification, one label or several for each text: scikit-learn's metrics, and calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from attention_lab.metrics.figures import interval, rounded
+
+
+def classification(
+    truth: Sequence[str],
+    guessed: Sequence[str],
+    probabilities: Sequence[Mapping[str, float]],
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Accuracy, precision, recall, F1 (all 0 to 1), the confusion matrix {truth: {prediction: rows}} and calibration.
+
+    `calibration_error` is the expected calibration error of the probabilities of what was guessed (see
+    `calibration_error`), `brier_score` the squared distance of all probabilities and the truth, summed over labels
+    (Brier 1950: 0 is perfect, 2 is sure and wrong). `score_low` and `score_high` are those of accuracy.
+
+    Args:
+        probabilities: of each label, by name, one mapping for each text; a label that it lacks has probability 0.
+    """
+    from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+
+    names = sorted({*truth, *guessed})
+    left, right = np.array(truth), np.array(guessed)
+    correct = left == right
+    macro = precision_recall_fscore_support(left, right, average="macro", zero_division=0)
+    weighted = precision_recall_fscore_support(left, right, average="weighted", zero_division=0)
+    each = precision_recall_fscore_support(left, right, labels=names, zero_division=0)
+    confidence = np.array([row.get(name, 0.0) for row, name in zip(probabilities, guessed, strict=True)])
+    low, high = interval(lambda rows: float(correct[rows].mean()), len(correct), resamples, seed)
+    return {
+        "accuracy": rounded(accuracy_score(left, right)),
+        "precision_macro": rounded(macro[0]),
+        "recall_macro": rounded(macro[1]),
+        "f1_macro": rounded(macro[2]),
+        "f1_weighted": rounded(weighted[2]),
+        "calibration_error": rounded(calibration_error(correct, confidence)),
+        "brier_score": rounded(_brier_score(truth, probabilities)),
+        "labels": _labels(names, each),
+        "confusion": {
+            name: dict(zip(names, row.tolist(), strict=True))
+            for name, row in zip(names, confusion_matrix(left, right, labels=names), strict=True)
+        },
+        "score_low": low,
+        "score_high": high,
+    }
+
+
+def multi_label(
+    truth: Sequence[Collection[str]], guessed: Sequence[Collection[str]], resamples: int, seed: int
+) -> dict[str, Any]:
+    """Texts with any number of labels: precision, recall and F1 over all decisions (micro) and as mean over labels
+    (macro), `subset_accuracy` (the share of texts whose labels are all right) and `hamming_loss` (the share of
+    decisions that are wrong: less is better).
+
+    `score_low` and `score_high` are those of `f1_micro`, in which a text counts with as many labels as it has.
+    """
+    from sklearn.metrics import accuracy_score, hamming_loss, precision_recall_fscore_support
+    from sklearn.preprocessing import MultiLabelBinarizer
+
+    binarizer = MultiLabelBinarizer().fit([*truth, *guessed])
+    left, right = binarizer.transform(truth), binarizer.transform(guessed)
+    micro = precision_recall_fscore_support(left, right, average="micro", zero_division=0)
+    macro = precision_recall_fscore_support(left, right, average="macro", zero_division=0)
+    each = precision_recall_fscore_support(left, right, average=None, zero_division=0)
+    both, either = (left & right).sum(1), (left + right).sum(1)
+
+    def f1_micro(rows: np.ndarray) -> float:
+        decisions = either[rows].sum()
+        return float(2 * both[rows].sum() / decisions) if decisions else 0.0
+
+    low, high = interval(f1_micro, len(left), resamples, seed)
+    return {
+        "f1_micro": rounded(micro[2]),
+        "f1_macro": rounded(macro[2]),
+        "precision_micro": rounded(micro[0]),
+        "precision_macro": rounded(macro[0]),
+        "recall_micro": rounded(micro[1]),
+        "recall_macro": rounded(macro[1]),
+        "subset_accuracy": rounded(accuracy_score(left, right)),
+        "hamming_loss": rounded(hamming_loss(left, right)),
+        "labels": _labels(binarizer.classes_.tolist(), each),
+        "score_low": low,
+        "score_high": high,
+    }
+
+
+def _labels(names: Sequence[str], each: Sequence[np.ndarray]) -> dict[str, dict[str, float]]:
+    """What scikit-learn found for each label, by name."""
+    return {
+        name: {
+            "precision": rounded(each[0][index]),
+            "recall": rounded(each[1][index]),
+            "f1": rounded(each[2][index]),
+            "rows": int(each[3][index]),
+        }
+        for index, name in enumerate(names)
+    }
+
+
+def calibration_error(correct: np.ndarray, confidence: np.ndarray, bins: int = 15) -> float:
+    """The expected calibration error (Guo et al. 2017, arXiv 1706.04599, equation 3): the mean distance of confidence
+    and accuracy over equally wide bins of confidence, weighted by their rows. As there, a bin has its upper edge."""
+    which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    gaps = [
+        abs(correct[which == index].mean() - confidence[which == index].mean()) * (which == index).mean()
+        for index in np.unique(which)
+    ]
+    return float(np.sum(gaps))
+
+
+def _brier_score(truth: Sequence[str], probabilities: Sequence[Mapping[str, float]]) -> float:
+    """Σ over labels of (p − [label is the truth])², mean over rows."""
+    squares = [
+        sum(share**2 for name, share in row.items() if name != right) + (1.0 - row.get(right, 0.0)) ** 2
+        for right, row in zip(truth, probabilities, strict=True)
+    ]
+    return float(np.mean(squares))

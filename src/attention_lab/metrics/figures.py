@@ -1,0 +1,43 @@
+"""A figure, its interval, and the file that figures are written to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from attention_lab.records import write_bytes
+
+
+def rounded(value: float | np.floating[Any]) -> float:
+    return round(float(value), 6)
+
+
+def interval(statistic: Callable[[np.ndarray], float], rows: int, resamples: int, seed: int) -> tuple[float, float]:
+    """The 95 % percentile bootstrap interval (Efron 1979) of a statistic of row numbers (n,)."""
+    from scipy.stats import bootstrap
+
+    if rows < 2:
+        return float("-inf"), float("inf")
+    found = bootstrap(
+        (np.arange(rows),),
+        statistic,
+        n_resamples=resamples,
+        vectorized=False,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return rounded(found.low), rounded(found.high)
+
+
+def write(values: dict[str, Any], path: Path) -> None:
+    """Write metrics as JSON that every reader takes: no NaN, keys in order.
+
+    Raises:
+        ValueError: a value is not finite.
+    """
+    text = json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    write_bytes(text.encode() + b"\n", path)

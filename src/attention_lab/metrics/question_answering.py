@@ -1,0 +1,69 @@
+"""Question answering: the measures of SQuAD 1.1 and 2.0."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from attention_lab.metrics.figures import interval, rounded
+
+PUNCTUATION = str.maketrans("", "", string.punctuation)
+ARTICLE = re.compile(r"\b(?:a|an|the)\b")
+
+
+def normalised(answer: str) -> str:
+    """Lower case, without ASCII punctuation, without English articles, one space between words."""
+    return " ".join(ARTICLE.sub(" ", answer.lower().translate(PUNCTUATION)).split())
+
+
+def word_f1(prediction: str, reference: str) -> float:
+    """F1 of the words of two normalised answers, as multisets; if one of them is empty: are both?"""
+    left, right = prediction.split(), reference.split()
+    if not left or not right:
+        return float(left == right)
+    return 2 * (Counter(left) & Counter(right)).total() / (len(left) + len(right))
+
+
+def question_answering(
+    predictions: Sequence[str], references: Sequence[Sequence[str]], resamples: int, seed: int
+) -> dict[str, Any]:
+    """Exact match and F1 (0 to 1, mean over the questions) as in SQuAD (Rajpurkar et al. 2016, arXiv 1606.05250,
+    section 6.1), each against the acceptable answer that suits it best.
+
+    An unanswerable question is answered rightly by no answer and by nothing else (SQuAD 2.0; Rajpurkar et al. 2018,
+    arXiv 1806.03822). Where there are such questions, `has_answer` and `no_answer` count both kinds,
+    `no_answer_accuracy` is the share of unanswerable ones that were left unanswered, and `has_answer_exact_match` and
+    `has_answer_f1` are those of the others. `score_low` and `score_high` are those of F1.
+
+    Args:
+        predictions: the answers, "" for none.
+        references: the acceptable answers to each question; [] or [""] if it has none.
+    """
+    exact, f1, answerable = [], [], []
+    for prediction, accepted in zip(predictions, references, strict=True):
+        said = normalised(prediction)
+        # An acceptable answer of articles and punctuation alone does not count, as in the official program of 2.0.
+        truths = [truth for truth in map(normalised, accepted) if truth] or [""]
+        exact.append(float(said in truths))
+        f1.append(max(word_f1(said, truth) for truth in truths))
+        answerable.append(any(accepted))
+    matches, overlaps, has = np.array(exact), np.array(f1), np.array(answerable)
+    low, high = interval(lambda rows: float(overlaps[rows].mean()), len(overlaps), resamples, seed)
+    found: dict[str, Any] = {"exact_match": rounded(matches.mean()), "f1": rounded(overlaps.mean())}
+    if not has.all():
+        found |= {
+            "has_answer": int(has.sum()),
+            "no_answer": int((~has).sum()),
+            "no_answer_accuracy": rounded(matches[~has].mean()),
+        }
+        if has.any():
+            found |= {
+                "has_answer_exact_match": rounded(matches[has].mean()),
+                "has_answer_f1": rounded(overlaps[has].mean()),
+            }
+    return {**found, "score_low": low, "score_high": high}

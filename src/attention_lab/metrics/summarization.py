@@ -1,0 +1,108 @@
+"""Summarization: ROUGE by Google's rouge-score, and how much of a summary is the document's own words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from attention_lab.metrics.figures import interval, rounded
+
+ROUGES = ("rouge1", "rouge2", "rougeL")
+WORD = re.compile(r"[^\W_]+")
+
+
+def words(text: str) -> list[str]:
+    """Runs of letters and digits, in lower case."""
+    return WORD.findall(text.lower())
+
+
+class _StemmedWords:
+    """What ROUGE compares: words, those of more than three characters as their stems.
+
+    For text in ASCII this is rouge-score's own tokenizer. That one takes every other letter for a space, so that ROUGE
+    of a Russian text would be 0 whatever it says; here words have the letters of all scripts.
+    """
+
+    def __init__(self) -> None:
+        from nltk.stem.porter import PorterStemmer
+
+        self._stemmer = PorterStemmer()
+
+    def tokenize(self, text: str) -> list[str]:
+        return [self._stemmer.stem(word) if len(word) > 3 else word for word in words(text)]
+
+
+def summarization(
+    predictions: Sequence[str],
+    references: Sequence[Sequence[str]],
+    documents: Sequence[str],
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """ROUGE-1, ROUGE-2, ROUGE-L (Lin 2004; F1, 0 to 1, mean over the texts) and the share of exact matches.
+
+    ROUGE is measured with Porter's stemmer, as in the published tables (`-m` of the original program), and with
+    several references it is that of the best of them. ROUGE-L takes a text as one sequence, line breaks are spaces.
+    `score_low` and `score_high` are those of ROUGE-1.
+
+    How a summary is made, over all texts together: `compression` is its number of words over the document's,
+    `novelty_1`, `_2`, `_3` the shares of its n-grams that are not in the document (See et al. 2017, arXiv 1704.04368),
+    `copy_rate` the share of its words that are. A figure that counts nothing (no summary has three
+    words) is 0.
+
+    Args:
+        references: one or several of each text.
+
+    Raises:
+        ValueError: the lists are of different lengths, or a text has no reference.
+    """
+    from importlib.metadata import version
+
+    from rouge_score.rouge_scorer import RougeScorer
+
+    scorer = RougeScorer(list(ROUGES), tokenizer=_StemmedWords())
+    rows: list[list[float]] = []
+    exact: list[bool] = []
+    for prediction, accepted in zip(predictions, references, strict=True):
+        if not accepted:
+            raise ValueError(f"summary {len(rows) + 1} has no reference")
+        best = scorer.score_multi(accepted, prediction)
+        rows.append([best[name].fmeasure for name in ROUGES])
+        exact.append(prediction in accepted)
+    table = np.array(rows)
+    low, high = interval(lambda chosen: float(table[chosen, 0].mean()), len(table), resamples, seed)
+    most = max(len(accepted) for accepted in references)
+    return {
+        **{name: rounded(table[:, column].mean()) for column, name in enumerate(ROUGES)},
+        "rouge_signature": f"nrefs:{most}|refs:best|f1:mean|stem:porter|words:unicode|version:{version('rouge-score')}",
+        "exact_match": rounded(np.mean(exact)),
+        **_origin([words(text) for text in predictions], [words(text) for text in documents]),
+        "score_low": low,
+        "score_high": high,
+    }
+
+
+def _origin(summaries: list[list[str]], documents: list[list[str]]) -> dict[str, float]:
+    """Compression, novelty and copy rate."""
+    found = {"compression": _share(sum(map(len, summaries)), sum(map(len, documents)))}
+    for n in (1, 2, 3):
+        new = possible = 0
+        for summary, document in zip(summaries, documents, strict=True):
+            theirs = set(_ngrams(document, n))
+            possible += len(_ngrams(summary, n))
+            new += sum(ngram not in theirs for ngram in _ngrams(summary, n))
+        found[f"novelty_{n}"] = _share(new, possible)
+        if n == 1:
+            found["copy_rate"] = _share(possible - new, possible)
+    return found
+
+
+def _ngrams(tokens: list[str], n: int) -> list[tuple[str, ...]]:
+    return [tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1)]
+
+
+def _share(part: int, whole: int) -> float:
+    return rounded(part / whole) if whole else 0.0
