@@ -1,9 +1,10 @@
 """The applications, one file each."""
 
 from attention_lab.tasks.sentiment import Sentiment
+from attention_lab.tasks.summarization import Summarization
 from attention_lab.tasks.task import Loss, Task
 from attention_lab.tasks.translation import Translation
 
-TASKS: dict[str, Task] = {"translation": Translation(), "sentiment": Sentiment()}
+TASKS: dict[str, Task] = {task.name: task for task in (Translation(), Summarization(), Sentiment())}
 
 __all__ = ["TASKS", "Loss", "Task"]
