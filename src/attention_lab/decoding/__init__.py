@@ -1,0 +1,23 @@
+"""From a model to a text, token by token, with caches: beam search, of which one beam is greedy, and sampling.
+
+Neither knows which model it is that says what may come next: see `states.State`.
+"""
+
+from attention_lab.decoding.beams import beam_search, hypotheses
+from attention_lab.decoding.rules import Draw, Rules
+from attention_lab.decoding.sampling import sample, stream
+from attention_lab.decoding.states import Hypothesis, State, TargetState, TextState, by_length
+
+__all__ = [
+    "Draw",
+    "Hypothesis",
+    "Rules",
+    "State",
+    "TargetState",
+    "TextState",
+    "beam_search",
+    "by_length",
+    "hypotheses",
+    "sample",
+    "stream",
+]

@@ -1,0 +1,125 @@
+"""Beam search: the most probable texts that a search of bounded width finds; one beam is greedy decoding."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from attention_lab.decoding.rules import Rules
+from attention_lab.decoding.states import Hypothesis, State, TargetState, most_tokens, read
+from attention_lab.transformer import EncoderDecoder
+
+
+@torch.inference_mode()
+def beam_search(
+    model: EncoderDecoder,
+    source: Tensor,
+    source_mask: Tensor,
+    *,
+    beams: int,
+    length_penalty: float,
+    max_tokens: int,
+    max_ratio: float = math.inf,
+) -> tuple[list[list[int]], list[float]]:
+    """The best target of each source.
+
+    Args:
+        source: (B, Ls), source_mask: (B, Ls).
+        max_tokens: longest target, start and end token included.
+        max_ratio: a target may have so many times the source's tokens, and ten: a model that falls into a loop is
+            stopped there.
+
+    Returns:
+        Token ids without start and end, and log-probabilities in nats, one for each row of the batch.
+    """
+    prompts = torch.full((len(source), 1), model.config.start, device=source.device)
+    limits = (source_mask.sum(1) * max_ratio + 10).clamp(max=max_tokens) - 1
+    found = hypotheses(
+        TargetState(model, source, source_mask),
+        prompts,
+        Rules.of(model.config),
+        beams=beams,
+        length_penalty=length_penalty,
+        max_tokens=limits,
+    )
+    return [best[0].tokens for best in found], [best[0].log_probability for best in found]
+
+
+@torch.inference_mode()
+def hypotheses(
+    state: State,
+    prompts: Tensor,
+    rules: Rules,
+    *,
+    beams: int,
+    length_penalty: float,
+    max_tokens: int | Tensor,
+    n_best: int = 1,
+) -> list[list[Hypothesis]]:
+    """The `n_best` different texts after each prompt, the best first; fewer where the rules allow no more.
+
+    A hypothesis is worth log p / length^length_penalty (Wu et al. 2016, arXiv 1609.08144, section 7, without the
+    constant 5); the length counts what was written, end token included. Texts whose beams have all ended leave the
+    batch.
+
+    Args:
+        prompts: (B, L), at least the start token.
+        max_tokens: the most tokens that are written, end token included, at least one: for all, or for each (B,).
+        n_best: at most as many as there are beams.
+
+    Raises:
+        InputError: a prompt is empty, or there is no position for it.
+        ValueError: n_best is larger than beams.
+    """
+    if n_best > beams:
+        raise ValueError(f"{beams} beams hold no {n_best} hypotheses; take as many beams")
+    size, begin = prompts.shape
+    device = prompts.device
+    read(state, prompts)
+    state.select(torch.arange(size, device=device).repeat_interleave(beams))
+    limits = torch.as_tensor(max_tokens, device=device).expand(size).clamp(max=most_tokens(state.config) - begin)
+
+    alive = torch.arange(size, device=device)  # which rows of the batch are still being written
+    tokens = prompts.unsqueeze(1).expand(-1, beams, -1)
+    # All beams start alike: only the first may be continued, or they would stay alike.
+    scores = torch.full((size, beams), -torch.inf, device=device)
+    scores[:, 0] = 0.0
+    ended = torch.zeros(size, beams, dtype=torch.bool, device=device)
+    found: list[list[Hypothesis]] = [[] for _ in range(size)]
+
+    while len(alive):
+        logits = state.next(tokens[:, :, -1].flatten())
+        steps = rules.log_probabilities(logits, tokens.flatten(0, 1), tokens.shape[-1] - begin)
+        steps = steps.view(len(alive), beams, -1)
+        # An ended hypothesis has one continuation, another end, which costs nothing.
+        steps = steps.masked_fill(ended.unsqueeze(-1), -torch.inf)
+        steps[:, :, rules.end] = steps[:, :, rules.end].masked_fill(ended, 0.0)
+        scores, flat = (scores.unsqueeze(-1) + steps).flatten(1).topk(beams, dim=1)
+        origin, token = flat // steps.shape[-1], flat % steps.shape[-1]
+        tokens = torch.cat((tokens.gather(1, origin.unsqueeze(-1).expand_as(tokens)), token.unsqueeze(-1)), -1)
+        ended = ended.gather(1, origin) | (token == rules.end)
+
+        done = ended.all(1) | (tokens.shape[-1] - begin >= limits)
+        for index in done.nonzero().flatten().tolist():
+            found[int(alive[index])] = _best(tokens[index, :, begin:], scores[index], rules.end, length_penalty, n_best)
+        left = (~done).nonzero().flatten()
+        rows = (left.unsqueeze(1) * beams + origin[left]).flatten()
+        if beams > 1 or len(left) < len(alive):
+            state.select(rows)
+        alive, tokens, scores, ended, limits = alive[left], tokens[left], scores[left], ended[left], limits[left]
+    return found
+
+
+def _best(written: Tensor, scores: Tensor, end: int, length_penalty: float, n_best: int) -> list[Hypothesis]:
+    """The beams of one text, written (beams, L) and scores (beams,), by their worth."""
+    ends = written == end
+    inner = written.shape[1] - ends.sum(1)  # an ended hypothesis is filled up with its end
+    worth = scores / (inner + ends.any(1)) ** length_penalty
+    order = worth.argsort(descending=True, stable=True)[:n_best]
+    return [
+        Hypothesis(written[beam, : int(inner[beam])].tolist(), float(scores[beam]), bool(ends[beam].any()))
+        for beam in order.tolist()
+        if scores[beam] > -torch.inf
+    ]

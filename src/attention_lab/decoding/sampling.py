@@ -1,0 +1,78 @@
+"""Texts drawn from a model, whole or token by token.
+
+Shapes: B texts, L tokens of a prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attention_lab.decoding.rules import Draw, Rules
+from attention_lab.decoding.states import Hypothesis, State, most_tokens, read
+
+
+def sample(
+    state: State, prompts: Tensor, rules: Rules, draw: Draw, *, max_tokens: int, seeds: Sequence[int]
+) -> list[Hypothesis]:
+    """One text drawn after each prompt.
+
+    Every text has random numbers of its own, from its seed: it is the same alone and in any batch, but for the
+    rounding of the model, which may decide a draw that is close.
+
+    Args:
+        prompts: (B, L), at least the start token.
+        max_tokens: the most tokens that are written, end token included.
+        seeds: one for each text.
+
+    Raises:
+        InputError: a prompt is empty, or there is no position for it.
+    """
+    tokens: list[list[int]] = [[] for _ in prompts]
+    values = [0.0] * len(prompts)
+    for row, token, value in _drawn(state, prompts, rules, draw, max_tokens, seeds):
+        tokens[row].append(token)
+        values[row] += value
+    ended = [bool(said) and said[-1] == rules.end for said in tokens]
+    return [
+        Hypothesis(said[:-1] if done else said, value, done)
+        for said, value, done in zip(tokens, values, ended, strict=True)
+    ]
+
+
+def stream(state: State, prompt: Tensor, rules: Rules, draw: Draw, *, max_tokens: int, seed: int) -> Iterator[int]:
+    """The tokens that `sample` would draw after a prompt (L,), each as soon as it is chosen; the end token is not
+    among them."""
+    for _, token, _ in _drawn(state, prompt.unsqueeze(0), rules, draw, max_tokens, [seed]):
+        if token != rules.end:
+            yield token
+
+
+@torch.inference_mode()
+def _drawn(
+    state: State, prompts: Tensor, rules: Rules, draw: Draw, max_tokens: int, seeds: Sequence[int]
+) -> Iterator[tuple[int, int, float]]:
+    """Row, token and log-probability of every token, step by step, up to the end token of each row."""
+    read(state, prompts)
+    length = prompts.shape[1]
+    most = int(min(max_tokens, most_tokens(state.config) - length))
+    chances = [np.random.default_rng(seed) for seed in seeds]
+    said = prompts.cpu()  # what is drawn is drawn on the CPU, so that it is the same on every device
+    alive = list(range(len(said)))
+    for written in range(most):
+        logits = state.next(said[:, -1].to(prompts.device)).cpu()
+        logs = rules.log_probabilities(logits, said, written)
+        uniform = torch.tensor([chances[row].random() for row in alive], dtype=torch.float64)
+        tokens = draw.token(logs, uniform)
+        values = logs.gather(1, tokens.unsqueeze(1)).squeeze(1)
+        yield from zip(alive, tokens.tolist(), values.tolist(), strict=True)
+        left = (tokens != rules.end).nonzero().flatten()
+        if not len(left):
+            return
+        said = torch.cat((said, tokens.unsqueeze(1)), 1)
+        if len(left) < len(said):
+            alive, said = [alive[row] for row in left.tolist()], said[left]
+            state.select(left.to(prompts.device))

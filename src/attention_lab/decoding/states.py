@@ -1,0 +1,126 @@
+"""What a decoding asks of a model, and the two kinds of models that can answer.
+
+Shapes: B texts that are being written, L tokens, Ls source positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from attention_lab.errors import InputError
+from attention_lab.transformer import Config, EncoderDecoder
+
+
+class State(Protocol):
+    """Where a model stands with a batch of texts: it has read their tokens so far and says what may come next."""
+
+    config: Config
+
+    def next(self, tokens: Tensor) -> Tensor:
+        """The newest token of each text (B,) → logits of the one after it (B, V)"""
+        ...
+
+    def select(self, rows: Tensor) -> None:
+        """Go on with these texts of the batch, in this order; a text may occur several times or not at all."""
+        ...
+
+
+class DecoderOnly(Protocol):
+    """A language model that keeps what it has read in caches, of which rows can be selected."""
+
+    config: Config
+
+    def caches(self) -> list[Any]: ...
+
+    def step(self, token: Tensor, caches: list[Any]) -> Tensor:
+        """The newest tokens (B, 1) → logits for the next (B, V). Extends the caches."""
+        ...
+
+
+class TargetState:
+    """An encoder-decoder that writes the target of each source.
+
+    Args:
+        source: (B, Ls), source_mask: (B, Ls).
+    """
+
+    @torch.inference_mode()
+    def __init__(self, model: EncoderDecoder, source: Tensor, source_mask: Tensor) -> None:
+        self.config = model.config
+        self.model = model
+        self.memory = model.encode(source, source_mask)
+        self.memory_mask = source_mask
+        self.caches = model.caches()
+
+    def next(self, tokens: Tensor) -> Tensor:
+        return self.model.step(tokens.unsqueeze(1), self.memory, self.memory_mask, self.caches)
+
+    def select(self, rows: Tensor) -> None:
+        self.memory, self.memory_mask = self.memory[rows], self.memory_mask[rows]
+        for cache in self.caches:
+            cache.select(rows)
+
+
+class TextState:
+    """A language model that goes on with texts."""
+
+    def __init__(self, model: DecoderOnly) -> None:
+        self.config = model.config
+        self.model = model
+        self.caches = model.caches()
+
+    def next(self, tokens: Tensor) -> Tensor:
+        return self.model.step(tokens.unsqueeze(1), self.caches)
+
+    def select(self, rows: Tensor) -> None:
+        for cache in self.caches:
+            cache.select(rows)
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """What was written after a prompt.
+
+    tokens: without the prompt and without the end token. log_probability: of what was written, the end token
+    included, in nats. ended: did it come to its end, or was it cut?
+    """
+
+    tokens: list[int]
+    log_probability: float
+    ended: bool
+
+
+def by_length(prompts: Sequence[Sequence[int]]) -> Iterator[tuple[list[int], Tensor]]:
+    """Batches of equally long prompts: which they are, and their tokens (B, L).
+
+    Caches have one position for all rows, so that prompts of different lengths cannot be in one batch.
+    """
+    for length in sorted({len(prompt) for prompt in prompts}):
+        rows = [row for row, prompt in enumerate(prompts) if len(prompt) == length]
+        yield rows, torch.tensor([list(prompts[row]) for row in rows])
+
+
+def read(state: State, prompts: Tensor) -> None:
+    """Have all tokens of the prompts (B, L) read but the last, with which writing begins.
+
+    Raises:
+        InputError: a prompt is empty, or there is no position for it.
+    """
+    length = prompts.shape[1]
+    if not length:
+        raise InputError("a prompt needs at least one token; begin it with the start token")
+    if length > most_tokens(state.config):
+        most = state.config.positions
+        raise InputError(f"the prompt has {length} tokens, but the model has {most} positions; give a shorter one")
+    for tokens in prompts[:, :-1].unbind(1):
+        state.next(tokens)
+
+
+def most_tokens(config: Config) -> float:
+    """The longest text that the model has positions for, prompt and end token included."""
+    return config.positions if config.position == "learned" else float("inf")
