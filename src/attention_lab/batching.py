@@ -75,8 +75,11 @@ class Examples(Dataset[Batch]):
         )
 
     def predictions(self, rows: list[int]) -> int:
-        """How many values a model has to predict for these rows: a label each, or each target token but the first."""
-        return len(rows) if self.target is None else int(self.lengths[rows, 1].sum()) - len(rows)
+        """How many values a model has to predict for these rows: a label each, or each token but the first of the
+        target, or of the text itself where it has neither."""
+        if self.label is not None:
+            return len(rows)
+        return int(self.lengths[rows, 0 if self.target is None else 1].sum()) - len(rows)
 
 
 def padded(rows: Sequence[np.ndarray], pad: int) -> Tensor:

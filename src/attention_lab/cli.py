@@ -42,6 +42,13 @@ def predict(
     max_ratio: Annotated[
         float, typer.Option(min=0.0, help="Longest answer: so many times the text's tokens, plus ten.")
     ] = 2.0,
+    temperature: Annotated[
+        float, typer.Option(min=0.0, help="Generation: 0 is always the most probable token, more is bolder.")
+    ] = 1.0,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Generation: draw from so many tokens.")] = None,
+    top_p: Annotated[
+        float, typer.Option(min=0.01, max=1.0, help="Generation: draw from the tokens that make up this share.")
+    ] = 1.0,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON lines with scores, not only predictions.")
     ] = False,
@@ -64,6 +71,9 @@ def predict(
         "length_penalty": length_penalty,
         "max_tokens": max_tokens,
         "max_ratio": max_ratio,
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
     }
     predictor = Predictor(model)
     lines: list[str] = []

@@ -33,7 +33,7 @@ class Trained:
 def predict(
     trained: Trained, encoded: Path, rows: pd.DataFrame, shape: Shape, options: params.Evaluate
 ) -> pd.DataFrame:
-    """Truth and prediction of every row of `options.split`, in the order of the encoded rows.
+    """Truth, gold and prediction of every row of `options.split`, in the order of the encoded rows.
 
     Args:
         encoded: the folder that the encode stage wrote.
@@ -48,7 +48,7 @@ def predict(
             for row, answer in zip(batch, found, strict=True):
                 answers[row] = answer
             bar.update(len(batch))
-    truth = rows.set_index("row").loc[table["row"], list(shape.required)].reset_index()
+    truth = rows.set_index("row").loc[table["row"], [*shape.required, shape.gold]].reset_index()
     return pd.concat([truth, pd.DataFrame(answers)], axis=1)
 
 

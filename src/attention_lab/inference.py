@@ -26,10 +26,13 @@ class Predictor(Trained):
         length_penalty: float = 1.0,
         max_tokens: int = 128,
         max_ratio: float = 2.0,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float = 1.0,
     ) -> list[dict[str, Any]]:
         """One dict for each text, with `prediction` and how sure the model is of it.
 
-        How a target is searched: see `decoding.beam_search`, and the section evaluate of params.yaml.
+        How a target is searched, or a continuation drawn: see `decoding`, and the section evaluate of params.yaml.
         A text longer than the model was trained for is cut, and its dict says `truncated: true`.
 
         Raises:
@@ -48,6 +51,10 @@ class Predictor(Trained):
             length_penalty=length_penalty,
             max_tokens=max_tokens,
             max_ratio=max_ratio,
+            prompt_tokens=None,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
             bootstrap=100,
             tokens_per_batch=TOKENS_PER_BATCH,
         )

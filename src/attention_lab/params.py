@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from attention_lab.errors import InputError
 
-TaskName = Literal["translation", "summarization", "sentiment"]
+TaskName = Literal["translation", "summarization", "generation", "sentiment"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -164,6 +164,10 @@ class Evaluate(Section):
     length_penalty: Annotated[float, Field(ge=0.0)]
     max_tokens: Positive
     max_ratio: Annotated[float, Field(gt=0.0)]  # longest target: so many times the source's tokens, plus ten
+    prompt_tokens: Positive | None  # generation: how much of a text is given, start token included; None: all of it
+    temperature: Annotated[float, Field(ge=0.0)]  # generation: 0 is the most probable token, always
+    top_k: Positive | None  # generation: draw from the k most probable tokens
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)]  # generation: … from the fewest whose probabilities reach p
     bootstrap: Annotated[int, Field(ge=100)]  # resamples
     tokens_per_batch: Positive
 

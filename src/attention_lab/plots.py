@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,10 @@ def evaluation(found: dict[str, Any], predictions: pd.DataFrame, shape: Shape, d
     else:
         name = found["score_name"]
         below, above = found["score"] - found["score_low"], found["score_high"] - found["score"]
-        axes.bar([found["baseline"]["what"], "model"], [found["baseline"][name], found["score"]], color=["0.7", "C0"])
+        others = [found[kind] for kind in ("baseline", "classical") if kind in found]
+        names = [textwrap.fill(other["what"], 24) for other in others]
+        axes.bar(names, [other[name] for other in others], color="0.7")
+        axes.bar(["model"], [found["score"]], color="C0")
         axes.errorbar(["model"], [found["score"]], yerr=[[max(0, below)], [max(0, above)]], color="black", capsize=6)
         axes.set_ylabel(name)
     axes.set_title(f"{found['examples']:,} {found['split']} examples")

@@ -11,6 +11,7 @@ and the columns of its task, listed in `SHAPES`. Gold columns tell what is known
     alignment   [[i, j], …]   source word i is translated by target word j
     rationale   [i, …]        word i decides the label
     salient     [i, …]        word i of the document is what the summary states
+    true_nats   number        −log of the probability of the text in the language that it was drawn from
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ class Shape:
 
     @property
     def gold_texts(self) -> tuple[str, ...]:
-        """The columns whose words gold numbers: both for an alignment, whose numbers come in pairs, else the first."""
-        return self.texts if self.gold == "alignment" else self.texts[:1]
+        """The columns whose words gold numbers: two if it is pairs, one if it is words, none if it is a number."""
+        return self.texts[: {"alignment": 2, "true_nats": 0}.get(self.gold, 1)]
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -63,6 +64,7 @@ class Shape:
 SHAPES: dict[str, Shape] = {
     "translation": Shape(texts=("source", "target"), target="target", label=None, gold="alignment"),
     "summarization": Shape(texts=("document", "summary"), target="summary", label=None, gold="salient"),
+    "generation": Shape(texts=("text",), target=None, label=None, gold="true_nats"),
     "sentiment": Shape(texts=("text",), target=None, label="label", gold="rationale"),
 }
 
@@ -70,6 +72,7 @@ GOLD_TYPES = {
     "alignment": pa.list_(pa.list_(pa.int32())),
     "rationale": pa.list_(pa.int32()),
     "salient": pa.list_(pa.int32()),
+    "true_nats": pa.float64(),
 }
 
 

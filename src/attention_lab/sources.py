@@ -210,6 +210,7 @@ GOLD: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "alignment": ("a list of [source word, target word] pairs", _pairs),
     "rationale": ("a list of word numbers", _numbers),
     "salient": ("a list of word numbers", _numbers),
+    "true_nats": ("a number", lambda value: isinstance(value, int | float)),
 }
 
 

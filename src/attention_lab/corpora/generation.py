@@ -276,7 +276,7 @@ def entropy() -> float:
 
 
 def generate(size: int, seed: int) -> pd.DataFrame:
-    """`size` independent draws: columns row, split (drawn apart), text, log_probability (nats, of the whole text)."""
+    """`size` independent draws: columns row, split (drawn apart), text, true_nats (−log p of the whole text)."""
     if not 1 <= size <= MOST:
         raise InputError(f"The embedded corpus has from 1 to {MOST} rows, not {size}: change data.size.")
     random = Random(seed)
@@ -289,6 +289,6 @@ def generate(size: int, seed: int) -> pd.DataFrame:
             "row": [f"embedded:{n}" for n in range(1, size + 1)],
             "split": splits,
             "text": texts,
-            "log_probability": [log_probability(text) for text in texts],
+            "true_nats": [-log_probability(text) for text in texts],
         }
     )

@@ -33,8 +33,9 @@ class Rules:
 
     @classmethod
     def of(cls, config: Config) -> Rules:
-        """A text of that model ends with its end token, and says neither padding nor the start token."""
-        return cls(config.end, (config.pad, config.start))
+        """A text of that model ends with its end token, and says neither padding nor the start token (which in some
+        models are the end token)."""
+        return cls(config.end, tuple({config.pad, config.start} - {config.end}))
 
     def log_probabilities(self, logits: Tensor, said: Tensor, written: int) -> Tensor:
         """logits (N, V), said (N, L), the last `written` of them after the prompt → log-probabilities (N, V) in nats,

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from attention_lab.interpretation.report import render
 from attention_lab.interpretation.weights import Row, collect
 from attention_lab.params import Interpret, Params
 from attention_lab.records import Shape
-from attention_lab.transformer import EncoderDecoder, Model, load
+from attention_lab.transformer import Config, EncoderDecoder, Model, load
 
 __all__ = ["Example", "Interpretation", "interpret", "render", "run"]
 
@@ -130,11 +130,17 @@ def run(
         "task": options.task,
         "mechanism": config.mechanism_name,
         "parameters": f"{sum(p.numel() for p in trained.parameters()):,}",
-        "layers": f"{config.layers}" + f" + {config.decoder_layers}" * isinstance(trained, EncoderDecoder),
+        "layers": " + ".join(str(layers) for layers in _layers(config)),
         "heads, width": f"{config.heads}, {config.width}",
         "vocabulary": f"{config.vocabulary:,} tokens",
     }
     return replace(found, report=render(found.metrics, found.examples, evaluate=measured, facts=facts))
+
+
+def _layers(config: Config) -> list[int]:
+    """Of the encoder and of the decoder, where there is one."""
+    reads, writes = "encoder_self" in config.places, "decoder_self" in config.places
+    return [config.layers] * reads + [config.decoder_layers] * writes
 
 
 def interpret(
@@ -165,9 +171,10 @@ def interpret(
         InputError: gold names a word that is not there.
     """
     data = _Data(model, encoded, records, tokenizer, shape, options, seed, device)
-    place: Place = "cross" if "cross" in model.config.places else "encoder_self"
+    place: Place = "cross" if "cross" in model.config.places else model.config.places[0]
     kind = model.config.mechanism(place).weights
-    measured = _alignment(data) if shape.gold == "alignment" else _rationale(data)
+    measure = MEASURES.get(shape.gold)
+    measured = measure(data) if measure else None
     reason = None if measured else _reason(data)
     reading: list[str] = []
     if measured:
@@ -177,9 +184,9 @@ def interpret(
         "task": task_name,
         "mechanism": model.config.mechanisms[place].name,
         "weights": kind,
-        shape.gold: measured,
+        **({shape.gold: measured} if measure else {}),
         "reason": reason,
-        "sentences": [judge.sentence(measured) if measured else f"{shape.gold} not measured: {reason}"],
+        "sentences": [judge.sentence(measured) if measured else f"attention was not measured: {reason}"],
         "reading": [*reading, *KINDS.get(kind, [])],
     }
     shown = _examples(data, predictions, measured, options.examples)
@@ -198,7 +205,17 @@ def _rationale(data: _Data) -> dict[str, Any] | None:
     return rationale.measure(valid, test, resamples=data.options.bootstrap, seed=data.seed) if valid and test else None
 
 
+# What attention is held against, by the gold column; a language model's has none.
+MEASURES: dict[str, Callable[[_Data], dict[str, Any] | None]] = {
+    "alignment": _alignment,
+    "rationale": _rationale,
+    "salient": _rationale,
+}
+
+
 def _reason(data: _Data) -> str:
+    if data.shape.gold not in MEASURES:
+        return "nobody knows where a language model should look"
     for split in ("valid", "test"):
         known = data.gold(split).keys()
         if not known:
@@ -215,14 +232,14 @@ def _examples(data: _Data, predictions: pd.DataFrame, measured: dict[str, Any] |
     told = predictions[predictions["row"].isin(encoded["row"])].reset_index(drop=True)
     if told.empty:
         return []
-    truth = data.shape.target or data.shape.label
+    truth = data.shape.target or data.shape.label or data.shape.source
     texts = data.records[split].set_index("row")
     told = told.assign(reference=texts.loc[told["row"], truth].astype(str).to_numpy())
     right = (told["prediction"].astype(str) == told["reference"]).to_numpy()
     words = texts.loc[told["row"], list(data.shape.texts)].map(lambda text: len(text.split(" "))).max(axis=1)
     names = choose(told, right, words.to_numpy(), number, data.seed)
     records, answers = texts.to_dict("index"), told.set_index("row").to_dict("index")
-    gold = data.gold(split)
+    gold = data.gold(split) if data.shape.gold in MEASURES else {}
     rows = data.look(encoded[encoded["row"].isin(names)], split)
     found = {
         row.row: describe(row, records[row.row], answers[row.row], gold.get(row.row), data.shape, measured)
@@ -240,13 +257,15 @@ def _plots(metrics: dict[str, Any], shown: list[Example], gold: str) -> dict[str
     if seen[0][0].queries:
         # The picture that stands for the run shows a sentence that the model says right, if there is one.
         example, weights = next((pair for pair in seen if pair[0].right), seen[0])
-        pictures["cross_attention"] = heatmap.weights_map(
+        outlined = f"\nOutlined: {OUTLINED[gold]}" if gold in OUTLINED else ""
+        kind = "self" if example.right is None else "cross"
+        pictures[f"{kind}_attention"] = heatmap.weights_map(
             weights,
             example.queries,
             example.keys,
-            title=f"Cross-attention of {example.row}\n{example.shown}\nOutlined: {OUTLINED[gold]}",
-            query_name="target word (query)",
-            key_name="source word (key)",
+            title=f"{kind.capitalize()}-attention of {example.row}\n{example.shown}{outlined}",
+            query_name="word (query)" if kind == "self" else "target word (query)",
+            key_name="word (key)" if kind == "self" else "source word (key)",
             gold=example.gold,
         )
     else:

@@ -21,17 +21,17 @@ class Example:
     """One example as a report shows it.
 
     row: where it comes from. source, reference, prediction: texts, or label and predicted label. right: prediction
-    and reference are the same. probability: of the prediction, if the model says so. keys: words looked at (Wk).
-    queries: words that look (Wq), empty for a classifier, whose one query is the first position. weights: (Wq, Wk),
-    Wq = 1 for a classifier; None if the mechanism has none. gold: (Wq, Wk), True where weight belongs, or None.
-    shown: what the weights are, in words.
+    and reference are the same; None for a language model, which may go on as it likes. probability: of the prediction,
+    if the model says so. keys: words looked at (Wk). queries: words that look (Wq), empty for a classifier, whose one
+    query is the first position. weights: (Wq, Wk), Wq = 1 for a classifier; None if the mechanism has none. gold: (Wq,
+    Wk), True where weight belongs, or None. shown: what the weights are, in words.
     """
 
     row: str
     source: str
     reference: str
     prediction: str
-    right: bool
+    right: bool | None
     probability: float | None
     keys: list[str]
     queries: list[str]
@@ -70,8 +70,9 @@ def describe(
         measured: what `alignment.measure` or `rationale.measure` gave; without it the last layer's mean of heads.
     """
     keys = row.source.words
-    queries = row.target.words if row.target is not None else []
-    right = str(answer["prediction"]) == str(answer["reference"])
+    alone = shape.target is None and shape.label is None  # a text by itself, whose words look at those before them
+    queries = row.target.words if row.target is not None else keys if alone else []
+    right = None if alone else str(answer["prediction"]) == str(answer["reference"])
     truth: np.ndarray | None = None
     if gold is not None:
         truth = np.zeros((max(len(queries), 1), len(keys)), dtype=bool)
@@ -79,7 +80,10 @@ def describe(
             # Numbers alone are words that all queries should look at.
             source, target = link if shape.gold == "alignment" else (link, slice(None))
             truth[target, source] = True
-    weights, shown = _aligned(row, measured, right) if queries else _ranked(row, measured)
+    if alone:
+        weights, shown = _looking_back(row)
+    else:
+        weights, shown = _aligned(row, measured, bool(right)) if queries else _ranked(row, measured)
     probability = answer.get("probability")
     return Example(
         row=row.row,
@@ -111,6 +115,12 @@ def _aligned(row: Row, measured: dict[str, Any] | None, right: bool) -> tuple[np
     )
     weights = heads.mean(0) if place["head"] == "mean" else heads[place["head"] - 1]
     return weights, f"{alignment.place(place)}; the model was {'writing ' if right else ''}{forced}"
+
+
+def _looking_back(row: Row) -> tuple[np.ndarray | None, str]:
+    if not len(row.own):
+        return None, "this mechanism has no weights"
+    return row.own_words()[-1].mean(0), "the last layer, mean of heads, while the text is read word by word"
 
 
 def _ranked(row: Row, measured: dict[str, Any] | None) -> tuple[np.ndarray | None, str]:

@@ -44,10 +44,8 @@ def scores(row: Row) -> dict[str, np.ndarray]:
             return {}
         layers = row.cross_words("predicting").mean(1).sum(1)  # (N, H, Wt, Ws) → (N, Ws)
         return {f"cross-attention layer {number}": layer for number, layer in enumerate(layers, 1)}
-    found = {
-        f"attention layer {number}": row.from_first(layer.mean(0)) for number, layer in enumerate(row.encoder_self, 1)
-    }
-    return {**found, "rollout": row.from_first(rollout(row.encoder_self))} if found else {}
+    found = {f"attention layer {number}": row.from_first(layer.mean(0)) for number, layer in enumerate(row.own, 1)}
+    return {**found, "rollout": row.from_first(rollout(row.own))} if found else {}
 
 
 def average_precision(truth: np.ndarray, score: np.ndarray) -> float:

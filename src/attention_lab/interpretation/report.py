@@ -24,7 +24,7 @@ SHOWN = 40  # words of each side of a heatmap: keeps the page small and the tabl
 PERCENT = ("bleu", "bleu_lowercase", "chrf")  # metrics that end at 100, all others at 1
 
 
-SPELLED = {"bleu": "BLEU", "chrf": "chrF", "f1_macro": "macro F1"}
+SPELLED = {"bleu": "BLEU", "chrf": "chrF", "rouge1": "ROUGE-1", "character_probability": "probability of a character"}
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ def render(
         score=_score(evaluate),
         score_name=SPELLED.get(evaluate["score_name"], evaluate["score_name"].replace("_", " ")),
         bars=_bars(metrics),
+        ranked=_ranked(metrics),
         grids=[(name, candidates(found, index)) for index, name in enumerate(ROWS)] if found else [],
         examples=[(example, cells(example)) for example in examples],
         shown=SHOWN,
@@ -152,7 +153,7 @@ def _bars(metrics: Mapping[str, Any]) -> list[Bar]:
             _bar("diagonal: the word at the same relative position", found["diagonal"]),
             _bar("random links", found["random"]),
         ]
-    if found := metrics.get("rationale"):
+    if found := _ranked(metrics):
         return [
             *(
                 _bar(name, value, found["low"], found["high"], ours=True)
@@ -164,6 +165,12 @@ def _bars(metrics: Mapping[str, Any]) -> list[Bar]:
             _bar("constant score: the share of gold words", found["constant"]),
         ]
     return []
+
+
+def _ranked(metrics: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What `rationale.measure` has found, for tasks with gold words."""
+    found: Mapping[str, Any] | None = metrics.get("rationale") or metrics.get("salient")
+    return found
 
 
 def _bar(name: str, value: float, low: float | None = None, high: float | None = None, *, ours: bool = False) -> Bar:

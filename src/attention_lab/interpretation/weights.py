@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerFast
 from attention_lab import vocabulary
 from attention_lab.batching import TokenBuckets, examples
 from attention_lab.records import Shape
-from attention_lab.transformer import Classifier, EncoderDecoder, Model
+from attention_lab.transformer import Classifier, EncoderDecoder, LanguageModel, Model
 from attention_lab.transformer.models import Seen
 
 TOKENS_PER_BATCH = 4000  # bounds the memory; results do not depend on it
@@ -36,14 +36,15 @@ class Words:
 class Row:
     """One example and what the model looked at.
 
-    encoder_self: (N, H, S, S). cross: (N, H, T − 1, S); its query t is the position that reads target token t and
-    predicts target token t + 1. Both have N = 0 where the mechanism has no weights.
+    own: (N, H, S, S), the self-attention of an encoder or of a language model. cross: (N, H, T − 1, S); its query t is
+    the position that reads target token t and predicts target token t + 1. Both have N = 0 where the mechanism has no
+    weights.
     """
 
     row: str
     source: Words
     target: Words | None
-    encoder_self: np.ndarray
+    own: np.ndarray
     cross: np.ndarray | None
 
     def cross_words(self, where: str) -> np.ndarray:
@@ -58,6 +59,11 @@ class Row:
         return merge(
             self.cross, owners, self.source.owners, query_words=len(self.target.words), key_words=len(self.source.words)
         )
+
+    def own_words(self) -> np.ndarray:
+        """Self-attention in words, (N, H, Ws, Ws)."""
+        words = len(self.source.words)
+        return merge(self.own, self.source.owners, self.source.owners, query_words=words, key_words=words)
 
     def from_first(self, weights: np.ndarray) -> np.ndarray:
         """What the first position <s> gives each source word: weights (…, S, S) → (…, Ws)."""
@@ -105,16 +111,19 @@ def collect(
             _, seen = model(batch.source, batch.source_mask, batch.target[:, :-1], weights=True)
         elif isinstance(model, Classifier):
             _, seen = model(batch.source, batch.source_mask, weights=True)
+        elif isinstance(model, LanguageModel):
+            _, seen = model(batch.source, weights=True)
         else:
             raise TypeError(f"attention of a {type(model).__name__} cannot be collected")
-        own, cross = _stacked(seen, "encoder_self", len(rows)), _stacked(seen, "cross", len(rows))
+        itself = "decoder_self" if isinstance(model, LanguageModel) else "encoder_self"
+        own, cross = _stacked(seen, itself, len(rows)), _stacked(seen, "cross", len(rows))
         for index, number in enumerate(rows):
             s, t = (int(length) for length in data.lengths[number])
             yield Row(
                 row=names[number],
                 source=sources[number],
                 target=None if targets is None else targets[number],
-                encoder_self=own[:, index, :, :s, :s],
+                own=own[:, index, :, :s, :s],
                 cross=cross[:, index, :, : t - 1, :s] if targets is not None else None,
             )
 

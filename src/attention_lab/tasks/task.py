@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import pandas as pd
 import torch
@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from attention_lab import params
 from attention_lab.batching import Batch
+from attention_lab.transformer import Architecture
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Task(Protocol):
     score: str
 
     @property
-    def architecture(self) -> Literal["encoder_decoder", "classifier"]: ...
+    def architecture(self) -> Architecture: ...
 
     def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss: ...
 

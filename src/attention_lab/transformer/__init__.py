@@ -1,6 +1,6 @@
 """The Transformer (Vaswani et al. 2017, arXiv 1706.03762): blocks, encoder, decoder, and four models made of them."""
 
-from attention_lab.transformer.config import Config
+from attention_lab.transformer.config import Architecture, Config
 from attention_lab.transformer.models import (
     Classifier,
     EncoderDecoder,
@@ -13,6 +13,7 @@ from attention_lab.transformer.models import (
 )
 
 __all__ = [
+    "Architecture",
     "Classifier",
     "Config",
     "EncoderDecoder",

@@ -109,8 +109,8 @@ def test_a_drawn_text_has_the_probability_of_its_only_derivation() -> None:
 
 
 def test_the_mean_over_draws_is_the_entropy(frame: pd.DataFrame) -> None:
-    error = frame.log_probability.std() / math.sqrt(SIZE)
-    assert abs(-frame.log_probability.mean() - entropy()) < 4 * error
+    error = frame.true_nats.std() / math.sqrt(SIZE)
+    assert abs(frame.true_nats.mean() - entropy()) < 4 * error
     assert error < 0.01 * entropy()
 
 
@@ -165,7 +165,7 @@ def test_what_is_no_text_has_no_probability(change: tuple[str, str]) -> None:
 
 
 def test_columns_size_and_splits(frame: pd.DataFrame) -> None:
-    assert list(frame.columns) == ["row", "split", "text", "log_probability"]
+    assert list(frame.columns) == ["row", "split", "text", "true_nats"]
     assert frame.row.tolist() == [f"embedded:{n}" for n in range(1, SIZE + 1)]
     assert frame.split.value_counts().to_dict() == {"train": 2400, "valid": 300, "test": 300}
 
@@ -173,8 +173,8 @@ def test_columns_size_and_splits(frame: pd.DataFrame) -> None:
 def test_the_split_knows_nothing_of_the_text(frame: pd.DataFrame) -> None:
     """The mean log probability of each split is that of all, within four standard errors."""
     for _, part in frame.groupby("split"):
-        error = frame.log_probability.std() / math.sqrt(len(part))
-        assert abs(part.log_probability.mean() - frame.log_probability.mean()) < 4 * error
+        error = frame.true_nats.std() / math.sqrt(len(part))
+        assert abs(part.true_nats.mean() - frame.true_nats.mean()) < 4 * error
 
 
 def test_the_seed_decides() -> None:
@@ -192,7 +192,7 @@ def test_a_size_out_of_range_is_the_users_mistake(size: int) -> None:
 def test_duplicates_are_so_rare_that_none_is_lost(frame: pd.DataFrame) -> None:
     """The expected number of equal pairs is n (n - 1) / 2 times the sum of squared probabilities, E[p]."""
     assert frame.text.is_unique
-    collision = frame.log_probability.map(math.exp).mean()
+    collision = (-frame.true_nats).map(math.exp).mean()
     assert 12_000 * 11_999 / 2 * collision < 0.02
 
 

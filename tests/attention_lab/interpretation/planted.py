@@ -106,6 +106,6 @@ def plain_row(name: str, cross: np.ndarray) -> Row:
         row=name,
         source=Words([f"s{i}" for i in range(source)], [None, *range(source), None]),
         target=Words([f"t{i}" for i in range(target)], [None, *range(target), None]),
-        encoder_self=np.zeros((layers, heads, source + 2, source + 2)),
+        own=np.zeros((layers, heads, source + 2, source + 2)),
         cross=full,
     )

@@ -98,7 +98,7 @@ def test_counts_are_those_of_the_definition() -> None:
 
 def test_weights_of_another_sentence_and_transposed_weights_do_not_align() -> None:
     rows, gold = planted(60, 4, source=6, target=6)
-    other = [Row(a.row, a.source, a.target, a.encoder_self, b.cross) for a, b in zip(rows, rows[1:] + rows[:1])]  # noqa: B905
+    other = [Row(a.row, a.source, a.target, a.own, b.cross) for a, b in zip(rows, rows[1:] + rows[:1])]  # noqa: B905
     turned = [plain_row(row.row, row.cross_words("predicting").swapaxes(-1, -2)) for row in rows]
     for wrong in (other, turned):
         counts = count(wrong, gold)
@@ -116,7 +116,7 @@ def test_the_row_where_the_word_is_the_input() -> None:
     late = []
     for row in rows:
         assert row.cross is not None
-        late.append(Row(row.row, row.source, row.target, row.encoder_self, np.roll(row.cross, 1, axis=2)))
+        late.append(Row(row.row, row.source, row.target, row.own, np.roll(row.cross, 1, axis=2)))
     counts = count(late, gold)
     assert counts is not None
     assert counts.error(counts.hits)[1, 1, 1] == 0.0

@@ -107,7 +107,7 @@ def test_collected_rows_are_those_of_the_model_alone_without_padding() -> None:
         assert row.target is not None
         assert row.source.words == frame["source"][number].split(" ")
         assert row.cross == pytest.approx(torch.stack(seen.cross)[:, 0].detach().numpy(), abs=1e-6)
-        assert row.encoder_self == pytest.approx(torch.stack(seen.encoder_self)[:, 0].detach().numpy(), abs=1e-6)
+        assert row.own == pytest.approx(torch.stack(seen.encoder_self)[:, 0].detach().numpy(), abs=1e-6)
         assert row.cross_words("input").shape == (2, 3, len(row.target.words), len(row.source.words))
 
 
