@@ -89,8 +89,8 @@ def check_clean(
     if params.duplicates:
         checks.append(
             Check(
-                "ExpectCompoundColumnsToBeUnique",
-                {"column_list": list(shape.required)},
+                "ExpectCompoundColumnsToBeUnique" if len(shape.required) > 1 else "ExpectColumnValuesToBeUnique",
+                {"column_list": list(shape.required)} if len(shape.required) > 1 else {"column": shape.source},
                 f"no two rows have the same {' and '.join(shape.required)}",
             )
         )

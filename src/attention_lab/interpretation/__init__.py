@@ -29,7 +29,7 @@ from attention_lab.interpretation.report import render
 from attention_lab.interpretation.weights import Row, collect
 from attention_lab.params import Interpret, Params
 from attention_lab.records import Shape
-from attention_lab.transformer import Config, EncoderDecoder, Model, load
+from attention_lab.transformer import Config, Model, load
 
 __all__ = ["Example", "Interpretation", "interpret", "render", "run"]
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 import pandas as pd
+import torch
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
@@ -35,6 +36,7 @@ class Generation:
         wanted = truth != model.config.pad
         return Loss(*model.cross_entropy(hidden[wanted], truth[wanted], smoothing))
 
+    @torch.inference_mode()
     def predict(
         self, model: nn.Module, batch: Batch, tokenizer: PreTrainedTokenizerFast, options: params.Evaluate
     ) -> list[dict[str, Any]]:
