@@ -1,0 +1,106 @@
+"""Generation: what a language model says of a text, and how it goes on."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from test_models import config
+
+from attention_lab import params, vocabulary
+from attention_lab.batching import Batch, Examples
+from attention_lab.tasks import TASKS
+from attention_lab.transformer import build
+
+ROOT = Path(__file__).parents[3]
+OPTIONS = params.load(ROOT / "params.yaml").evaluate
+WORDS = "the old dog sees a small cat and sleeps"
+TASK = TASKS["generation"]
+
+
+def tokenizer() -> Any:
+    options = params.load(ROOT / "params.yaml").vocab.model_copy(update={"min_frequency": 1})
+    return vocabulary.train([WORDS], options, None)
+
+
+def batch(texts: list[str]) -> Batch:
+    ids = [np.array(row, dtype=np.int32) for row in tokenizer()(texts)["input_ids"]]
+    return Examples(ids, pad=vocabulary.PAD_ID)[list(range(len(texts)))]
+
+
+def model() -> Any:
+    torch.manual_seed(0)
+    return build(config(architecture="decoder", vocabulary=len(tokenizer()))).eval()
+
+
+def predict(texts: list[str], **options: Any) -> list[dict[str, Any]]:
+    return TASK.predict(model(), batch(texts), tokenizer(), OPTIONS.model_copy(update=options))
+
+
+def test_nats_are_those_of_reading_token_by_token_whatever_else_is_in_the_batch() -> None:
+    texts = ["the old dog sleeps", "a cat", "the small dog sees the old cat"]
+    for text, found in zip(texts, predict(texts), strict=True):
+        network, expected = model(), 0.0
+        caches, tokens = network.caches(), batch([text]).source[0]
+        for now, after in itertools.pairwise(tokens):
+            expected -= float(network.step(now.view(1, 1), caches).log_softmax(-1)[0, after].detach())
+        assert found["nats"] == pytest.approx(expected, rel=1e-5)
+        assert found["tokens"] == len(text.split()) + 1  # and the end
+
+
+def test_it_goes_on_after_the_prompt_and_the_same_alone_as_in_a_batch() -> None:
+    texts = ["the old dog sleeps", "a cat", "the small dog sees the old cat"]
+    together = predict(texts, prompt_tokens=3, max_tokens=6)
+    for text, found in zip(texts, together, strict=True):
+        assert found["prediction"].startswith(" ".join(text.split()[:2]))
+    assert predict(texts[:1], prompt_tokens=3, max_tokens=6)[0]["prediction"] == together[0]["prediction"]
+    whole = predict(texts, prompt_tokens=None, max_tokens=6)
+    assert all(found["prediction"].startswith(text) for text, found in zip(texts, whole, strict=True))
+
+
+def test_temperature_zero_is_the_most_probable_token_each_time() -> None:
+    network, words = model(), tokenizer()
+    tokens = batch(["the old"]).source[:, :-1]  # without the end
+    for _ in range(5):
+        hidden, _ = network(tokens)
+        logits = network.project(hidden[:, -1])
+        logits[:, [network.config.pad, network.config.start]] = -torch.inf
+        tokens = torch.cat((tokens, logits.argmax(-1, keepdim=True)), 1)
+    written = tokens[0].tolist()
+    if network.config.end in written:
+        written = written[: written.index(network.config.end)]
+    found = predict(["the old"], prompt_tokens=None, temperature=0.0, max_tokens=5)
+    assert found[0]["prediction"] == words.decode(written, skip_special_tokens=True)
+
+
+def test_entropy_is_reported_where_it_is_known() -> None:
+    rows = pd.DataFrame({"text": ["ab cd", "ef"], "prediction": ["ab cd", "gh"], "nats": [6.0, 3.0], "tokens": [3, 2]})
+    found = TASK.measure(rows.assign(true_nats=[4.0, 3.5]), OPTIONS, 1)
+    assert found["loss"] == pytest.approx(9.0 / 5)
+    assert found["entropy"] == pytest.approx(7.5 / 5)
+    assert found["excess"] == pytest.approx(9.0 / 7.5 - 1.0)
+    assert found["character_probability"] == pytest.approx(math.exp(-9.0 / 7), abs=1e-6)
+    assert "entropy" not in TASK.measure(rows.assign(true_nats=[4.0, None]), OPTIONS, 1)
+
+
+def test_a_longer_memory_is_the_better_baseline() -> None:
+    train = pd.DataFrame({"text": ["the old dog sleeps", "the old cat sleeps", "a small dog sees the cat"] * 3})
+    found = TASK.baselines(train, pd.DataFrame({"text": ["the old dog sees the cat"]}), OPTIONS, 1)
+    assert found["classical"]["character_probability"] > 2 * found["baseline"]["character_probability"]
+    bits = -math.log2(found["baseline"]["character_probability"])
+    assert found["baseline"]["bits_per_character"] == pytest.approx(bits, abs=1e-4)
+
+
+def test_the_trivial_loss_counts_every_token_but_the_first() -> None:
+    rows = batch(["the old dog", "the cat"])
+    # the twice, old, dog and cat once, the end twice: seven tokens; the smoothing adds one to each of the vocabulary
+    size = int(rows.source.max()) + 1
+    counts = torch.bincount(rows.source[:, 1:][rows.source_mask[:, 1:]], minlength=size).double() + 1.0
+    expected = -(counts / counts.sum()).log()[rows.source[:, 1:][rows.source_mask[:, 1:]]].mean()
+    assert TASK.trivial_nll([rows], [rows]) == pytest.approx(float(expected))
