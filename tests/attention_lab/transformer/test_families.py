@@ -31,7 +31,7 @@ TOKENS: dict[str, Any] = {"pad_token_id": PAD, "eos_token_id": END, "bos_token_i
 
 def made(model: Any) -> Any:
     """With numbers in all parameters, biases, norms and padding too, that are large enough for attention to matter."""
-    torch.manual_seed(0)
+    torch.manual_seed(3)
     tensors = dict(model.named_parameters())
     if hasattr(model, "final_logits_bias"):
         tensors["final_logits_bias"] = model.final_logits_bias
@@ -42,7 +42,7 @@ def made(model: Any) -> Any:
             elif tensor.ndim == 1:  # the gain of a norm
                 tensor.copy_(1.0 + 0.3 * torch.randn_like(tensor))
             else:  # positions are larger, or a text says one word for ever
-                tensor.copy_((2.0 if "pos" in name else 0.5) * torch.randn_like(tensor))
+                tensor.copy_((2.0 if "pos" in name else 0.4) * torch.randn_like(tensor))
             if len(tensor) == VOCABULARY:
                 tensor[END] *= 0.1  # or a text ends at once
     return model.eval()
@@ -162,7 +162,7 @@ def test_an_encoder_decoder_says_what_theirs_does(family: str) -> None:
     written = theirs.generate(source, attention_mask=mask.long(), **options)
     greedy, _ = beam_search(ours, source, mask, beams=1, length_penalty=1.0, max_tokens=NEW + 1)
     assert greedy == [until_end(row) for row in written[:, 1:].tolist()]
-    assert len({token for row in greedy for token in row}) > 1
+    assert len({token for row in greedy for token in row}) > 2
 
 
 def until_end(row: list[int]) -> list[int]:
@@ -189,7 +189,7 @@ def test_a_language_model_says_what_theirs_does(family: str) -> None:
     assert [until_end(row) for row in greedy[:, TARGET:].tolist()] == [
         until_end(row) for row in written[:, TARGET:].tolist()
     ]
-    assert len(greedy[:, TARGET:].unique()) > 1
+    assert len(greedy[:, TARGET:].unique()) > 2
 
 
 @pytest.mark.parametrize("segmented", [False, True])
