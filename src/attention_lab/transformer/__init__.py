@@ -1,6 +1,8 @@
-"""The Transformer (Vaswani et al. 2017, arXiv 1706.03762): blocks, encoder, decoder, and four models made of them."""
+"""The Transformer (Vaswani et al. 2017, arXiv 1706.03762): blocks, encoder, decoder, and four models made of them, with
+weights of our own or of models of transformers and PyTorch."""
 
 from attention_lab.transformer.config import Architecture, Config
+from attention_lab.transformer.families import from_huggingface, from_pytorch
 from attention_lab.transformer.models import (
     Classifier,
     EncoderDecoder,
@@ -21,6 +23,8 @@ __all__ = [
     "Model",
     "SpanExtractor",
     "build",
+    "from_huggingface",
+    "from_pytorch",
     "load",
     "save",
 ]

@@ -35,6 +35,20 @@ def test_it_is_the_cross_entropy_of_pytorch(values, smoothing: float, chunk: int
         torch.testing.assert_close(left, right)
 
 
+def test_a_bias_gets_its_gradient(values, monkeypatch) -> None:
+    monkeypatch.setattr(loss, "CHUNK", 40)
+    hidden, weight, truth = values
+    bias = torch.randn(VOCABULARY, dtype=torch.float64, requires_grad=True)
+    smoothed, nll, _ = projected_cross_entropy(hidden, weight, truth, 0.1, bias)
+    logits = hidden @ weight.T + bias
+    expected = F.cross_entropy(logits, truth, label_smoothing=0.1, reduction="sum")
+    torch.testing.assert_close(smoothed, expected)
+    torch.testing.assert_close(nll, F.cross_entropy(logits, truth, reduction="sum"))
+    ours = torch.autograd.grad(smoothed, (hidden, weight, bias))
+    for left, right in zip(ours, torch.autograd.grad(expected, (hidden, weight, bias)), strict=True):
+        torch.testing.assert_close(left, right)
+
+
 def test_it_gives_the_same_without_gradients(values) -> None:
     hidden, weight, truth = values
     with torch.inference_mode():

@@ -12,7 +12,16 @@ from torch import nn
 
 from attention_lab.attention import CATALOGUE, PLACES
 from attention_lab.errors import InputError
-from attention_lab.transformer import Classifier, Config, EncoderDecoder, build, load, save
+from attention_lab.transformer import (
+    Classifier,
+    Config,
+    EncoderDecoder,
+    LanguageModel,
+    SpanExtractor,
+    build,
+    load,
+    save,
+)
 
 PAD, START, END, VOCABULARY = 0, 2, 3, 29
 
@@ -103,7 +112,7 @@ def test_it_is_the_transformer_of_pytorch(norm: Literal["pre", "post"]) -> None:
 
 
 @pytest.mark.parametrize("mechanism", ["scaled_dot_product", "additive", "local"])
-@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize("norm", ["pre", "post", "sandwich"])
 @pytest.mark.parametrize("position", ["none", "sinusoidal", "learned", "rotary"])
 def test_padding_changes_nothing(mechanism: str, norm: str, position: str) -> None:
     transformer = model(mechanism=mechanism, norm=norm, position=position)
@@ -193,11 +202,153 @@ def test_a_classifier_reads_the_first_position() -> None:
     torch.testing.assert_close(classifier(source[1:, :4], mask[1:, :4])[0], logits[1:])
 
 
-@pytest.mark.parametrize("architecture", ["encoder_decoder", "classifier"])
-def test_saved_and_loaded_to_the_bit(architecture: str, tmp_path: Path) -> None:
-    built = build(config(architecture=architecture, labels=("a", "b") if architecture == "classifier" else ()))
+def language_model(**changes: Any) -> LanguageModel:
+    torch.manual_seed(0)
+    built = build(config(architecture="decoder", **changes)).double().eval()
+    assert isinstance(built, LanguageModel)
+    return built
+
+
+@pytest.mark.parametrize("mechanism", ["scaled_dot_product", "t5", "retention"])
+@pytest.mark.parametrize("position", ["none", "sinusoidal", "learned", "rotary"])
+def test_a_language_model_sees_the_past_alone_and_steps_through_it(mechanism: str, position: str) -> None:
+    speaker = language_model(mechanism=mechanism, position=position)
+    _, _, tokens = sentences()
+    hidden, _ = speaker(tokens)
+    torch.testing.assert_close(speaker(tokens[:, :3])[0], hidden[:, :3])
+    expected, caches = speaker.project(hidden), speaker.caches()
+    for step in range(tokens.shape[1]):
+        torch.testing.assert_close(speaker.step(tokens[:, step : step + 1], caches), expected[:, step])
+
+
+def test_a_language_model_is_an_encoder_of_pytorch_that_looks_back() -> None:
+    ours = language_model(activation="gelu")
+    layer = nn.TransformerEncoderLayer(12, 3, 17, 0.0, "gelu", norm_first=True, batch_first=True)
+    theirs = nn.TransformerEncoder(layer, 2, nn.LayerNorm(12), enable_nested_tensor=False).double().eval()
+    for our_block, their_block in zip(ours.decoder.blocks, theirs.layers, strict=True):
+        nn.init.normal_(their_block.self_attn.in_proj_bias, std=0.1)
+        copy_attention(our_block.itself, their_block.self_attn)
+        our_block.feedforward.inner.load_state_dict(their_block.linear1.state_dict())
+        our_block.feedforward.outer.load_state_dict(their_block.linear2.state_dict())
+    _, _, tokens = sentences()
+    past = nn.Transformer.generate_square_subsequent_mask(5, dtype=torch.float64)
+    hidden, seen = ours(tokens, weights=True)
+    torch.testing.assert_close(hidden, theirs(ours.embedding(tokens), mask=past), atol=1e-11, rtol=0)
+    assert [tuple(w.shape) for w in seen.decoder_self] == [(2, 3, 5, 5)] * 2
+    assert seen.encoder_self == seen.cross == []
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("scale", [1.0, 0.3])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("architecture", ["encoder_decoder", "decoder"])
+def test_the_loss_is_that_of_the_projection(architecture: str, tied: bool, scale: float, bias: bool) -> None:
+    torch.manual_seed(0)
+    writer = build(config(architecture=architecture, tied=tied, output_scale=scale, output_bias=bias)).double()
+    assert isinstance(writer, EncoderDecoder | LanguageModel)
+    if writer.output_bias is not None:
+        nn.init.normal_(writer.output_bias)
+    hidden, truth = torch.randn(5, 12, dtype=torch.float64), torch.randint(VOCABULARY, (5,))
+    weight = writer.embedding.tokens.weight if tied else writer.output
+    assert tied or not torch.equal(weight, writer.embedding.tokens.weight)
+    logits = (scale * hidden) @ weight.T + (writer.output_bias if bias else 0.0)
+    torch.testing.assert_close(writer.project(hidden), logits)
+    smoothed, nll, _ = writer.cross_entropy(hidden, truth, 0.1)
+    torch.testing.assert_close(nll, nn.functional.cross_entropy(logits, truth, reduction="sum"))
+    expected = nn.functional.cross_entropy(logits, truth, reduction="sum", label_smoothing=0.1)
+    torch.testing.assert_close(smoothed, expected)
+    wanted = [weight, writer.output_bias] if bias else [weight]
+    for left, right in zip(torch.autograd.grad(smoothed, wanted), torch.autograd.grad(expected, wanted), strict=True):
+        torch.testing.assert_close(left, right)
+
+
+def test_a_target_with_positions_of_its_own() -> None:
+    transformer = model(target_embedding=True, position="learned", embedding_norm=True)
+    assert transformer.target_embedding is not None
+    source, mask, target = sentences()
+    memory = transformer.encode(source, mask)
+    vectors = transformer.embedding.tokens(target) * 12**0.5 + transformer.target_embedding.learned.weight[:5]
+    expected, _, _ = transformer.decoder(transformer.target_embedding.norm(vectors), memory, mask)
+    torch.testing.assert_close(transformer(source, mask, target)[0], expected)
+    caches = transformer.caches()
+    for step in range(5):
+        logits = transformer.step(target[:, step : step + 1], memory, mask, caches)
+        torch.testing.assert_close(logits, transformer.project(expected[:, step]))
+
+
+def test_a_hidden_layer_before_the_class() -> None:
+    torch.manual_seed(0)
+    classifier = build(config(architecture="classifier", labels=("bad", "good", "mixed"), pooled=True)).double().eval()
+    assert isinstance(classifier, Classifier)
+    assert classifier.pooler is not None
+    source, mask, _ = sentences()
+    hidden, _ = classifier.encoder(classifier.embedding(source), mask)
+    expected = torch.tanh(hidden[:, 0] @ classifier.pooler.weight.T) @ classifier.classes.weight.T
+    torch.testing.assert_close(classifier(source, mask)[0], expected)
+
+
+def test_a_span_extractor_scores_what_is_there() -> None:
+    torch.manual_seed(0)
+    extractor = build(config(architecture="spans")).double().eval()
+    assert isinstance(extractor, SpanExtractor)
+    source, mask, _ = sentences()
+    logits, seen = extractor(source, mask, weights=True)
+    assert logits.shape == (2, 2, 7)
+    assert len(seen.encoder_self) == 2
+    assert (logits[1, :, 4:] == torch.finfo(torch.float64).min).all()
+    torch.testing.assert_close(logits[1:, :, :4], extractor(source[1:, :4], mask[1:, :4])[0])
+    assert not torch.equal(logits[:, 0], logits[:, 1])
+    loss = nn.functional.cross_entropy(logits.flatten(0, 1), torch.tensor([2, 6, 1, 3]), reduction="none")
+    assert loss.isfinite().all()
+
+
+@pytest.mark.parametrize("norm", ["pre", "post", "sandwich"])
+@pytest.mark.parametrize("final", [None, True, False])
+def test_a_norm_on_top(norm: str, final: bool | None) -> None:
+    encoder = model(norm=norm, final_norm=final).encoder
+    assert isinstance(encoder.norm, nn.LayerNorm) == (norm != "post" if final is None else final)
+
+
+@pytest.mark.parametrize("architecture", ["encoder_decoder", "decoder", "classifier", "spans"])
+def test_gradient_checkpointing_changes_no_gradient(architecture: str) -> None:
+    """With dropout, which has to be the same when a block is computed again; and each block is computed again."""
+    source, mask, target = sentences()
+    options = config(architecture=architecture, labels=("a", "b"), dropout=0.2, attention_dropout=0.3)
+    found, calls = [], []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        built = build(options, gradient_checkpointing=checkpointing).double().train()
+        count: list[int] = []
+        for name, module in built.named_modules():
+            if name.endswith("feedforward.inner"):
+                module.register_forward_hook(lambda *_, count=count: count.append(1))
+        inputs = {"encoder_decoder": (source, mask, target), "decoder": (target,)}.get(architecture, (source, mask))
+        torch.manual_seed(1)
+        hidden, _ = built(*inputs)
+        hidden.masked_fill(hidden < -1e9, 0.0).square().sum().backward()
+        found.append({name: p.grad for name, p in built.named_parameters()})
+        calls.append(len(count))
+    assert calls[1] == 2 * calls[0]
+    for name, gradient in found[0].items():
+        if gradient is not None:
+            assert torch.equal(gradient, found[1][name]), name
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"architecture": "encoder_decoder"},
+        {"architecture": "classifier", "labels": ("a", "b"), "pooled": True, "segments": 2},
+        {"architecture": "decoder", "normalisation": "rms", "gated": True, "norm": "sandwich"},
+        {"architecture": "spans", "embedding_norm": True},
+        {"architecture": "encoder_decoder", "tied": False, "output_bias": True, "target_embedding": True},
+    ],
+)
+def test_saved_and_loaded_to_the_bit(changes: dict[str, Any], tmp_path: Path) -> None:
+    built = build(config(**{"position": "learned"} | changes))
     save(built, tmp_path / "one")
     again = load(tmp_path / "one")
+    assert type(again) is type(built)
     assert again.config == built.config
     assert all(torch.equal(left, right) for left, right in zip(built.parameters(), again.parameters(), strict=True))
     save(again, tmp_path / "two")

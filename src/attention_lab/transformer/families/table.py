@@ -1,0 +1,122 @@
+"""From our names of weights to theirs, and what all families ask of a model of transformers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from attention_lab.errors import InputError
+
+Activation = Literal["relu", "gelu", "gelu_tanh", "silu"]
+
+ACTIVATIONS: dict[str, Activation] = {
+    "relu": "relu",
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "silu": "silu",
+    "swish": "silu",
+}
+Ours = TypeVar("Ours", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What `cut` takes of their tensor."""
+
+    name: str
+    cut: Callable[[Tensor], Tensor]
+
+
+# Ours: theirs. A name is that of a module, for its weight and its bias, or of a tensor; * is the number of a layer.
+# Their name may end in _, where weight and bias are the module's own: in_proj_ for in_proj_weight and in_proj_bias.
+Table = Mapping[str, str | Part]
+
+
+def below(ours: str, theirs: str, table: Table) -> dict[str, str | Part]:
+    """The table with something before all names of ours, and of theirs."""
+    return {
+        ours + left: theirs + right if isinstance(right, str) else Part(theirs + right.name, right.cut)
+        for left, right in table.items()
+    }
+
+
+def third(index: int) -> Callable[[Tensor], Tensor]:
+    """Rows of queries (0), keys (1) or values (2), where one matrix makes all three."""
+    return lambda tensor: tensor.chunk(3)[index]
+
+
+def load(make: Callable[[], Ours], table: Table, theirs: nn.Module) -> Ours:
+    """What `make` makes, with copies of their weights, ready for inference. A bias that they have not is 0.
+
+    Raises:
+        InputError: they have a weight for which there is no place here.
+    """
+    tensors = theirs.state_dict(keep_vars=True)  # tensors that are shared are then the same object
+    with torch.device("meta"):  # their weights come at once, so none are drawn
+        ours = make()
+    used: set[int] = set()
+    state: dict[str, Tensor] = {}
+    for name, wanted in ours.state_dict().items():
+        their_name, cut = _theirs(name, table)
+        if their_name in tensors:
+            used.add(id(tensors[their_name]))
+            state[name] = cut(tensors[their_name].detach()).clone(memory_format=torch.contiguous_format)
+        elif name.endswith(".bias"):
+            like = next(theirs.parameters())
+            state[name] = torch.zeros(wanted.shape, dtype=like.dtype, device=like.device)
+        else:
+            raise InputError(f"{type(theirs).__name__} has no {their_name}, from which {name} is to be made")
+    left = [name for name, tensor in tensors.items() if id(tensor) not in used]
+    if left:
+        raise InputError(f"{type(theirs).__name__} has weights for which there is no place here: {', '.join(left)}")
+    ours.load_state_dict(state, assign=True)
+    return ours.eval()
+
+
+def _theirs(name: str, table: Table) -> tuple[str, Callable[[Tensor], Tensor]]:
+    """Their name of one of our tensors, and what to take of it."""
+    number = re.search(r"\.(\d+)\.", name)
+    general = name if number is None else name.replace(number[0], ".*.", 1)
+    module, _, kind = general.rpartition(".")
+    entry = table[general] if general in table else table[module]
+    part = entry if isinstance(entry, Part) else Part(entry, lambda tensor: tensor)
+    found = part.name if number is None else part.name.replace("*", number[1])
+    if general not in table:
+        found += kind if found.endswith("_") else f".{kind}"
+    return found, part.cut
+
+
+def refuse(model: nn.Module, if_true: bool, why: str) -> None:
+    """
+    Raises:
+        InputError: with that reason, if it is true.
+    """
+    if if_true:
+        raise InputError(f"{type(model).__name__} cannot be made of the blocks here: {why}")
+
+
+def activation(model: Any, name: str) -> Activation:
+    """Our name of an activation of theirs."""
+    refuse(model, name not in ACTIVATIONS, f"its activation is {name}; known are {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]
+
+
+def tied(model: Any) -> bool:
+    """Is the output the embedding? Flags of the configuration do not always say so."""
+    return model.get_output_embeddings().weight is model.get_input_embeddings().weight
+
+
+def token(model: Any, *names: str) -> int:
+    """The special token of the first of these names that the model has."""
+    for name in names:
+        for config in (getattr(model, "generation_config", None), model.config):
+            value = getattr(config, name, None)
+            if value is not None:
+                return int(value[0] if isinstance(value, list) else value)
+    raise InputError(f"{type(model).__name__} has no {' and no '.join(names)}; set it in its configuration")
