@@ -56,7 +56,7 @@ TOPICS = {
         "places": "bridge/bridges lighthouse/lighthouses island/islands rock/rocks",
         "does": "drifts/drift sinks/sink turns/turn floats/float",
         "done": "paints/paint repairs/repair sails/sail steers/steer",
-        "qualities": "broken wooden fast slow white",
+        "qualities": "crowded rusty fast slow white",
     },
     "kitchen": {
         "homes": "works in a <Look> bakery; cooks in a <Look> kitchen; has opened a <Look> bakery",
