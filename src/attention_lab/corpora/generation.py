@@ -32,7 +32,7 @@ import pandas as pd
 from attention_lab.corpora.grammar import Grammar, Rule, rule
 from attention_lab.errors import InputError
 
-MOST = 100_000  # rows; among so many draws one text that occurs twice is still improbable
+MOST = 100_000  # rows; among so many draws, about one text occurs twice
 
 NUMBERS = ("sg", "pl")
 NAMES = {

@@ -33,7 +33,7 @@ VALUES = {
     "object": ("ball", "book", "cup", "hat", "key", "lamp", "coat", "alarm clock", "water bottle", "tennis racket"),
     "place": (
         *("kitchen", "garden", "office", "cellar", "library", "park", "museum"),
-        *("living room", "post office", "swimming pool"),
+        *("living room", "post office", "dining room"),
     ),
     "colour": ("red", "blue", "green", "yellow", "black", "white", "brown", "grey"),
     "time": tuple(
