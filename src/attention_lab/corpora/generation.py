@@ -32,7 +32,7 @@ import pandas as pd
 from attention_lab.corpora.grammar import Grammar, Rule, rule
 from attention_lab.errors import InputError
 
-MOST = 100_000  # rows; among so many draws one text that occurs twice is still improbable
+MOST = 100_000  # rows; among so many draws, about one text occurs twice
 
 NUMBERS = ("sg", "pl")
 NAMES = {
@@ -56,7 +56,7 @@ TOPICS = {
         "places": "bridge/bridges lighthouse/lighthouses island/islands rock/rocks",
         "does": "drifts/drift sinks/sink turns/turn floats/float",
         "done": "paints/paint repairs/repair sails/sail steers/steer",
-        "qualities": "broken wooden fast slow white",
+        "qualities": "crowded rusty fast slow white",
     },
     "kitchen": {
         "homes": "works in a <Look> bakery; cooks in a <Look> kitchen; has opened a <Look> bakery",

@@ -24,6 +24,7 @@ from random import Random
 import pandas as pd
 
 from attention_lab.corpora.grammar import Bond, Candidate, corpus, held_out, split_of
+from attention_lab.corpora.templates import fill
 
 MOST = 100_000  # rows; of so many draws more than nine in ten still differ
 
@@ -32,7 +33,7 @@ VALUES = {
     "object": ("ball", "book", "cup", "hat", "key", "lamp", "coat", "alarm clock", "water bottle", "tennis racket"),
     "place": (
         *("kitchen", "garden", "office", "cellar", "library", "park", "museum"),
-        *("living room", "post office", "swimming pool"),
+        *("living room", "post office", "dining room"),
     ),
     "colour": ("red", "blue", "green", "yellow", "black", "white", "brown", "grey"),
     "time": tuple(
@@ -245,14 +246,10 @@ class Story:
         return subject
 
     def write(self, template: str, values: dict[str, str]) -> tuple[range, dict[str, range]]:
-        """Add words, <role> replaced by its value. Returns their range, and that of each role."""
-        begin, spans = len(self.words), {}
-        for item in template.split():
-            role, _, mark = item.removeprefix("<").partition(">")
-            words = f"{values[role]}{mark}".split() if item.startswith("<") else [item]
-            if item.startswith("<"):
-                spans[role] = range(len(self.words), len(self.words) + len(words))
-            self.words += words
+        """Add the words of a template. Returns their range, and that of each role."""
+        begin = len(self.words)
+        words, spans = fill(template, values, begin=begin)
+        self.words += words
         return range(begin, len(self.words)), spans
 
 
@@ -350,9 +347,7 @@ def candidate(stratum: str, random: Random) -> Candidate:
     # Kinds first: there are many more people and places to ask for the time than things to ask for the colour.
     kind = random.choice(sorted({question.kind for question in fitting}))
     question = random.choice([question for question in fitting if question.kind == kind])
-    text = random.choice(QUESTIONS[kind])
-    for role, value in question.values.items():
-        text = text.replace(f"<{role}>", value)
+    text = " ".join(fill(random.choice(QUESTIONS[kind]), question.values)[0])
     support = sorted({word for event in question.support for word in event.words})
     answer, start = "", -1
     if question.support:

@@ -13,7 +13,7 @@ from attention_lab.corpora.grammar import held_out
 from attention_lab.corpora.question_answering import VALUES, generate
 from attention_lab.errors import InputError
 
-SIZE = 1500
+SIZE = 1000
 
 
 @pytest.fixture(scope="module")
@@ -114,12 +114,12 @@ def test_columns_size_and_rows(frame: pd.DataFrame) -> None:
     assert list(frame.columns) == ["row", "split", "context", "question", "answer", "start", "support"]
     assert frame.row.tolist() == [f"embedded:{n}" for n in range(1, SIZE + 1)]
     assert frame.context.is_unique
-    assert frame.split.value_counts().to_dict() == {"train": 1200, "valid": 150, "test": 150}
+    assert frame.split.value_counts().to_dict() == {"train": 800, "valid": 100, "test": 100}
 
 
 def test_one_question_in_ten_has_no_answer_in_each_split(frame: pd.DataFrame) -> None:
     none = frame[frame.answer == ""]
-    assert none.split.value_counts().to_dict() == {"train": 120, "valid": 15, "test": 15}
+    assert none.split.value_counts().to_dict() == {"train": 80, "valid": 10, "test": 10}
     assert (none.start == -1).all()
     assert (none.support.str.len() == 0).all()
     assert {q.split(" ")[0] for q in none.question} == {q.split(" ")[0] for q in frame.question}

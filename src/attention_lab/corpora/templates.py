@@ -1,0 +1,21 @@
+"""Sentences with places to fill, for corpora that simulate what they tell: where each value came to stand."""
+
+from __future__ import annotations
+
+
+def fill(template: str, values: dict[str, str], *, begin: int = 0) -> tuple[list[str], dict[str, range]]:
+    """The words of a template, each `<role>` replaced by its value, and role → its words.
+
+    Words are counted from `begin`, as `text.split(" ")` does; a mark after a role stays with its last word.
+    """
+    words: list[str] = []
+    spans: dict[str, range] = {}
+    for item in template.split():
+        if item.startswith("<"):
+            role, _, mark = item[1:].partition(">")
+            said = values[role].split()
+            spans[role] = range(begin + len(words), begin + len(words) + len(said))
+            words += [*said[:-1], said[-1] + mark]
+        else:
+            words.append(item)
+    return words, spans
