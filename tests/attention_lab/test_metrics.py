@@ -177,9 +177,8 @@ def test_the_words_of_rouge_are_those_of_its_package() -> None:
         assert ours.tokenize(text) == theirs.tokenize(text)
 
     same()
-    assert ours.tokenize("Running_runners' flies, 3rd: DENIED") == theirs.tokenize(
-        "Running_runners' flies, 3rd: DENIED"
-    )
+    sentence = "Running_runners' flies, 3rd: DENIED"
+    assert ours.tokenize(sentence) == theirs.tokenize(sentence) == ["run", "runner", "fli", "3rd", "deni"]
 
 
 def test_rouge_reads_every_script() -> None:
