@@ -125,19 +125,21 @@ def test_the_n_best_of_few_beams_are_different_and_in_order() -> None:
         )
 
 
-def test_texts_that_have_ended_leave_the_batch_and_the_others_as_they_are() -> None:
+@pytest.mark.parametrize("beams", [1, 2])
+def test_texts_that_have_ended_leave_the_batch_and_the_others_as_they_are(beams: int) -> None:
     model = Remembering(29)
     rules = Rules.of(model.config)
     prompts = torch.arange(5, 22).unsqueeze(1)
     limits = 3 + torch.arange(17) * 7 % 17
-    together = hypotheses(TextState(model), prompts, rules, beams=2, length_penalty=1.0, max_tokens=limits)
-    assert model.sizes[0] == 34
+    together = hypotheses(TextState(model), prompts, rules, beams=beams, length_penalty=1.0, max_tokens=limits)
+    assert model.sizes[0] == 17 * beams
     assert model.sizes == sorted(model.sizes, reverse=True)
     assert len(set(model.sizes)) > 10
     for row in range(17):
         alone = hypotheses(
-            TextState(model), prompts[row : row + 1], rules, beams=2, length_penalty=1.0, max_tokens=int(limits[row])
-        )[0][0]
+            TextState(model), prompts[row : row + 1], rules,
+            beams=beams, length_penalty=1.0, max_tokens=int(limits[row]),
+        )[0][0]  # fmt: skip
         assert len(alone.tokens) + alone.ended <= limits[row]
         assert alone.tokens == together[row][0].tokens
         assert alone.log_probability == pytest.approx(together[row][0].log_probability)

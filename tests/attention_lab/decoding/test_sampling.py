@@ -11,6 +11,7 @@ from test_models import END, PAD, START, sentences
 from tiny_models import Remembering, log_probability, tiny
 
 from attention_lab.decoding import Draw, Rules, TargetState, TextState, beam_search, by_length, sample, stream
+from attention_lab.errors import InputError
 
 
 def test_texts_are_as_frequent_as_they_are_probable() -> None:
@@ -120,3 +121,12 @@ def test_without_temperature_it_is_one_beam() -> None:
     )  # fmt: skip
     assert [text.tokens for text in found] == expected
     assert [text.log_probability for text in found] == pytest.approx(values)
+
+
+def test_a_text_ends_where_the_positions_do() -> None:
+    model = Remembering(7, position="learned", positions=5)
+    rules = Rules(END, (PAD, START, END))
+    cut = sample(TextState(model), torch.full((1, 2), 4), rules, Draw(), max_tokens=9, seeds=[1])[0]
+    assert (len(cut.tokens), cut.ended) == (3, False)
+    with pytest.raises(InputError, match="the prompt has 6 tokens, but the model has 5 positions"):
+        next(stream(TextState(model), torch.full((6,), 4), rules, Draw(), max_tokens=9, seed=1))
