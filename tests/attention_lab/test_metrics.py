@@ -177,9 +177,8 @@ def test_the_words_of_rouge_are_those_of_its_package() -> None:
         assert ours.tokenize(text) == theirs.tokenize(text)
 
     same()
-    assert ours.tokenize("Running_runners' flies, 3rd: DENIED") == theirs.tokenize(
-        "Running_runners' flies, 3rd: DENIED"
-    )
+    sentence = "Running_runners' flies, 3rd: DENIED"
+    assert ours.tokenize(sentence) == theirs.tokenize(sentence) == ["run", "runner", "fli", "3rd", "deni"]
 
 
 def test_rouge_reads_every_script() -> None:
@@ -204,7 +203,7 @@ def test_answers_are_normalised_as_in_squad(answer: str, expected: str) -> None:
 
 def test_question_answering_by_hand() -> None:
     predictions = ["the Denver Broncos", "in Paris, France", "to to do", "", "no"]
-    references = [["Denver Broncos"], ["Rome", "Paris"], ["to do do"], ["42"], ["yes", "no!"]]
+    references = [["Denver Broncos"], ["Rome", "Paris"], ["to do do"], ["42", "the"], ["yes", "no!"]]
     found = metrics.question_answering(predictions, references, 200, 1)
     assert found["exact_match"] == pytest.approx(2 / 5)
     # Words count as often as they occur: "to to do" and "to do do" share two of three.
