@@ -47,6 +47,7 @@ def test_a_batch_is_padded_and_masked() -> None:
     assert batch.source_mask.tolist() == [[True, True, False, False, False], [True] * 5]
     assert batch.target.tolist() == [[2, 6, 6, 6, 3], [2, 3, 0, 0, 0]]
     assert data.predictions([2, 1]) == 5
+    assert Examples(source, pad=0).predictions([2, 1]) == 5  # a text by itself: all its tokens but the first
     labels = Examples(source, label=np.array([1, 0, 2]), pad=0)
     assert labels[[2, 0]].label.tolist() == [2, 1]
     assert labels.predictions([2, 0]) == 2

@@ -42,7 +42,11 @@ def test_nothing_can_be_changed() -> None:
         ("epochs:", "epoches: 3\n  epochs:", "unknown parameter train.epoches; known here: epochs, max_steps"),
         ("seed: 42", "sede: 42", "unknown parameter sede|the parameter seed is missing"),
         ("dropout: 0.1", "dropout: 1.5", "model.dropout should be less than 1, not 1.5"),
-        ("task: translation", "task: translating", "task should be 'translation', 'summarization', 'generation' or 'sentiment', not 'translating'"),
+        (
+            "task: translation",
+            "task: translating",
+            "task should be 'translation', 'summarization', 'generation' or 'sentiment', not 'translating'",
+        ),
         ("heads: 4", "heads: 5", "model width 128 is no multiple of heads 5"),
         ("source: embedded", "source: file", "data source: file needs either path"),
         ("source: embedded", "source: hub", "data source: hub needs name"),

@@ -13,11 +13,15 @@ from collections.abc import Callable
 import pandas as pd
 
 from attention_lab.corpora.generation import generate as generation_rows
+from attention_lab.corpora.question_answering import generate as question_rows
 from attention_lab.corpora.sentiment import generate as sentiment_rows
+from attention_lab.corpora.summarization import generate as summary_rows
 from attention_lab.corpora.translation import generate as translation_rows
 
 CORPORA: dict[str, Callable[[int, int], pd.DataFrame]] = {
     "translation": translation_rows,
+    "summarization": summary_rows,
     "generation": generation_rows,
+    "question_answering": question_rows,
     "sentiment": sentiment_rows,
 }
