@@ -46,7 +46,7 @@ KINDS = {
     ],
 }
 
-OUTLINED = {"alignment": "the known alignment", "salient": "words that the summary states"}
+OUTLINED = {"alignment": "the known alignment", "salient": rationale.GOLD_WORDS["salient"]}
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,9 @@ def interpret(
         "weights": kind,
         **({shape.gold: measured} if measure else {}),
         "reason": reason,
-        "sentences": [judge.sentence(measured) if measured else f"attention was not measured: {reason}"],
+        "sentences": [
+            judge.sentence(measured) if measured else f"{shape.gold if measure else 'attention'} not measured: {reason}"
+        ],
         "reading": [*reading, *KINDS.get(kind, [])],
     }
     shown = _examples(data, predictions, measured, options.examples)

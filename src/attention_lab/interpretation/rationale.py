@@ -17,8 +17,8 @@ from attention_lab.errors import InputError
 from attention_lab.interpretation.weights import Row, rollout
 from attention_lab.metrics import interval, rounded
 
-# What the words of each gold column do.
-DECIDING = {"rationale": "decide the label", "salient": "are what the summary states"}
+# What gold words are.
+GOLD_WORDS = {"rationale": "words that decide the label", "salient": "words that the summary states"}
 
 
 @dataclass(frozen=True)
@@ -129,18 +129,18 @@ def reading(found: dict[str, Any], gold: str) -> list[str]:
     low, high = (found["average_precision"] if found[end] is None else found[end] for end in ("low", "high"))
     if low > bar:
         first = (
-            f"The scores of {found['method']} rank the words that {DECIDING[gold]} above the others better than "
+            f"The scores of {found['method']} rank the {GOLD_WORDS[gold]} above the others better than "
             f"chance does: average precision {found['average_precision']:.2f}, where 1 is perfect and {bar:.2f} is "
             "chance."
         )
     elif high < bar:
         first = (
-            f"Even the best method ranks the words that {DECIDING[gold]} worse than chance does. These weights should "
+            f"Even the best method ranks the {GOLD_WORDS[gold]} worse than chance does. These weights should "
             "not be read as reasons."
         )
     else:
         first = (
-            f"Even the best method ranks the words that {DECIDING[gold]} no better than chance, within what this many "
+            f"Even the best method ranks the {GOLD_WORDS[gold]} no better than chance, within what this many "
             "texts can tell. These weights should not be read as reasons."
         )
     return [

@@ -138,6 +138,43 @@ def sentiment(rows: int, seed: int, name: str, tokenizer: Any) -> tuple[pd.DataF
     return frame, encoded_of(frame, "sentiment", tokenizer, ["bad", "good"])
 
 
+def written(name: str, tokenizer: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
+    generator = np.random.default_rng(len(name))
+    texts = [" ".join(generator.choice(WORDS, int(generator.integers(3, 9)))) for _ in range(13)]
+    rows = [f"{name}.csv:{number}" for number in range(13)]
+    frame = pd.DataFrame({"row": rows, "split": name, "text": texts, "true_nats": 5.0})
+    return frame, encoded_of(frame, "generation", tokenizer, [])
+
+
+def test_a_language_model_end_to_end() -> None:
+    tokenizer = tokenizer_of([" ".join(WORDS)])
+    parts = {name: written(name, tokenizer) for name in ("valid", "test")}
+    tables, encoded = ({name: part[i] for name, part in parts.items()} for i in (0, 1))
+    torch.manual_seed(3)
+    model = build(config(len(tokenizer), architecture="decoder", task="generation"))
+    told = tables["test"][["row", "text"]].assign(prediction="red green", nats=3.0, tokens=4)
+    found = interpret(
+        model, "generation", encoded, tables, told, tokenizer, SHAPES["generation"],
+        options=looking(5), seed=1, device="cpu",
+    )  # fmt: skip
+    assert found.metrics["sentences"] == ["attention not measured: nobody knows where a language model should look"]
+    assert found.metrics["weights"] == "probabilities"
+    assert set(found.plots) == {"self_attention"}
+    assert len(found.examples) == 5
+    for example in found.examples:
+        assert example.right is None
+        assert example.queries == example.keys == example.source.split(" ")
+        assert (np.triu(example.weights, 1) == 0.0).all()  # nothing looks ahead
+        assert (np.diag(example.weights) > 0.0).all()
+    evaluate = {
+        "task": "generation", "split": "test", "examples": 13, "score": 0.4, "score_name": "character_probability",
+        "score_low": 0.3, "score_high": 0.5, "baseline": {"what": "frequencies", "character_probability": 0.05},
+    }  # fmt: skip
+    page = interpretation.render(found.metrics, found.examples, evaluate=evaluate, facts={"task": "generation"})
+    assert "continuation of its first words" in page
+    assert "differs from the reference" not in page
+
+
 def test_a_classifier_end_to_end() -> None:
     tokenizer = tokenizer_of([" ".join(WORDS)])
     tables, encoded = {}, {}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from planted import plain_row
 from sklearn.metrics import average_precision_score
 
 from attention_lab.errors import InputError
@@ -26,6 +27,20 @@ def planted(rows: int, seed: int, *, layers: int = 3) -> tuple[list[Row], dict[s
         found.append(Row(f"x:{number}", words, None, weights, None))
         gold[f"x:{number}"] = deciding
     return found, gold
+
+
+def test_what_a_target_looks_at_is_summed_over_its_words() -> None:
+    generator = np.random.default_rng(1)
+    cross = generator.random((2, 3, 5, 7))
+    cross[1] = 0.0
+    cross[1, :, [0, 3], 6] = 0.9  # two of five target words look at the last source word …
+    cross[1, 0, 1, 2] = 0.5  # … and one head of another at the third
+    found = scores(plain_row("x:1", cross))
+    assert list(found) == ["cross-attention layer 1", "cross-attention layer 2"]
+    assert found["cross-attention layer 2"] == pytest.approx([0, 0, 0.5 / 3, 0, 0, 0, 1.8])
+    best = count([plain_row("x:1", cross)], {"x:1": [2, 6]}, seed=1)
+    assert best is not None
+    assert best.values[0, 1] == 1.0
 
 
 def test_the_planted_layer_is_found() -> None:
