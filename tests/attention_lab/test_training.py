@@ -174,7 +174,7 @@ def test_a_device_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
 
 WORKER = """
 import sys
-sys.path[:0] = ["tests/attention_lab/transformer", "tests/attention_lab"]
+sys.path[:0] = [f"tests/attention_lab/{name}" for name in ("transformer", "attention", "")]
 from pathlib import Path
 import torch
 import test_training as t

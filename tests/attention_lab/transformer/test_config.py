@@ -1,0 +1,60 @@
+"""From params.yaml to the configuration of a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_models import config
+
+from attention_lab import params
+from attention_lab.transformer import Config
+
+PARAMS = params.load(Path(__file__).parents[3] / "params.yaml")
+# What params.yaml says nothing of has the default of `Config`.
+SAID = (
+    "feedforward_dropout",
+    "embedding_dropout",
+    "normalisation",
+    "activation",
+    "gated",
+    "tied",
+)
+
+
+def asked(**model: Any) -> Config:
+    changed = PARAMS.model_copy(update={"model": PARAMS.model.model_copy(update=model)})
+    return Config.of(changed, architecture="decoder", vocabulary=31, labels=[], pad=0, start=2, end=3)
+
+
+def test_the_projects_own_model_has_the_defaults() -> None:
+    made, plain = asked(), config()
+    assert {name: getattr(made, name) for name in SAID} == {name: getattr(plain, name) for name in SAID}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("feedforward_dropout", 0.25),
+        ("embedding_dropout", 0.0),
+        ("norm", "sandwich"),
+        ("normalisation", "rms"),
+        ("activation", "silu"),
+        ("gated", True),
+        ("tied", False),
+    ],
+)
+def test_what_params_yaml_asks_for_is_there(name: str, value: Any) -> None:
+    assert getattr(asked(**{name: value}), name) == value
+    assert getattr(asked(), name) != value
+
+
+def test_each_architecture_has_its_kinds_of_attention() -> None:
+    places = {name: config(architecture=name).places for name in ("encoder_decoder", "classifier", "decoder", "spans")}
+    assert places == {
+        "encoder_decoder": ("encoder_self", "decoder_self", "cross"),
+        "classifier": ("encoder_self",),
+        "decoder": ("decoder_self",),
+        "spans": ("encoder_self",),
+    }
