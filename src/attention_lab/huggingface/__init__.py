@@ -1,4 +1,5 @@
-"""Mechanisms of the catalogue in the models of transformers (those that call attention by `AttentionInterface`).
+"""Mechanisms of the catalogue in the models of transformers (those that call attention by `AttentionInterface`), and
+the project's models in its classes (`models.py`).
 
     from attention_lab.huggingface import prepare, register
 
@@ -37,10 +38,28 @@ from attention_lab.attention import CATALOGUE, Mechanism, Place, mechanism
 from attention_lab.attention.contract import Sizes, Where, here
 from attention_lab.errors import InputError
 from attention_lab.huggingface.attached import Attached
+from attention_lab.huggingface.models import (
+    LabConfig,
+    LabForCausalLM,
+    LabForQuestionAnswering,
+    LabForSeq2SeqLM,
+    LabForSequenceClassification,
+)
 from attention_lab.huggingface.trial import counts_positions, refused, usable
 from attention_lab.transformer.config import FALLBACK
 
-__all__ = ["Attached", "prepare", "refused", "register", "usable"]
+__all__ = [
+    "Attached",
+    "LabConfig",
+    "LabForCausalLM",
+    "LabForQuestionAnswering",
+    "LabForSeq2SeqLM",
+    "LabForSequenceClassification",
+    "prepare",
+    "refused",
+    "register",
+    "usable",
+]
 
 PREFIX = "attention_lab."
 LENGTH = 512  # the longest sequence, for mechanisms with a parameter per position, as in our own layer

@@ -10,6 +10,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -78,7 +79,7 @@ class EncoderDecoder(Writer):
     ) -> tuple[Tensor, Seen]:
         """source (B, Ls), source_mask (B, Ls), target (B, Lt) → hidden (B, Lt, W), weights if asked for"""
         memory, encoder_self = self.encoder(self.embedding(source), source_mask, weights=weights)
-        hidden, decoder_self, cross = self.decoder(self._embed(target), memory, source_mask, weights=weights)
+        hidden, decoder_self, cross = self.decoder(self.embed_target(target), memory, source_mask, weights=weights)
         return hidden, Seen(encoder_self, decoder_self, cross)
 
     def encode(self, source: Tensor, source_mask: Tensor) -> Tensor:
@@ -87,11 +88,12 @@ class EncoderDecoder(Writer):
 
     def step(self, token: Tensor, memory: Tensor, memory_mask: Tensor, caches: list[BlockCache]) -> Tensor:
         """One step of decoding: the newest tokens (B, 1) → logits for the next (B, V). Extends the caches."""
-        vectors = self._embed(token, start=caches[0].itself.length)
+        vectors = self.embed_target(token, start=caches[0].itself.length)
         hidden, _, _ = self.decoder(vectors, memory, memory_mask, caches=caches)
         return self.project(hidden[:, -1])
 
-    def _embed(self, target: Tensor, start: int = 0) -> Tensor:
+    def embed_target(self, target: Tensor, start: int = 0) -> Tensor:
+        """target (B, Lt), the first of them at position `start` → (B, Lt, W)"""
         if self.target_embedding is None:
             return self.embedding(target, start=start)
         return self.target_embedding(target, start=start, shared=self.embedding.tokens)
@@ -210,17 +212,43 @@ def build(config: Config, *, gradient_checkpointing: bool = False) -> Model:
     return model
 
 
+# The classes of `attention_lab.huggingface.models`, for which the files are written: they hold a model under PREFIX.
+CLASSES: dict[Architecture, str] = {
+    "encoder_decoder": "LabForSeq2SeqLM",
+    "classifier": "LabForSequenceClassification",
+    "decoder": "LabForCausalLM",
+    "spans": "LabForQuestionAnswering",
+}
+PREFIX = "transformer."
+
+
+def writing(config: Config) -> dict[str, Any]:
+    """What `generate` of transformers has to know: the special tokens, and which of them are never said."""
+    found: dict[str, Any] = {"bos_token_id": config.start, "eos_token_id": config.end, "pad_token_id": config.pad}
+    if config.architecture == "encoder_decoder":
+        found["decoder_start_token_id"] = config.start
+    return {**found, "suppress_tokens": sorted({config.pad, config.start} - {config.end})}
+
+
 def save(model: Model, directory: Path) -> None:
-    """Write config.json and model.safetensors, the same bytes for the same model."""
+    """Write config.json, model.safetensors and, of a model that writes, generation_config.json, the same bytes for the
+    same model, in the form of transformers: its `AutoModel…` read them too (see `attention_lab.huggingface.models`)."""
+    own = model.config
+    files: dict[str, dict[str, Any]] = {
+        "config.json": {
+            "architectures": [CLASSES[own.architecture]],
+            "model_type": "attention_lab",
+            "transformer": own.model_dump(),
+        }
+    }
+    if isinstance(model, Writer):
+        files["generation_config.json"] = writing(own)
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "config.json").write_text(
-        json.dumps(model.config.model_dump(), indent=2, sort_keys=True, ensure_ascii=False) + "\n",
-        encoding="utf-8",
-    )
-    save_file(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()},
-        directory / "model.safetensors",
-    )
+    for name, content in files.items():
+        text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
+        (directory / name).write_text(text + "\n", encoding="utf-8")
+    tensors = {PREFIX + name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
 
 
 def load(directory: Path, device: str | torch.device = "cpu") -> Model:
@@ -231,7 +259,8 @@ def load(directory: Path, device: str | torch.device = "cpu") -> Model:
     """
     if not (directory / "model.safetensors").exists():
         raise InputError(f"{directory} holds no trained model; run `dvc repro train` first")
-    config = Config.model_validate_json((directory / "config.json").read_text(encoding="utf-8"))
+    config = Config(**json.loads((directory / "config.json").read_text(encoding="utf-8"))["transformer"])
     model = build(config)
-    model.load_state_dict(load_file(directory / "model.safetensors"))
+    tensors = load_file(directory / "model.safetensors")
+    model.load_state_dict({name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()})
     return model.to(device).eval()

@@ -1,0 +1,321 @@
+"""The project's models as models of transformers: for `AutoModel…`, `generate`, `pipeline` and `Trainer`.
+
+    import attention_lab.huggingface                # makes the classes known; a new process has to do it again
+    model = AutoModelForSeq2SeqLM.from_pretrained("data/model")
+    model.generate(**AutoTokenizer.from_pretrained("data/model")("The old dog sees the cat.", return_tensors="pt"))
+
+Each holds one model of `attention_lab.transformer`, and its files are those that the train stage writes. Masks are
+theirs (1 = a token), and so are losses: means over the labels that are not −100.
+
+Shapes: B batch, Ls source positions, Lt target positions, V vocabulary, C classes.
+"""
+
+# No `from __future__ import annotations`: transformers checks the fields of a configuration by their types.
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForQuestionAnswering,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    GenerationConfig,
+    GenerationMixin,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.modeling_outputs import (
+    BaseModelOutput,
+    CausalLMOutputWithPast,
+    QuestionAnsweringModelOutput,
+    Seq2SeqLMOutput,
+    SequenceClassifierOutput,
+)
+
+from attention_lab.errors import InputError
+from attention_lab.transformer import Config, EncoderDecoder, LanguageModel, Model, build
+from attention_lab.transformer.models import writing
+
+
+class LabConfig(PreTrainedConfig):
+    """transformer: the fields of `attention_lab.transformer.Config`; the others follow from it."""
+
+    model_type = "attention_lab"
+
+    transformer: dict[str, Any] | None = None
+    vocab_size: int = 0
+    hidden_size: int = 0
+    num_attention_heads: int = 0
+    num_hidden_layers: int = 0
+    pad_token_id: int | None = None
+    bos_token_id: int | None = None
+    eos_token_id: int | None = None
+    decoder_start_token_id: int | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        if self.transformer is not None:  # transformers also makes one without any values, to compare with
+            config = Config(**self.transformer)
+            self.transformer = config.model_dump(mode="json")
+            self.vocab_size, self.hidden_size = config.vocabulary, config.width
+            self.num_attention_heads = config.heads
+            self.num_hidden_layers = config.layers or config.decoder_layers
+            self.pad_token_id, self.bos_token_id, self.eos_token_id = config.pad, config.start, config.end
+            self.is_encoder_decoder = config.architecture == "encoder_decoder"
+            self.decoder_start_token_id = config.start if self.is_encoder_decoder else None
+            if config.labels:
+                self.id2label = dict(enumerate(config.labels))
+                self.label2id = {label: number for number, label in enumerate(config.labels)}
+        super().__post_init__(**kwargs)
+
+
+class LabCache:
+    """What a decoding keeps, as `generate` asks for it."""
+
+    is_compileable = False
+
+    def __init__(self, model: EncoderDecoder | LanguageModel) -> None:
+        self.blocks = model.caches()
+
+    def get_seq_length(self, layer: int = 0) -> int:
+        """How many tokens were read."""
+        return int(self.blocks[0].itself.length)
+
+    def reorder_cache(self, rows: Tensor) -> None:
+        """Go on with these rows (beams)."""
+        for block in self.blocks:
+            block.select(rows)
+
+
+class LabModel(PreTrainedModel):
+    """What all of them are: a model of ours, and how it is made."""
+
+    config_class = LabConfig
+    base_model_prefix = "transformer"
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # a loss here is the mean of its own batch, whatever the Trainer accumulates
+
+    def __init__(self, config: LabConfig) -> None:
+        super().__init__(config)
+        with torch.device("cpu"):  # transformers makes models without memory, and ours draw numbers while they are made
+            self.transformer: Any = build(Config(**config.transformer or {}))
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Parts initialise themselves."""
+
+    @classmethod
+    def of(cls, model: Model) -> "LabModel":
+        """A model of ours in this class; both then share its weights."""
+        wrapped = cls(LabConfig(transformer=model.config.model_dump(mode="json")))
+        wrapped.transformer = model
+        return wrapped.train(model.training)
+
+
+class _Generating(LabModel, GenerationMixin):
+    """A model that writes: it keeps its own caches."""
+
+    def __init__(self, config: LabConfig) -> None:
+        super().__init__(config)
+        self.generation_config = GenerationConfig(**writing(self.transformer.config))
+
+    def _prepare_cache_for_generation(
+        self, generation_config: Any, model_kwargs: dict[str, Any], *arguments: Any, **named: Any
+    ) -> None:
+        if generation_config.use_cache is not False and model_kwargs.get("past_key_values") is None:
+            model_kwargs["past_key_values"] = LabCache(self.transformer)
+
+
+class LabForSeq2SeqLM(_Generating):
+    """`EncoderDecoder`."""
+
+    main_input_name = "input_ids"
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        encoder_outputs: Any = None,
+        past_key_values: LabCache | None = None,
+        use_cache: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+        **ignored: Any,
+    ) -> Any:
+        """input_ids (B, Ls) → logits (B, Lt, V)
+
+        Args:
+            labels: (B, Lt), the target from its first word to its end token; without decoder_input_ids the decoder
+                reads the start token and all of them but the last.
+        """
+        model = self.transformer
+        if decoder_input_ids is None and labels is not None:
+            decoder_input_ids = shifted(labels, model.config.start, model.config.pad)
+        encoder_self = None
+        if encoder_outputs is None:
+            mask = _mask(attention_mask, input_ids)
+            memory, encoder_self = model.encoder(model.embedding(input_ids), mask, weights=bool(output_attentions))
+        else:
+            memory = encoder_outputs[0]
+            mask = _mask(attention_mask, memory[..., 0])
+        start = 0 if past_key_values is None else past_key_values.get_seq_length()
+        hidden, decoder_self, cross = model.decoder(
+            model.embed_target(decoder_input_ids, start=start),
+            memory,
+            mask,
+            caches=None if past_key_values is None else past_key_values.blocks,
+            weights=bool(output_attentions),
+        )
+        logits = model.project(hidden)
+        found = Seq2SeqLMOutput(
+            loss=_loss(logits, labels),
+            logits=logits,
+            past_key_values=past_key_values,
+            encoder_last_hidden_state=memory,
+            encoder_attentions=_seen(encoder_self, output_attentions),
+            decoder_attentions=_seen(decoder_self, output_attentions),
+            cross_attentions=_seen(cross, output_attentions),
+        )
+        return found if return_dict is not False else found.to_tuple()
+
+    def _prepare_text_encoder_decoder_kwargs_for_generation(
+        self, inputs_tensor: Tensor, model_kwargs: dict[str, Any], **others: Any
+    ) -> dict[str, Any]:
+        mask = _mask(model_kwargs.get("attention_mask"), inputs_tensor)
+        return {**model_kwargs, "encoder_outputs": BaseModelOutput(self.transformer.encode(inputs_tensor, mask))}
+
+
+class LabForCausalLM(_Generating):
+    """`LanguageModel`."""
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        past_key_values: LabCache | None = None,
+        use_cache: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+        **ignored: Any,
+    ) -> Any:
+        """input_ids (B, L) → logits (B, L, V)
+
+        Args:
+            attention_mask: (B, L), 0 for padding, which must stand at the end.
+            labels: (B, L), the input_ids; each position is asked for the label behind it.
+
+        Raises:
+            InputError: a text is padded at its beginning: positions count from there.
+        """
+        model = self.transformer
+        if attention_mask is not None and not bool(attention_mask[:, 0].all()):
+            raise InputError(
+                "a text is padded on the left, and positions count from its first token; pad on the right, or "
+                "generate from texts of one length at a time"
+            )
+        start = 0 if past_key_values is None else past_key_values.get_seq_length()
+        hidden, decoder_self, _ = model.decoder(
+            model.embedding(input_ids, start=start),
+            caches=None if past_key_values is None else past_key_values.blocks,
+            weights=bool(output_attentions),
+        )
+        logits = model.project(hidden)
+        found = CausalLMOutputWithPast(
+            loss=None if labels is None else _loss(logits[:, :-1], labels[:, 1:]),
+            logits=logits,
+            past_key_values=past_key_values,
+            attentions=_seen(decoder_self, output_attentions),
+        )
+        return found if return_dict is not False else found.to_tuple()
+
+
+class LabForSequenceClassification(LabModel):
+    """`Classifier`."""
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+        **ignored: Any,
+    ) -> Any:
+        """input_ids (B, L) → logits (B, C); labels: (B,)"""
+        mask = _mask(attention_mask, input_ids)
+        logits, seen = self.transformer(input_ids, mask, segments=token_type_ids, weights=bool(output_attentions))
+        found = SequenceClassifierOutput(
+            loss=_loss(logits, labels),
+            logits=logits,
+            attentions=_seen(seen.encoder_self, output_attentions),
+        )
+        return found if return_dict is not False else found.to_tuple()
+
+
+class LabForQuestionAnswering(LabModel):
+    """`SpanExtractor`."""
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+        **ignored: Any,
+    ) -> Any:
+        """input_ids (B, L) → start_logits and end_logits (B, L); positions: (B,), where the answer begins and ends"""
+        mask = _mask(attention_mask, input_ids)
+        logits, seen = self.transformer(input_ids, mask, segments=token_type_ids, weights=bool(output_attentions))
+        start, end = logits.unbind(1)
+        asked = start_positions is not None and end_positions is not None
+        found = QuestionAnsweringModelOutput(
+            loss=(_loss(start, start_positions) + _loss(end, end_positions)) / 2.0 if asked else None,
+            start_logits=start,
+            end_logits=end,
+            attentions=_seen(seen.encoder_self, output_attentions),
+        )
+        return found if return_dict is not False else found.to_tuple()
+
+
+def shifted(labels: Tensor, start: int, pad: int) -> Tensor:
+    """What a decoder reads to be asked for the labels (B, Lt): the start token, and all of them but the last."""
+    first = labels.new_full((len(labels), 1), start)
+    return torch.cat((first, labels[:, :-1].masked_fill(labels[:, :-1] == -100, pad)), 1)
+
+
+def _mask(mask: Tensor | None, like: Tensor | None) -> Tensor:
+    if mask is not None:
+        return mask.bool()
+    if like is None:
+        raise InputError("the model needs input_ids")
+    return torch.ones(like.shape, dtype=torch.bool, device=like.device)
+
+
+def _loss(logits: Tensor, labels: Tensor | None) -> Any:
+    return None if labels is None else F.cross_entropy(logits.float().flatten(0, -2), labels.flatten())
+
+
+def _seen(weights: list[Tensor] | None, wanted: bool | None) -> tuple[Tensor, ...] | None:
+    return tuple(weights) if wanted and weights is not None else None
+
+
+CLASSES: dict[str, tuple[type[LabModel], Any]] = {
+    "encoder_decoder": (LabForSeq2SeqLM, AutoModelForSeq2SeqLM),
+    "decoder": (LabForCausalLM, AutoModelForCausalLM),
+    "classifier": (LabForSequenceClassification, AutoModelForSequenceClassification),
+    "spans": (LabForQuestionAnswering, AutoModelForQuestionAnswering),
+}
+
+AutoConfig.register("attention_lab", LabConfig)
+for _own, _auto in CLASSES.values():
+    _auto.register(LabConfig, _own)

@@ -1,0 +1,194 @@
+"""The project's models in the classes of transformers: files, texts, losses and pipelines."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_models import END, PAD, START, VOCABULARY, config
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForQuestionAnswering,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    DataCollatorForSeq2Seq,
+    Trainer,
+    TrainingArguments,
+    pipeline,
+)
+
+from attention_lab import params, vocabulary
+from attention_lab.attention import CATALOGUE
+from attention_lab.batching import Batch
+from attention_lab.decoding import Rules, TextState, beam_search, hypotheses
+from attention_lab.errors import InputError
+from attention_lab.huggingface import LabForCausalLM, LabForSeq2SeqLM
+from attention_lab.tasks import TASKS
+from attention_lab.transformer import build, load, save
+
+ROOT = Path(__file__).parents[3]
+AUTO = {
+    "encoder_decoder": AutoModelForSeq2SeqLM,
+    "decoder": AutoModelForCausalLM,
+    "classifier": AutoModelForSequenceClassification,
+    "spans": AutoModelForQuestionAnswering,
+}
+
+
+def model(architecture: str = "encoder_decoder", **changes: Any) -> Any:
+    """With large weights, so that it says different things."""
+    torch.manual_seed(3)
+    labels = ("bad", "fair", "good") if architecture == "classifier" else ()
+    built = build(config(architecture=architecture, labels=labels, **changes)).eval()
+    with torch.no_grad():
+        for parameter in built.parameters():
+            if parameter.requires_grad:
+                parameter.normal_(std=0.4)
+    return built
+
+
+def texts(rows: int = 3, length: int = 7) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and mask, padded at the end."""
+    tokens = torch.randint(5, VOCABULARY, (rows, length), generator=torch.Generator().manual_seed(1))
+    mask = torch.ones_like(tokens)
+    tokens[1, 4:], mask[1, 4:] = PAD, 0
+    return tokens, mask
+
+
+def same(ours: Any, theirs: Any) -> bool:
+    pairs = zip(ours.state_dict().items(), theirs.state_dict().items(), strict=True)
+    return all(left[0] == right[0] and torch.equal(left[1], right[1]) for left, right in pairs)
+
+
+@pytest.mark.parametrize("architecture", AUTO)
+def test_files_go_both_ways_to_the_bit(architecture: str, tmp_path: Path) -> None:
+    ours = model(architecture)
+    save(ours, tmp_path / "ours")
+    theirs = AUTO[architecture].from_pretrained(tmp_path / "ours")
+    assert same(ours, theirs.transformer)
+    theirs.save_pretrained(tmp_path / "theirs")
+    assert same(ours, load(tmp_path / "theirs"))
+    assert load(tmp_path / "theirs").config == ours.config
+    assert same(ours, AUTO[architecture].from_pretrained(tmp_path / "theirs").transformer)
+    if architecture == "classifier":
+        assert theirs.config.id2label == {0: "bad", 1: "fair", 2: "good"}
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_every_mechanism_is_saved_and_loaded(name: str, tmp_path: Path) -> None:
+    """Some draw numbers or count with them while they are made; a model of transformers is made without memory."""
+    ours = model(mechanism=name, width=16, heads=4)
+    save(ours, tmp_path)
+    assert same(ours, AutoModelForSeq2SeqLM.from_pretrained(tmp_path).transformer)
+
+
+def test_a_new_process_needs_the_import_alone(tmp_path: Path) -> None:
+    save(model("decoder"), tmp_path)
+    code = (
+        "import sys, attention_lab.huggingface\nfrom transformers import AutoModelForCausalLM\n"
+        "print(type(AutoModelForCausalLM.from_pretrained(sys.argv[1])).__name__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.strip() == "LabForCausalLM"
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_generate_says_what_our_search_says_with_and_without_cache(beams: int) -> None:
+    ours, (source, mask) = model(), texts()
+    theirs = LabForSeq2SeqLM.of(ours)
+    expected, _ = beam_search(ours, source, mask.bool(), beams=beams, length_penalty=1.0, max_tokens=10)
+    for cached in (True, False):
+        found = theirs.generate(
+            input_ids=source, attention_mask=mask, num_beams=beams, do_sample=False, max_new_tokens=9, use_cache=cached
+        )
+        said = [[token for token in row if token not in (START, END, PAD)] for row in found.tolist()]
+        assert said == expected
+    assert len({tuple(row) for row in expected}) > 1
+
+
+def test_a_language_model_generates_after_prompts_of_one_length(tmp_path: Path) -> None:
+    ours, prompts = model("decoder"), texts(2, 4)[0]
+    save(ours, tmp_path)
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path)
+    expected = hypotheses(TextState(ours), prompts, Rules.of(ours.config), beams=1, length_penalty=1.0, max_tokens=6)
+    for cached in (True, False):
+        found = theirs.generate(prompts, max_new_tokens=6, do_sample=False, use_cache=cached)
+        said = [[token for token in row if token not in (END, PAD)] for row in found[:, 4:].tolist()]
+        assert said == [best[0].tokens for best in expected]
+    left = torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]])
+    with pytest.raises(InputError, match=r"padded on the left.*; pad on the right, or generate"):
+        theirs(prompts, attention_mask=left)
+
+
+def test_losses_are_those_of_our_tasks() -> None:
+    tokens, mask = texts()
+    target = torch.cat((torch.full((3, 1), START), tokens), 1)
+    ours = model()
+    expected = TASKS["translation"].loss(ours, Batch([0] * 3, tokens, mask.bool(), target), 0.0)
+    labels = tokens.masked_fill(tokens == PAD, -100)
+    found = LabForSeq2SeqLM.of(ours)(input_ids=tokens, attention_mask=mask, labels=labels).loss
+    torch.testing.assert_close(found, expected.nll / mask.sum())
+
+    ours = model("decoder")
+    expected = TASKS["generation"].loss(ours, Batch([0] * 3, tokens, mask.bool()), 0.0)
+    found = LabForCausalLM.of(ours)(input_ids=tokens, attention_mask=mask, labels=labels).loss
+    torch.testing.assert_close(found, expected.nll / mask[:, 1:].sum())
+
+
+def test_attention_comes_back() -> None:
+    tokens, mask = texts()
+    found = LabForSeq2SeqLM.of(model())(
+        input_ids=tokens, attention_mask=mask, decoder_input_ids=tokens[:, :5], output_attentions=True
+    )
+    assert [weights.shape for weights in found.cross_attentions] == [(3, 3, 5, 7)] * 2
+    assert [weights.shape for weights in found.encoder_attentions] == [(3, 3, 7, 7)] * 2
+    assert (found.decoder_attentions[0].triu(1) == 0.0).all()
+    assert (found.cross_attentions[1][1, :, :, 4:] == 0.0).all()
+
+
+def tokenizer() -> Any:
+    options = params.load(ROOT / "params.yaml").vocab.model_copy(update={"min_frequency": 1})
+    return vocabulary.train(["the old dog sees a small cat and sleeps"], options, None)
+
+
+def test_pipelines_of_transformers_take_the_folder(tmp_path: Path) -> None:
+    words = tokenizer()
+    for architecture, task in (("classifier", "text-classification"), ("decoder", "text-generation")):
+        ours = model(architecture, vocabulary=len(words))
+        save(ours, tmp_path / architecture)
+        vocabulary.save(words, tmp_path / architecture)
+        use = pipeline(task, model=str(tmp_path / architecture))
+        if task == "text-classification":
+            ids = torch.tensor([words("the old dog")["input_ids"]])
+            logits, _ = ours(ids, torch.ones_like(ids, dtype=torch.bool))
+            (found,) = use("the old dog")
+            assert found["label"] == ("bad", "fair", "good")[int(logits.argmax())]
+            assert found["score"] == pytest.approx(float(logits.softmax(-1).max().detach()), abs=1e-5)
+        else:
+            (found,) = use("the old dog", max_new_tokens=4, do_sample=False)
+            assert found["generated_text"].startswith("the old dog")
+
+
+def test_the_trainer_of_transformers_trains_it(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    words = tokenizer()
+    theirs = LabForSeq2SeqLM.of(build(config(vocabulary=len(words), width=24)))
+    rows = [
+        {"input_ids": words(text)["input_ids"], "labels": words(text)["input_ids"][1:]}
+        for text in ("the old dog sees a cat", "a cat sleeps", "the small dog and a cat", "the dog sees the old cat")
+        * 8
+    ]
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path), max_steps=60, per_device_train_batch_size=8, learning_rate=1e-2, report_to=[],
+        logging_steps=10, save_strategy="no", use_cpu=True, seed=1, disable_tqdm=True,
+    )  # fmt: skip
+    trainer = Trainer(theirs, arguments, train_dataset=rows, data_collator=DataCollatorForSeq2Seq(words, padding=True))
+    trainer.train()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    assert losses[-1] < 0.3 * losses[0]
