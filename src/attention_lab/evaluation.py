@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from attention_lab import device, encoding, params, vocabulary
 from attention_lab.batching import TokenBuckets, examples
+from attention_lab.errors import InputError
 from attention_lab.records import Shape
 from attention_lab.tasks import TASKS
 from attention_lab.transformer import load
@@ -60,7 +61,15 @@ def measure(
     Args:
         predictions: what `predict` gave.
         train: the training records, for the baselines.
+
+    Raises:
+        InputError: there is but one row.
     """
+    if len(predictions) < 2:
+        raise InputError(
+            f"the {options.split} split has {len(predictions)} row, and an interval needs two at least; give more rows "
+            "or raise split.test and split.valid"
+        )
     task = trained.task
     measured = task.measure(predictions, options, seed)
     return {
