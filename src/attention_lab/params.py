@@ -114,7 +114,7 @@ class Attention(Section):
 
 
 class Model(Section):
-    layers: Positive  # of the encoder, and of the decoder unless it has a number of its own
+    layers: Positive  # of the encoder or of a language model, and of the decoder unless it has a number of its own
     decoder_layers: Positive | None
     width: Positive
     heads: Positive

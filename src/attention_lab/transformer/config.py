@@ -128,6 +128,9 @@ class Config(BaseModel):
         Raises:
             InputError: a mechanism is unknown, has not the options given, or is not valid where it is asked for.
         """
+        model = params.model
+        # A language model has one stack: all its layers are the decoder's.
+        of_decoder = model.layers if architecture == "decoder" else model.decoder_layers or model.layers
         return Config(
             architecture=architecture,
             task=params.task,
@@ -138,7 +141,7 @@ class Config(BaseModel):
             end=end,
             positions=max(params.encode.max_source_tokens, params.encode.max_target_tokens),
             mechanisms={place: chosen(params.attention, place) for place in PLACES},
-            **{**params.model.model_dump(), "decoder_layers": params.model.decoder_layers or params.model.layers},
+            **{**model.model_dump(), "decoder_layers": of_decoder},
         )
 
 

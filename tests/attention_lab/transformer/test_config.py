@@ -58,3 +58,14 @@ def test_each_architecture_has_its_kinds_of_attention() -> None:
         "decoder": ("decoder_self",),
         "spans": ("encoder_self",),
     }
+
+
+def test_a_language_model_has_all_layers_and_a_decoder_those_of_its_own() -> None:
+    def layers(architecture: Any, **model: Any) -> int:
+        changed = PARAMS.model_copy(update={"model": PARAMS.model.model_copy(update=model)})
+        made = Config.of(changed, architecture=architecture, vocabulary=31, labels=[], pad=0, start=2, end=3)
+        return made.decoder_layers
+
+    assert layers("decoder", layers=5, decoder_layers=3) == 5
+    assert layers("encoder_decoder", layers=5, decoder_layers=3) == 3
+    assert layers("encoder_decoder", layers=5, decoder_layers=None) == 5
