@@ -60,7 +60,7 @@ def evaluation(found: dict[str, Any], predictions: pd.DataFrame, shape: Shape, d
         name = found["score_name"]
         below, above = found["score"] - found["score_low"], found["score_high"] - found["score"]
         others = [found[kind] for kind in ("baseline", "classical") if kind in found]
-        names = [textwrap.fill(other["what"], 24) for other in others]
+        names = [textwrap.fill(other["what"], 18) for other in others]
         axes.bar(names, [other[name] for other in others], color="0.7")
         axes.bar(["model"], [found["score"]], color="C0")
         axes.errorbar(["model"], [found["score"]], yerr=[[max(0, below)], [max(0, above)]], color="black", capsize=6)
