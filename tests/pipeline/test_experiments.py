@@ -16,15 +16,16 @@ def test_a_queued_experiment_runs_the_code_it_was_queued_with(make_project: Call
     project.run("git", "add", "-A")
     project.run("git", "commit", "-q", "-m", "start")
 
-    # Two experiments, each with its own code; the code of the main workspace is a third.
-    path = project.directory / "src/attention_lab/metrics/figures.py"
+    # Two experiments, each with its own code; the code of the main workspace is a third. It is code of the train stage,
+    # so that the stages before it run once.
+    path = project.directory / "src/attention_lab/training.py"
     original = path.read_text(encoding="utf-8")
-    marked = '    values = {**values, "code": "%s"}\n    text = json.dumps(values'
-    assert "    text = json.dumps(values" in original
+    line = '            "tokens": state.tokens,\n'
+    assert line in original
     for name, mechanism in (("first", "additive"), ("second", "uniform")):
-        path.write_text(original.replace("    text = json.dumps(values", marked % name), encoding="utf-8")
-        project.run("dvc", "exp", "run", "--queue", "--name", name, "-S", f"attention.mechanism={mechanism}")
-    path.write_text(original.replace("    text = json.dumps(values", marked % "main"), encoding="utf-8")
+        path.write_text(original.replace(line, f'{line}            "code": "{name}",\n'), encoding="utf-8")
+        project.run("dvc", "exp", "run", "--queue", "--name", name, "-S", f"attention.mechanism={mechanism}", "train")
+    path.write_text(original.replace(line, f'{line}            "code": "main",\n'), encoding="utf-8")
 
     project.run("dvc", "exp", "run", "--run-all")
     assert "Failed" not in project.run("dvc", "queue", "status").stdout
@@ -33,12 +34,16 @@ def test_a_queued_experiment_runs_the_code_it_was_queued_with(make_project: Call
     for state in shown:
         for experiment in state.get("experiments") or []:
             data = experiment["revs"][0]["data"]
-            metrics = data["metrics"]["metrics/evaluate.json"]["data"]
-            found[experiment["name"]] = (metrics["code"], metrics["attention"]["mechanism"])
+            found[experiment["name"]] = (
+                data["metrics"]["metrics/train.json"]["data"]["code"],
+                data["params"]["params.yaml"]["data"]["attention"]["mechanism"],
+            )
     assert found == {"first": ("first", "additive"), "second": ("second", "uniform")}
 
     with sqlite3.connect(project.directory / "mlflow.db") as store:
         names = store.execute("select value from tags where key = 'dvc.experiment'").fetchall()
         states = store.execute("select status from runs").fetchall()
+        mechanisms = store.execute("select value from params where key = 'attention.mechanism'").fetchall()
     assert sorted(name for (name,) in names) == ["first", "second"]
     assert states == [("FINISHED",), ("FINISHED",)]
+    assert sorted(mechanisms) == [("additive",), ("uniform",)]
