@@ -232,7 +232,7 @@ def picture(found: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(15, 9), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(21, 8), layout="constrained")
     colours = plt.get_cmap("turbo")
     for axis, what, label, unit in (
         (axes[0], "seconds", "time (ms)", 1e3),
@@ -245,8 +245,9 @@ def picture(found: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
             text = name if slope is None else f"{name}  L^{slope:.2f}"
             axis.loglog([int(n) for n in known], values, style, color=colours(index / len(found)), label=text, lw=1.2)
         axis.set(xlabel="sequence length L", ylabel=label)
-        axis.legend(fontsize=6, ncols=2)
         axis.grid(alpha=0.3)
+        # Beside the lines, for there are many of both.
+        axis.legend(fontsize=6, ncols=2, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     figure.suptitle("One layer, forward and backward")
     figure.savefig(path, dpi=110)
     plt.close(figure)
