@@ -235,7 +235,18 @@ class LabForCausalLM(_Generating):
         return found if return_dict is not False else found.to_tuple()
 
 
-class LabForSequenceClassification(LabModel):
+class _Reading(LabModel):
+    """A model that reads a text whole."""
+
+    def read(
+        self, tokens: Tensor | None, mask: Tensor | None, segments: Tensor | None, wanted: bool | None
+    ) -> tuple[Tensor, tuple[Tensor, ...] | None]:
+        """tokens, mask and segments (B, L) → logits of the model, and its attention if it is wanted"""
+        logits, seen = self.transformer(tokens, _mask(mask, tokens), segments=segments, weights=bool(wanted))
+        return logits, _seen(seen.encoder_self, wanted)
+
+
+class LabForSequenceClassification(_Reading):
     """`Classifier`."""
 
     def forward(
@@ -249,17 +260,16 @@ class LabForSequenceClassification(LabModel):
         **ignored: Any,
     ) -> Any:
         """input_ids (B, L) → logits (B, C); labels: (B,)"""
-        mask = _mask(attention_mask, input_ids)
-        logits, seen = self.transformer(input_ids, mask, segments=token_type_ids, weights=bool(output_attentions))
+        logits, attentions = self.read(input_ids, attention_mask, token_type_ids, output_attentions)
         found = SequenceClassifierOutput(
             loss=_loss(logits, labels),
             logits=logits,
-            attentions=_seen(seen.encoder_self, output_attentions),
+            attentions=attentions,
         )
         return found if return_dict is not False else found.to_tuple()
 
 
-class LabForQuestionAnswering(LabModel):
+class LabForQuestionAnswering(_Reading):
     """`SpanExtractor`."""
 
     def forward(
@@ -274,15 +284,14 @@ class LabForQuestionAnswering(LabModel):
         **ignored: Any,
     ) -> Any:
         """input_ids (B, L) → start_logits and end_logits (B, L); positions: (B,), where the answer begins and ends"""
-        mask = _mask(attention_mask, input_ids)
-        logits, seen = self.transformer(input_ids, mask, segments=token_type_ids, weights=bool(output_attentions))
+        logits, attentions = self.read(input_ids, attention_mask, token_type_ids, output_attentions)
         start, end = logits.unbind(1)
         asked = start_positions is not None and end_positions is not None
         found = QuestionAnsweringModelOutput(
             loss=(_loss(start, start_positions) + _loss(end, end_positions)) / 2.0 if asked else None,
             start_logits=start,
             end_logits=end,
-            attentions=_seen(seen.encoder_self, output_attentions),
+            attentions=attentions,
         )
         return found if return_dict is not False else found.to_tuple()
 

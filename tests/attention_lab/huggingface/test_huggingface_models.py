@@ -26,7 +26,7 @@ from attention_lab.attention import CATALOGUE
 from attention_lab.batching import Batch
 from attention_lab.decoding import Rules, TextState, beam_search, hypotheses
 from attention_lab.errors import InputError
-from attention_lab.huggingface import LabForCausalLM, LabForSeq2SeqLM
+from attention_lab.huggingface import LabForCausalLM, LabForQuestionAnswering, LabForSeq2SeqLM
 from attention_lab.tasks import TASKS
 from attention_lab.transformer import build, load, save
 
@@ -139,6 +139,19 @@ def test_losses_are_those_of_our_tasks() -> None:
     expected = TASKS["generation"].loss(ours, Batch([0] * 3, tokens, mask.bool()), 0.0)
     found = LabForCausalLM.of(ours)(input_ids=tokens, attention_mask=mask, labels=labels).loss
     torch.testing.assert_close(found, expected.nll / mask[:, 1:].sum())
+
+
+def test_the_loss_of_an_answer_is_the_mean_of_its_two_ends() -> None:
+    tokens, mask = texts()
+    ours, start, end = model("spans"), torch.tensor([1, 0, 4]), torch.tensor([2, 3, 6])
+    found = LabForQuestionAnswering.of(ours)(
+        input_ids=tokens, attention_mask=mask, start_positions=start, end_positions=end, output_attentions=True
+    )
+    logits, _ = ours(tokens, mask.bool())
+    shares = logits.log_softmax(-1)
+    expected = -(shares[range(3), 0, start] + shares[range(3), 1, end]).mean() / 2.0
+    torch.testing.assert_close(found.loss, expected)
+    assert [weights.shape for weights in found.attentions] == [(3, 3, 7, 7)] * 2
 
 
 def test_attention_comes_back() -> None:
