@@ -229,8 +229,9 @@ class Coverage(Operation):
         if mask is not None:
             mask = mask.expand(torch.broadcast_shapes(mask.shape, scores.shape[2:]))
         rows: list[Tensor] = []
-        for query in range(scores.shape[2]):
-            score = (scores[:, :, query] + strength * covered).unsqueeze(2)
+        # Taken apart at once: to take query by query would make a gradient of all of them for each.
+        for query, uncovered in enumerate(scores.unbind(2)):
+            score = (uncovered + strength * covered).unsqueeze(2)
             row = normalise(score, None if mask is None else mask[..., query : query + 1, :])
             covered = covered + row.squeeze(2)
             rows.append(row)
