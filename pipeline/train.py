@@ -8,6 +8,7 @@ import typer
 from pipeline import run
 
 SECTIONS = ("seed", "task", "encode", "attention", "model", "train")
+EXAMPLES = {"question_answering": {"question": "Where is Anna?", "context": "Anna went to the kitchen."}}
 app = typer.Typer(add_completion=False)
 
 
@@ -48,7 +49,7 @@ def train(
         plots.training(result.train_curve, result.valid_curve, metrics / "plots" / "training")
         log.result("train", result.metrics, result.speed)
         log.artifacts(metrics / "plots" / "training", folder="plots")
-        log.model(output, example="The old dog sees the cat.")
+        log.model(output, example=EXAMPLES.get(options.task, "The old dog sees the cat."))
     typer.echo(f"train: {result.metrics['steps']:,} steps, valid loss {result.metrics['valid_loss']:.3f}")
 
 

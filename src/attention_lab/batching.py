@@ -7,7 +7,8 @@ budget of tokens, so every step costs about the same. Shapes: B rows, Ls and Lt 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,28 +20,29 @@ from torch.utils.data import Dataset, Sampler
 @dataclass(frozen=True)
 class Batch:
     """rows: numbers of the rows in their data set; source (B, Ls), source_mask (B, Ls) True = a token, no padding;
-    target (B, Lt) from start to end token, or None; label (B,), or None."""
+    and where the task has them, target (B, Lt) from start to end token, label (B,), span (B, 2) first and last position
+    of an answer, places (B arrays of (S, 2)) characters of each position, and shared (B,), how many tokens at the
+    beginning of a window were read in the one before."""
 
     rows: list[int]
     source: Tensor
     source_mask: Tensor
     target: Tensor | None = None
     label: Tensor | None = None
+    span: Tensor | None = None
+    places: list[np.ndarray] | None = None
+    shared: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
-        return Batch(
-            self.rows,
-            self.source.to(device),
-            self.source_mask.to(device),
-            None if self.target is None else self.target.to(device),
-            None if self.label is None else self.label.to(device),
-        )
+        moved: dict[str, Any] = {n: value.to(device) for n, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **moved)
 
 
 class Examples(Dataset[Batch]):
     """The encoded rows of one split. Indexing with row numbers gives a padded batch, not a single row.
 
-    source, target: token ids of each row; label: (rows,) class numbers; lengths (rows, 2): source and target tokens.
+    source, target: token ids of each row; label: (rows,) class numbers; span (rows, 2), places and shared (rows,): see
+    `Batch`; lengths (rows, 2): source and target tokens.
     """
 
     def __init__(
@@ -49,11 +51,17 @@ class Examples(Dataset[Batch]):
         target: Sequence[np.ndarray] | None = None,
         label: np.ndarray | None = None,
         *,
+        span: np.ndarray | None = None,
+        places: Sequence[np.ndarray] | None = None,
+        shared: np.ndarray | None = None,
         pad: int,
     ) -> None:
         self.source = source
         self.target = target
         self.label = None if label is None else label.astype(np.int64)
+        self.span = None if span is None else span.astype(np.int64)
+        self.places = places
+        self.shared = None if shared is None else shared.astype(np.int64)
         self.pad = pad
         lengths = [
             [len(ids) for ids in source],
@@ -72,14 +80,20 @@ class Examples(Dataset[Batch]):
             source_mask=source != self.pad,
             target=None if self.target is None else padded([self.target[row] for row in rows], self.pad),
             label=None if self.label is None else torch.from_numpy(self.label[rows]),
+            span=None if self.span is None else torch.from_numpy(self.span[rows]),
+            places=None if self.places is None else [self.places[row] for row in rows],
+            shared=None if self.shared is None else torch.from_numpy(self.shared[rows]),
         )
 
     def predictions(self, rows: list[int]) -> int:
-        """How many values a model has to predict for these rows: a label each, or each token but the first of the
-        target, or of the text itself where it has neither."""
+        """How many values a model has to predict for these rows: a label each, both ends of an answer, or each token
+        but the first of the target, or of the text itself where it has neither, if no window before has had it."""
         if self.label is not None:
             return len(rows)
-        return int(self.lengths[rows, 0 if self.target is None else 1].sum()) - len(rows)
+        if self.span is not None:
+            return 2 * len(rows)
+        tokens = int(self.lengths[rows, 0 if self.target is None else 1].sum())
+        return tokens - (len(rows) if self.shared is None else int(self.shared[rows].clip(min=1).sum()))
 
 
 def padded(rows: Sequence[np.ndarray], pad: int) -> Tensor:
@@ -140,5 +154,8 @@ def examples(encoded: pd.DataFrame, pad: int) -> Examples:
         encoded["source"].tolist(),
         encoded["target"].tolist() if "target" in encoded else None,
         encoded["label"].to_numpy() if "label" in encoded else None,
+        span=np.stack(encoded["span"].tolist()) if "span" in encoded else None,
+        places=[places.reshape(-1, 2) for places in encoded["places"]] if "places" in encoded else None,
+        shared=encoded["shared"].to_numpy() if "shared" in encoded else None,
         pad=pad,
     )

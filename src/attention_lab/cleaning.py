@@ -24,6 +24,7 @@ REASONS = (
     "too_short",  # a text below clean.min_characters
     "too_long",  # a text above clean.max_characters
     "no_label",
+    "answer_not_in_text",  # an answer that is to be found in a text does not occur in it
     "conflicting_label",  # the same texts occur with two labels: all of them go
     "overlap",  # the source text also stands in a given split that goes before
     "duplicate",  # the same texts and label stand in an earlier row
@@ -106,9 +107,38 @@ def _normalised(raw: pd.DataFrame, shape: Shape, normal: normalizers.Normalizer)
         for index in raw.index[known & (rows[name] != raw[name])]:
             aligned[index] &= _word_by_word(str(raw.at[index, name]), str(rows.at[index, name]), normal)
     rows[shape.gold] = raw[shape.gold].where(aligned, None)
+    if "references" in raw:
+        rows["references"] = pd.Series(
+            [None if texts is None else [normal.normalize_str(text) for text in texts] for texts in raw["references"]],
+            index=raw.index,
+            dtype=object,
+        )
+    if shape.answer is not None:
+        answers = [normal.normalize_str(text).strip() for text in raw[shape.answer]]
+        before = [
+            normal.normalize_str(text[: max(0, start)])
+            for text, start in zip(raw[shape.source], raw["start"], strict=True)
+        ]
+        wanted = [len(text) if start >= 0 else None for text, start in zip(before, raw["start"], strict=True)]
+        rows[shape.answer] = pd.Series(answers, index=raw.index, dtype=object)
+        rows["start"] = [_place(*row) for row in zip(rows[shape.source], answers, wanted, strict=True)]
     if shape.label is not None:
         rows[shape.label] = pd.Series([_label(value) for value in raw[shape.label]], index=raw.index, dtype=object)
     return rows
+
+
+def _place(text: str, answer: str, wanted: int | None) -> int:
+    """Where an answer begins: nearest to where it should, else where it first stands as whole words, else where it
+    first stands; −1 if it stands nowhere."""
+    if not answer:
+        return -1
+    places = [found.start() for found in re.finditer(f"(?={re.escape(answer)})", text)]
+    whole = re.compile(rf"(?<!\w){re.escape(answer)}(?!\w)")
+    if wanted is None:
+        places.sort(key=lambda place: whole.match(text, place) is None)
+    else:
+        places.sort(key=lambda place: abs(place - wanted))
+    return places[0] if places else -1
 
 
 def _word_by_word(before: str, after: str, normal: normalizers.Normalizer) -> bool:
@@ -128,6 +158,8 @@ def _row_filters(rows: pd.DataFrame, shape: Shape, params: Clean) -> Iterator[tu
     yield "too_long", (lengths > params.max_characters).any(axis=1)
     if shape.label is not None:
         yield "no_label", rows[shape.label].isna()
+    if shape.answer is not None:
+        yield "answer_not_in_text", (rows["start"] < 0) & (rows[shape.answer] != "")
 
 
 def _conflicting(rows: pd.DataFrame, shape: Shape, params: Clean) -> pd.Index:

@@ -28,7 +28,11 @@ def root() -> None:
 def predict(
     text: Annotated[list[str] | None, typer.Argument(help="One or more texts; none: read standard input.")] = None,
     input_file: Annotated[
-        Path | None, typer.Option("--input", "-i", help="A file: one text a line, or .jsonl with a text field.")
+        Path | None,
+        typer.Option("--input", "-i", help="A file: one text a line, or .jsonl with a field for each text."),
+    ] = None,
+    context: Annotated[
+        str | None, typer.Option("--context", "-c", help="Question answering: the text that the questions are about.")
     ] = None,
     output_file: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write JSON lines here instead of to the terminal.")
@@ -59,13 +63,16 @@ def predict(
     attention-lab predict "The old dog sees the cat."
     attention-lab predict --input rows.jsonl --output predictions.jsonl
     echo "What a dull film." | attention-lab predict
+    attention-lab predict "Where is Anna?" --context "Anna went to the kitchen."
     """
     from tqdm import tqdm
 
     from attention_lab.inference import Predictor
     from attention_lab.records import replaced
 
-    texts = _texts(text, input_file)
+    given = _inputs(text, input_file)
+    if context is not None:
+        given = [{"question": asked, "context": context} if isinstance(asked, str) else asked for asked in given]
     search: dict[str, Any] = {
         "beams": beams,
         "length_penalty": length_penalty,
@@ -77,12 +84,13 @@ def predict(
     }
     predictor = Predictor(model)
     lines: list[str] = []
-    for start in tqdm(range(0, len(texts), 500), desc="predict", disable=len(texts) <= 500):
-        chunk = texts[start : start + 500]
-        for given, answer in zip(chunk, predictor.predict(chunk, **search), strict=True):
+    for start in tqdm(range(0, len(given), 500), desc="predict", disable=len(given) <= 500):
+        chunk = given[start : start + 500]
+        for one, answer in zip(chunk, predictor.predict(chunk, **search), strict=True):
+            texts = {"text": one} if isinstance(one, str) else one
             structured = as_json or output_file is not None
             lines.append(
-                json.dumps({"text": given, **answer}, ensure_ascii=False) if structured else str(answer["prediction"])
+                json.dumps({**texts, **answer}, ensure_ascii=False) if structured else str(answer["prediction"])
             )
     if output_file is None:
         typer.echo("\n".join(lines))
@@ -92,11 +100,11 @@ def predict(
         typer.echo(f"{len(lines)} predictions in {output_file}", err=True)
 
 
-def _texts(arguments: list[str] | None, file: Path | None) -> list[str]:
+def _inputs(arguments: list[str] | None, file: Path | None) -> list[str | dict[str, str]]:
     if arguments and file is not None:
         raise InputError("give either texts or --input, not both")
     if arguments:
-        return arguments
+        return list(arguments)
     if file is not None and not file.is_file():
         raise InputError(f"{file}: there is no such file; --input takes a text or .jsonl file")
     name = str(file) if file is not None else "standard input"
@@ -108,21 +116,26 @@ def _texts(arguments: list[str] | None, file: Path | None) -> list[str]:
     if not lines:
         raise InputError(f"{name} holds no text; give one text a line")
     if file is None or file.suffix != ".jsonl":
-        return lines
-    return [_field(line, number, name) for number, line in enumerate(content.split("\n"), start=1) if line.strip()]
+        return list(lines)
+    return [_fields(line, number, name) for number, line in enumerate(content.split("\n"), start=1) if line.strip()]
 
 
-def _field(line: str, number: int, name: str) -> str:
+def _fields(line: str, number: int, name: str) -> str | dict[str, str]:
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         raise InputError(
             f"{name} line {number} is no JSON ({error.msg}, column {error.colno}); mend that line"
         ) from None
-    for key in ("text", "source"):
-        if isinstance(row, dict) and isinstance(row.get(key), str):
-            return str(row[key])
-    raise InputError(f"{name} line {number} has no field 'text' or 'source'; every line needs one")
+    texts = {key: value for key, value in row.items() if isinstance(value, str)} if isinstance(row, dict) else {}
+    if "question" in texts:
+        return {key: texts[key] for key in ("question", "context") if key in texts}
+    for key in ("text", "source", "document"):
+        if key in texts:
+            return texts[key]
+    raise InputError(
+        f"{name} line {number} has no field 'text', 'source', 'document' or 'question'; every line needs one"
+    )
 
 
 @commands.command()

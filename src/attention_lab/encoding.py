@@ -1,18 +1,25 @@
 """Records as token ids and labels, on disk as Arrow files that can be memory-mapped.
 
 row        str            where the example comes from
-source     int32 (S,)     <s> pieces </s>, at most encode.max_source_tokens
+source     int32 (S,)     <s> pieces </s>, at most encode.max_source_tokens; of two texts <s> pieces </s> pieces </s>
 target     int32 (T,)     <s> pieces </s>, at most encode.max_target_tokens, if the task produces text:
                           target[:-1] is the decoder's input, target[1:] its labels
 label      int64          the position in labels.json, if the task has classes
+span       int32 (2,)     first and last position in source of the answer, if the task looks for one; 0 and 0, the
+                          place of <s>, if it is not there
+places     int32 (2S,)    with it: where in the last text each position of source begins and ends, in characters
+shared     int64          where long texts have several lines, their windows (encode.overflow=window): how many tokens
+                          of the text stand in the window before as well; 0 in the first
 truncated  bool           whether source or target was cut
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -32,6 +39,26 @@ BATCH = 5_000  # texts tokenized at once: enough for all cores, little enough fo
 SHOW = 20_000  # rows from which on there is a progress bar
 
 Ids = NDArray[np.int32]
+TYPES = {"label": np.int64, "shared": np.int64, "truncated": bool}
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a model reads at once: ids (S,), and shared, places (S, 2) and span as in the columns above."""
+
+    ids: Ids
+    shared: int = 0
+    places: Ids | None = None
+    span: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The windows of one row. tokens: how many its texts have, special tokens included; cut: are some missing?"""
+
+    windows: list[Window]
+    tokens: int
+    cut: bool
 
 
 def encode(
@@ -43,43 +70,145 @@ def encode(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Turn records into ids: (encoded, overflowed), see the columns above.
 
-    A text that is too long is cut, keeping its first pieces and </s> (`overflow: truncate`), or its row is moved to
-    `overflowed`, which has the records' columns and `reason` (`overflow: drop`).
+    A text that is too long is cut, keeping its first pieces and </s> (`overflow: truncate`); or it is read in windows
+    (`window`); or its row is moved to `overflowed`, which has the records' columns and `reason` (`drop`).
 
     Raises:
-        InputError: a row's label does not occur in training.
+        InputError: a row's label does not occur in training, or the task cannot read windows.
     """
-    limits = {"source": (shape.source, params.max_source_tokens)}
+    if params.overflow == "window" and not shape.reads_windows:
+        raise InputError(
+            "encode.overflow: window is for tasks that can read a long text piece by piece, question_answering and "
+            "generation; take truncate or drop"
+        )
+    texts = [frame[name].tolist() for name in shape.inputs]
+    found = sources(tokenizer, texts, params, f"encode {' and '.join(shape.inputs)}")
+    values: dict[str, Any] = {}
+    reasons = [
+        f"{' and '.join(shape.inputs)} {'has' if len(texts) == 1 else 'have'} {source.tokens} tokens, "
+        f"encode.max_source_tokens is {params.max_source_tokens}"
+        if source.cut
+        else ""
+        for source in found
+    ]
     if shape.target is not None:
-        limits["target"] = (shape.target, params.max_target_tokens)
-    encoded: dict[str, object] = {"row": pd.Series(frame["row"].tolist(), dtype=object)}
-    reasons = [""] * len(frame)
-    over = np.zeros(len(frame), dtype=bool)
-    for column, (text, limit) in limits.items():
-        ids, lengths = _ids(tokenizer, frame[text].tolist(), limit, f"encode {text}")
-        encoded[column] = pd.Series(ids, dtype=object)
-        for i in np.flatnonzero(lengths > limit):
-            name = f"encode.max_{column}_tokens"
-            reasons[i] = reasons[i] or f"{text} has {lengths[i]} tokens, {name} is {limit}"
-        over |= lengths > limit
+        limit = params.max_target_tokens
+        values["target"], lengths = _ids(tokenizer, frame[shape.target].tolist(), limit, f"encode {shape.target}")
+        for row in np.flatnonzero(lengths > limit):
+            over = f"{shape.target} has {lengths[row]} tokens, encode.max_target_tokens is {limit}"
+            reasons[row] = reasons[row] or over
     if shape.label is not None:
-        encoded["label"] = _labels(frame, shape.label, labels)
-    table = pd.DataFrame(encoded)
-    table["truncated"] = over
-    overflowed = frame.assign(reason=reasons)
-    if params.overflow == "drop":
-        return table[~over].assign(truncated=False).reset_index(drop=True), overflowed[over].reset_index(drop=True)
-    return table, overflowed[:0].reset_index(drop=True)
+        values["label"] = _labels(frame, shape.label, labels)
+    if shape.answer is not None:
+        answers = zip(found, frame["start"], frame[shape.answer], strict=True)
+        found = [_spanned(source, start, start + len(answer)) for source, start, answer in answers]
+    cut = np.array([bool(reason) for reason in reasons], dtype=bool)
+    dropped = cut if params.overflow == "drop" else np.zeros_like(cut)
+    values["truncated"] = cut & ~dropped
+    kept = np.flatnonzero(~dropped).tolist()
+    names = frame["row"].tolist()
+    encoded = table(
+        [names[row] for row in kept],
+        [found[row] for row in kept],
+        {name: [column[row] for row in kept] for name, column in values.items()},
+    )
+    return encoded, frame.assign(reason=reasons)[dropped].reset_index(drop=True)
+
+
+def table(
+    names: Sequence[str], sources: Sequence[Source], more: Mapping[str, Sequence[object]] | None = None
+) -> pd.DataFrame:
+    """A line for each window of each row, with the columns that windows have, and more, a value for each row."""
+    lines = [(row, window) for row, source in enumerate(sources) for window in source.windows]
+    columns: dict[str, list[object]] = {
+        "row": [names[row] for row, _ in lines],
+        "source": [window.ids for _, window in lines],
+        **{name: [values[row] for row, _ in lines] for name, values in (more or {}).items()},
+    }
+    if any(window.places is not None for _, window in lines):
+        columns["span"] = [np.array(window.span, dtype=np.int32) for _, window in lines]
+        columns["places"] = [cast(Ids, window.places).reshape(-1) for _, window in lines]
+    if any(len(source.windows) > 1 for source in sources):
+        columns["shared"] = [window.shared for _, window in lines]
+    return pd.DataFrame({name: pd.Series(column, dtype=TYPES.get(name, object)) for name, column in columns.items()})
+
+
+def sources(
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[list[str]], params: params.Encode, title: str = "encode"
+) -> list[Source]:
+    """What a model reads of each row: all of it, its beginning, or windows of it, as `params.overflow` says.
+
+    Args:
+        texts: one text of each row; or a question of each, which stands in every window, and a text of each.
+    """
+    if len(texts) == 2:
+        questions, bodies = texts
+        return _about(tokenizer, questions, bodies, params, title)
+    limit = params.max_source_tokens
+    if params.overflow == "window":
+        rows, _ = _ids(tokenizer, texts[0], sys.maxsize, title)
+        return [
+            Source(
+                [Window(ids[start:end], shared) for start, end, shared in _cut(len(ids), limit, params)],
+                len(ids),
+                False,
+            )
+            for ids in rows
+        ]
+    rows, lengths = _ids(tokenizer, texts[0], limit, title)
+    return [Source([Window(ids)], int(length), bool(length > limit)) for ids, length in zip(rows, lengths, strict=True)]
+
+
+def _about(
+    tokenizer: PreTrainedTokenizerFast, questions: list[str], texts: list[str], params: params.Encode, title: str
+) -> list[Source]:
+    """Texts behind their questions; a question gets at most half of what can be read at once."""
+    limit = params.max_source_tokens
+    heads, lengths = _ids(tokenizer, questions, limit // 2, title)
+    found = []
+    for head, asked, (ids, places) in zip(heads, lengths, _with_places(tokenizer, texts, title), strict=True):
+        room = limit - len(head) - 1
+        pieces = _cut(len(ids), room, params)
+        cut = asked > len(head) or (len(pieces) > 1 and params.overflow != "window")
+        windows = []
+        for start, end, shared in pieces[:1] if params.overflow != "window" else pieces:
+            around = np.zeros((len(head), 2), dtype=np.int32), np.zeros((1, 2), dtype=np.int32)
+            whole = np.concatenate((head, ids[start:end], [EOS_ID])).astype(np.int32)
+            windows.append(Window(whole, shared, np.concatenate((around[0], places[start:end], around[1]))))
+        found.append(Source(windows, int(asked) + len(ids) + 1, bool(cut)))
+    return found
+
+
+def _cut(tokens: int, room: int, params: params.Encode) -> list[tuple[int, int, int]]:
+    """Where windows begin and end, and what each shares with the one before: at most half of it."""
+    overlap = min(params.overlap, room // 2)
+    found = [(0, min(room, tokens), 0)]
+    while found[-1][1] < tokens:
+        start = found[-1][1] - overlap
+        found.append((start, min(start + room, tokens), overlap))
+    return found
+
+
+def _spanned(source: Source, start: int, end: int) -> Source:
+    """With the positions of the tokens that stand between two characters, in windows that have all of them."""
+    windows = []
+    for window in source.windows:
+        places = window.places if window.places is not None else np.zeros((0, 2), dtype=np.int32)
+        touched = np.flatnonzero((places[:, 0] < end) & (places[:, 1] > start) & (start >= 0))
+        whole = len(touched) > 0 and places[touched[-1], 1] >= end and places[touched[0], 0] <= start
+        windows.append(replace(window, span=(int(touched[0]), int(touched[-1])) if whole else (0, 0)))
+    return replace(source, windows=windows)
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:
     """Write encoded rows as one uncompressed Arrow record batch, whole or not at all, the same bytes for the same."""
     arrays: dict[str, pa.Array] = {"row": pa.array(frame["row"].tolist(), type=pa.string())}
-    for name in ("source", "target"):
+    for name in ("source", "target", "span", "places"):
         if name in frame:
             arrays[name] = _list_array(frame[name].tolist())
-    if "label" in frame:
-        arrays["label"] = pa.array(frame["label"].to_numpy(np.int64))
+    for name in ("label", "shared"):
+        if name in frame:
+            arrays[name] = pa.array(frame[name].to_numpy(np.int64))
     arrays["truncated"] = pa.array(frame["truncated"].to_numpy(bool))
     batch = pa.record_batch(list(arrays.values()), names=list(arrays))
     with (
@@ -91,7 +220,7 @@ def write(frame: pd.DataFrame, path: Path) -> None:
 
 
 def read(path: Path) -> pd.DataFrame:
-    """Read encoded rows; each `source` and `target` is a read-only int32 view into the memory-mapped file.
+    """Read encoded rows; each list is a read-only int32 view into the memory-mapped file.
 
     Raises:
         InputError: the file is not there.
@@ -130,6 +259,17 @@ def _ids(
                 ids.append(row)
             bar.update(len(chunk))
     return ids, lengths
+
+
+def _with_places(tokenizer: PreTrainedTokenizerFast, texts: list[str], title: str) -> Iterator[tuple[Ids, Ids]]:
+    """Ids of each text without special tokens, and where each stands in it, (tokens, 2)."""
+    silent = len(texts) <= SHOW or not sys.stderr.isatty()
+    with tqdm(total=len(texts), desc=title, unit=" rows", disable=silent) as bar:
+        for start in range(0, len(texts), BATCH):
+            chunk = tokenizer.backend_tokenizer.encode_batch(texts[start : start + BATCH], add_special_tokens=False)
+            for encoding in chunk:
+                yield np.array(encoding.ids, dtype=np.int32), np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2)
+            bar.update(len(chunk))
 
 
 def _labels(frame: pd.DataFrame, column: str, labels: list[str]) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from attention_lab import device, encoding, params, vocabulary
 from attention_lab.batching import TokenBuckets, examples
 from attention_lab.errors import InputError
 from attention_lab.records import Shape
-from attention_lab.tasks import TASKS
+from attention_lab.tasks import TASKS, Task
 from attention_lab.transformer import load
 
 
@@ -42,15 +43,32 @@ def predict(
     """
     table = encoding.read(encoded / f"{options.split}.arrow")
     data = examples(table, trained.model.config.pad)
-    answers: list[dict[str, Any]] = [{}] * len(data)
+    windows: list[dict[str, Any]] = [{}] * len(data)
     with tqdm(total=len(data), desc="predict", unit="row", mininterval=1.0) as bar:
         for batch in TokenBuckets(data.lengths, options.tokens_per_batch).epoch(0):
             found = trained.task.predict(trained.model, data[batch].to(trained.device), trained.tokenizer, options)
             for row, answer in zip(batch, found, strict=True):
-                answers[row] = answer
+                windows[row] = answer
             bar.update(len(batch))
-    truth = rows.set_index("row").loc[table["row"], [*shape.required, shape.gold]].reset_index()
-    return pd.concat([truth, pd.DataFrame(answers)], axis=1)
+    names = table["row"].drop_duplicates()
+    truth = rows.set_index("row").loc[names, [*shape.required, *shape.optional, shape.gold]].reset_index()
+    return pd.concat([truth, pd.DataFrame(joined(trained.task, windows, table["row"], truth, options))], axis=1)
+
+
+def joined(
+    task: Task, windows: list[dict[str, Any]], names: Iterable[str], records: pd.DataFrame, options: params.Evaluate
+) -> list[dict[str, Any]]:
+    """One answer for each record, from those to its windows.
+
+    Args:
+        names: the row that each window is of.
+        records: with `row`, in the order in which their windows come.
+    """
+    of_row: dict[str, list[dict[str, Any]]] = {}
+    for name, window in zip(names, windows, strict=True):
+        of_row.setdefault(name, []).append(window)
+    texts: list[dict[str, Any]] = [{str(k): v for k, v in record.items()} for record in records.to_dict("records")]
+    return [task.join(of_row[record["row"]], record, options) for record in texts]
 
 
 def measure(

@@ -116,11 +116,16 @@ def check_clean(
     ]
     once = "every raw row is either kept or rejected, and no other row is"
     tables = [
-        Table(kept.drop(columns=[shape.gold]), checks),  # lists cannot be hashed, which expectations do
+        Table(
+            kept.drop(columns=[shape.gold, "references"], errors="ignore"), checks
+        ),  # lists cannot be hashed, which expectations do
         Table(rejected[["row", "reason"]], [_there("reason", "every rejected row has a reason")]),
         Table(facts.times(raw, kept, rejected), [_among("times", [1], once)]),
         Table(facts.gold(kept, shape), points),
     ]
+    if shape.answer is not None:
+        stands = _equal("found", "answer", f"every {shape.answer} stands in its {shape.source} where `start` says")
+        tables.append(Table(facts.answers(kept, shape), [stands]))
     return validate("clean", len(raw), tables)
 
 
@@ -223,33 +228,39 @@ def check_encode(
     shape: Shape,
     params: params.Encode,
 ) -> Report:
-    """Every row once; ids within the vocabulary, between <s> and </s>; truncated share; round trip to text; labels.
+    """Every row once; ids within the vocabulary, between <s> and </s>; truncated share; round trip to text; labels;
+    places of answers.
 
     encoded, overflowed: what `encoding.encode` gave for each split; parts: the records of each split.
     """
-    limits = {"source": (shape.source, params.max_source_tokens)}
+    limits = {"source": (shape.inputs, params.max_source_tokens)}
     if shape.target is not None:
-        limits["target"] = (shape.target, params.max_target_tokens)
-    once = [facts.times(part, encoded[name], overflowed.get(name, part[:0])) for name, part in parts.items()]
+        limits["target"] = ((shape.target,), params.max_target_tokens)
+    first = {name: frame[frame["shared"] == 0] if "shared" in frame else frame for name, frame in encoded.items()}
+    once = [facts.times(part, first[name], overflowed.get(name, part[:0])) for name, part in parts.items()]
     few = Check(
         "ExpectColumnValuesToBeInSet",
         {"column": "lost", "value_set": [""], "mostly": 1.0 - params.max_overflow_share},
         f"at most {_percent(params.max_overflow_share)} of rows are cut or dropped for their length",
-        f"raise {', '.join(f'encode.max_{column}_tokens' for column in limits)} or encode.max_overflow_share",
+        f"raise {', '.join(f'encode.max_{column}_tokens' for column in limits)} or encode.max_overflow_share"
+        + ", or take encode.overflow=window" * shape.reads_windows,
     )
     tables = [
         Table(
             pd.concat(once, ignore_index=True),
             [_among("times", [1], "every row of a split is either encoded or dropped, in its own split")],
         ),
-        Table(facts.lost(encoded, overflowed), [few]),
+        Table(facts.lost(first, overflowed), [few]),
     ]
-    for column, (text, limit) in limits.items():
-        back = f"the ids of {column} give {text} back where nothing is cut or unknown"
-        tables += [
-            Table(facts.ids(encoded, column), _ids(column, limit, len(tokenizer))),
-            Table(facts.decoded(encoded, parts, tokenizer, column, text), [_equal("decoded", "text", back)]),
-        ]
+    for column, (texts, limit) in limits.items():
+        tables.append(Table(facts.ids(encoded, column), _ids(column, limit, len(tokenizer))))
+        tables.append(Table(facts.specials_in(encoded, column), [_ends(column, len(texts))]))
+        for place, text in enumerate(texts):
+            back = _equal("decoded", "text", f"the ids of {column} give {text} back where nothing is cut or unknown")
+            tables.append(Table(facts.decoded(encoded, parts, tokenizer, column, text, place), [back]))
+    if shape.answer is not None:
+        stands = _equal("found", "answer", f"every {shape.answer} stands between the places of its span")
+        tables.append(Table(facts.spans(encoded, parts, shape), [stands]))
     if shape.label is not None:
         right = _equal("decoded", "label", f"the number of every label gives the {shape.label} back")
         tables.append(Table(facts.numbered(encoded, parts, labels, shape.label), [right]))
@@ -307,13 +318,17 @@ def _ids(column: str, limit: int, size: int) -> list[Check]:
             f"every id of {column} is below {size}, the vocabulary's size",
             together,
         ),
-        _among("special", [2], f"every {column} begins with <s>, ends with </s> and has no special token between"),
         Check(
             between,
             {"column": "tokens", "min_value": 2, "max_value": limit},
             f"every {column} has 2 to {limit} tokens",
         ),
     ]
+
+
+def _ends(column: str, texts: int) -> Check:
+    between = "no special token between" if texts == 1 else "only one </s> between its texts"
+    return _among("special", [texts + 1], f"every {column} begins with <s>, ends with </s> and has {between}")
 
 
 def _percent(share: float) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from attention_lab import params
 from attention_lab.records import SPLITS, Shape
@@ -42,6 +43,35 @@ def gold(kept: pd.DataFrame, shape: Shape) -> pd.DataFrame:
         table[f"{text}_words"] = np.array([len(value.split(" ")) for value in known[text]], dtype=np.int64)
         table[f"{text}_named"] = np.array([max(found, default=0) for found in numbers], dtype=np.int64)
     return table
+
+
+def answers(kept: pd.DataFrame, shape: Shape) -> pd.DataFrame:
+    """answer, and what stands in the text from its start on; rows without an answer are left out."""
+    known = kept[kept[shape.answer] != ""]
+    found = [
+        text[start : start + len(answer)]
+        for text, start, answer in zip(known[shape.source], known["start"], known[shape.answer], strict=True)
+    ]
+    return pd.DataFrame(
+        {"row": known["row"].tolist(), "answer": known[shape.answer].tolist(), "found": found}, dtype=object
+    )
+
+
+def spans(encoded: Frames, parts: Frames, shape: Shape) -> pd.DataFrame:
+    """answer, and what the text has between the places of its span (found); windows without an answer are left out.
+
+    A token may begin with the space before an answer, or be more than the answer, so it is compared as far as that.
+    """
+    table: list[tuple[str, str, str]] = []
+    for split, frame in encoded.items():
+        part = parts[split]
+        known = dict(zip(part["row"], zip(part[shape.source], part[shape.answer], strict=True), strict=True))
+        for row, (first, last), places in zip(frame["row"], frame["span"], frame["places"], strict=True):
+            if first:
+                text, answer = known[row]
+                piece = text[places[2 * first] : places[2 * last + 1]]
+                table.append((row, answer, answer if answer in piece else piece))
+    return pd.DataFrame(table, columns=["row", "answer", "found"], dtype=object)
 
 
 def specials(tokenizer: PreTrainedTokenizerFast) -> pd.DataFrame:
@@ -138,11 +168,41 @@ def lost(encoded: Frames, overflowed: Frames) -> pd.DataFrame:
 
 
 def ids(encoded: Frames, column: str) -> pd.DataFrame:
-    """tokens, lowest and highest id, special: how many ids are <pad>, <s>, </s> or <mask>, -1 where <s> and </s> are
-    not the ends."""
+    """tokens, lowest and highest id of what is read at once."""
+    return _ids([row for frame in encoded.values() for row in zip(frame["row"], frame[column], strict=True)])
+
+
+def specials_in(encoded: Frames, column: str) -> pd.DataFrame:
+    """special: how many ids of each row, its windows put together, are <pad>, <s>, </s> or <mask>, -1 where <s> and
+    </s> are not the ends."""
+    wholes = [_whole(frame, column) for frame in encoded.values()]
+    return _ids([row for frame in wholes for row in zip(frame["row"], frame["ids"], strict=True)])
+
+
+def _whole(encoded: pd.DataFrame, column: str) -> pd.DataFrame:
+    """`row`, `ids` and `truncated` of each row, its windows put together."""
+    from attention_lab.vocabulary import EOS_ID
+
+    table = encoded[["row", "truncated"]].assign(ids=encoded[column])
+    if column != "source" or "shared" not in encoded or not encoded["shared"].any():
+        return table
+    found: dict[str, NDArray[np.int32]] = {}
+    for row, ids, shared in zip(encoded["row"], encoded["source"], encoded["shared"], strict=True):
+        if not shared:
+            found[row] = ids
+        elif "span" in encoded:  # each window has its question and its </s>
+            body = int(np.argmax(ids == EOS_ID)) + 1
+            found[row] = np.concatenate((found[row][:-1], ids[body + shared :]))
+        else:
+            found[row] = np.concatenate((found[row], ids[shared:]))
+    firsts = table[encoded["shared"] == 0].reset_index(drop=True)
+    return firsts.assign(ids=firsts["row"].map(found))
+
+
+def _ids(named: list[tuple[str, NDArray[np.int32]]]) -> pd.DataFrame:
     from attention_lab.vocabulary import BOS_ID, EOS_ID, MASK_ID, PAD_ID
 
-    rows = [row for frame in encoded.values() for row in frame[column]]
+    rows = [row for _, row in named]
     tokens = np.array([len(row) for row in rows], dtype=np.int64)
     lowest, highest, special = (np.full(len(rows), -1, dtype=np.int64) for _ in range(3))
     full = tokens > 0  # reduceat has no empty groups
@@ -154,21 +214,28 @@ def ids(encoded: Frames, column: str) -> pd.DataFrame:
         highest[full] = np.maximum.reduceat(flat, starts)
         counted = np.add.reduceat(np.isin(flat, [PAD_ID, BOS_ID, EOS_ID, MASK_ID]).astype(np.int64), starts)
         special[full] = np.where((flat[starts] == BOS_ID) & (flat[ends - 1] == EOS_ID), counted, -1)
-    names = [name for frame in encoded.values() for name in frame["row"]]
+    names = [name for name, _ in named]
     return pd.DataFrame({"row": names, "tokens": tokens, "lowest": lowest, "highest": highest, "special": special})
 
 
-def decoded(encoded: Frames, parts: Frames, tokenizer: PreTrainedTokenizerFast, column: str, text: str) -> pd.DataFrame:
-    """text and decoded ids of rows spread over each split; cut rows and unknown tokens cannot come back."""
-    from attention_lab.vocabulary import UNK_ID
+def decoded(
+    encoded: Frames, parts: Frames, tokenizer: PreTrainedTokenizerFast, column: str, text: str, place: int = 0
+) -> pd.DataFrame:
+    """text and decoded ids of rows spread over each split; cut rows and unknown tokens cannot come back.
+
+    place: which of the texts in `column` it is, counted by the </s> before it.
+    """
+    from attention_lab.vocabulary import EOS_ID, UNK_ID
 
     names: list[str] = []
     texts: list[str] = []
     tokens: list[list[int]] = []
     for split, frame in encoded.items():
         original = dict(zip(parts[split]["row"], parts[split][text], strict=True))
-        some = frame.iloc[:: max(1, len(frame) // ROUND_TRIPS)]
-        for name, row, cut in zip(some["row"], some[column], some["truncated"], strict=True):
+        rows = _whole(frame, column)
+        some = rows.iloc[:: max(1, len(rows) // ROUND_TRIPS)]
+        for name, ids, cut in zip(some["row"], some["ids"], some["truncated"], strict=True):
+            row = np.split(ids, np.flatnonzero(ids == EOS_ID) + 1)[place]
             if not cut and UNK_ID not in row and name in original:
                 names.append(name)
                 texts.append(original[name])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
+import pandas as pd
 import torch
 
-from attention_lab import params
-from attention_lab.batching import Examples, TokenBuckets
+from attention_lab import encoding, params
+from attention_lab.batching import TokenBuckets, examples
 from attention_lab.errors import InputError
-from attention_lab.evaluation import Trained
+from attention_lab.evaluation import Trained, joined
+from attention_lab.records import SHAPES
 
 TOKENS_PER_BATCH = 4000
 
@@ -18,39 +20,54 @@ TOKENS_PER_BATCH = 4000
 class Predictor(Trained):
     """A trained model that takes raw text; the tokenizer normalises it as the training text was."""
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The texts that it reads, by name: one, or a question and its context."""
+        return SHAPES[self.task.name].inputs
+
     def predict(
         self,
-        texts: list[str],
+        inputs: Sequence[str | Mapping[str, str]],
         *,
         beams: int = 1,
         length_penalty: float = 1.0,
         max_tokens: int = 128,
         max_ratio: float = 2.0,
+        no_answer: float | None = 0.0,
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float = 1.0,
     ) -> list[dict[str, Any]]:
-        """One dict for each text, with `prediction` and how sure the model is of it.
+        """One dict for each input, with `prediction` and how sure the model is of it.
 
         How a target is searched, or a continuation drawn: see `decoding`, and the section evaluate of params.yaml.
-        A text longer than the model was trained for is cut, and its dict says `truncated: true`.
+        A text longer than the model was trained for is read in windows if the task can, else it is cut, and its dict
+        says `truncated: true`.
+
+        Args:
+            inputs: texts, or dicts with a text under each name of `fields`.
 
         Raises:
-            InputError: a text is empty.
+            InputError: a text is missing or empty.
         """
-        for number, text in enumerate(texts, start=1):
-            if not text.strip():
-                raise InputError(f"text {number} is empty; give at least one word")
-        config = self.model.config
-        encoded = self.tokenizer(texts, add_special_tokens=True)["input_ids"]
-        cut = [[*ids[: config.positions - 1], config.end] if len(ids) > config.positions else ids for ids in encoded]
-        data = Examples([np.array(ids, dtype=np.int32) for ids in cut], pad=config.pad)
+        shape = SHAPES[self.task.name]
+        records = pd.DataFrame(
+            [{"row": str(number), **self._texts(given, number)} for number, given in enumerate(inputs, start=1)]
+        )
+        limits = params.Encode(
+            max_source_tokens=self.model.config.positions,
+            max_target_tokens=self.model.config.positions,
+            overflow="window" if shape.reads_windows else "truncate",
+            overlap=max(1, self.model.config.positions // 4),
+            max_overflow_share=1.0,
+        )
         options = params.Evaluate(
             split="test",
             beams=beams,
             length_penalty=length_penalty,
             max_tokens=max_tokens,
             max_ratio=max_ratio,
+            no_answer=no_answer,
             prompt_tokens=None,
             temperature=temperature,
             top_k=top_k,
@@ -58,10 +75,22 @@ class Predictor(Trained):
             bootstrap=100,
             tokens_per_batch=TOKENS_PER_BATCH,
         )
-        answers: list[dict[str, Any]] = [{}] * len(texts)
+        sources = encoding.sources(self.tokenizer, [records[name].tolist() for name in self.fields], limits)
+        table = encoding.table(records["row"].tolist(), sources)
+        data = examples(table, pad=self.model.config.pad)
+        windows: list[dict[str, Any]] = [{}] * len(data)
         with torch.inference_mode():
             for rows in TokenBuckets(data.lengths, TOKENS_PER_BATCH).epoch(0):
                 found = self.task.predict(self.model, data[rows].to(self.device), self.tokenizer, options)
                 for row, answer in zip(rows, found, strict=True):
-                    answers[row] = {**answer, "truncated": len(encoded[row]) > config.positions}
-        return answers
+                    windows[row] = answer
+        answers = joined(self.task, windows, table["row"], records, options)
+        return [{**answer, "truncated": source.cut} for answer, source in zip(answers, sources, strict=True)]
+
+    def _texts(self, given: str | Mapping[str, str], number: int) -> dict[str, str]:
+        texts = {self.fields[0]: given} if isinstance(given, str) else given
+        for name in self.fields:
+            if not str(texts.get(name, "")).strip():
+                what = "text" if len(self.fields) == 1 else name
+                raise InputError(f"the {what} of input {number} is empty or missing; give at least one word")
+        return {name: texts[name] for name in self.fields}

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from attention_lab.errors import InputError
 
-TaskName = Literal["translation", "summarization", "generation", "sentiment"]
+TaskName = Literal["translation", "summarization", "question_answering", "generation", "sentiment"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -37,6 +37,7 @@ class Data(Section):
     name: str | None
     config: str | None
     columns: dict[str, str]
+    unit: Literal["line", "paragraph", "file"]  # what a row of plain text is
 
     @model_validator(mode="after")
     def _source_has_what_it_needs(self) -> Data:
@@ -92,7 +93,8 @@ class Split(Section):
 class Encode(Section):
     max_source_tokens: Annotated[int, Field(ge=4)]  # special tokens included
     max_target_tokens: Annotated[int, Field(ge=4)]
-    overflow: Literal["truncate", "drop"]
+    overflow: Literal["truncate", "window", "drop"]
+    overlap: Annotated[int, Field(ge=1)]  # tokens that two windows of a long text share; at most half of one
     max_overflow_share: Share
 
 
@@ -164,6 +166,7 @@ class Evaluate(Section):
     length_penalty: Annotated[float, Field(ge=0.0)]
     max_tokens: Positive
     max_ratio: Annotated[float, Field(gt=0.0)]  # longest target: so many times the source's tokens, plus ten
+    no_answer: float | None  # questions: none is said where it is by so many nats likelier; None: always one
     prompt_tokens: Positive | None  # generation: how much of a text is given, start token included; None: all of it
     temperature: Annotated[float, Field(ge=0.0)]  # generation: 0 is the most probable token, always
     top_k: Positive | None  # generation: draw from the k most probable tokens

@@ -11,6 +11,7 @@ import gzip
 import io
 import json
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -25,21 +26,27 @@ from attention_lab.records import Shape
 Records = list[tuple[int, dict[str, Any]]]  # (line or element, counted from 1; values by their own column names)
 
 
-def read(names: list[str], shape: Shape) -> tuple[Records, list[bytes]]:
-    """The records of one file, or of the files of one parallel text, and the bytes of each file as stored."""
+def read(names: list[str], shape: Shape, unit: str = "line") -> tuple[Records, list[bytes]]:
+    """The records of one file, or of the files of one parallel text, and the bytes of each file as stored.
+
+    unit: what a record of plain text is, where there is but one column of text: line, paragraph or file.
+    """
     contents = [_stored(name) for name in names]
     unpacked = [_unpacked(name, content) for name, content in zip(names, contents, strict=True)]
-    return _reader(names, shape)(names, unpacked), contents
+    return _reader(names, shape, unit)(names, unpacked), contents
 
 
-def _reader(names: list[str], shape: Shape) -> Callable[[list[str], list[bytes]], Records]:
+def _reader(names: list[str], shape: Shape, unit: str) -> Callable[[list[str], list[bytes]], Records]:
     extensions = [_extension(name) for name in names]
     if len(names) == 1 and extensions[0] in READERS:
         return lambda names, contents: READERS[extensions[0]](names[0], contents[0])
     table = next((name for name in names if _extension(name) in READERS), None)
-    if shape.label is None and len(names) == len(shape.texts) and table is None:
+    if shape.required == shape.texts[:1] and len(names) == 1 and unit != "line":
+        return lambda names, contents: _plain(names[0], contents[0], shape, unit)
+    if shape.required == shape.texts and len(names) == len(shape.texts) and table is None:
         return lambda names, contents: _parallel(names, contents, shape)
-    if len(names) > 1 and table is None and shape.label is None:
+    parallel = len(shape.texts) > 1 and shape.required == shape.texts
+    if len(names) > 1 and table is None and parallel:
         raise InputError(f"{', '.join(names)}: parallel text is one file for each of {', '.join(shape.texts)}")
     if len(names) != 1:
         raise InputError(
@@ -48,7 +55,8 @@ def _reader(names: list[str], shape: Shape) -> Callable[[list[str], list[bytes]]
     raise InputError(
         f"{names[0]}: the extension {extensions[0] or '(none)'} is unknown; "
         f"use {', '.join(READERS)}, each also with .gz"
-        + (f", or parallel text, a list of one file for each of {', '.join(shape.texts)}" * (shape.label is None))
+        + (f", or parallel text, a list of one file for each of {', '.join(shape.texts)}" * parallel)
+        + (", or plain text" * (shape.required == shape.texts[:1]))
     )
 
 
@@ -209,6 +217,19 @@ def _parallel(names: list[str], contents: list[bytes], shape: Shape) -> Records:
     stripped = [[line.removesuffix("\r") for line in lines] for lines in texts]
     rows = zip(*stripped, strict=True)
     return [(n, dict(zip(shape.texts, row, strict=True))) for n, row in enumerate(rows, start=1)]
+
+
+def _plain(name: str, content: bytes, shape: Shape, unit: str) -> Records:
+    """Plain text in paragraphs, divided by empty lines and numbered by their first line, or as one text."""
+    text = _decoded(name, content).replace("\r\n", "\n")
+    if unit == "file":
+        return [(1, {shape.source: text})]
+    found, line = [], 1
+    for piece in re.split(r"(\n(?:[ \t]*\n)+)", text):
+        if piece.strip():
+            found.append((line + len(piece) - len(piece.lstrip("\n")), {shape.source: piece.strip("\n")}))
+        line += piece.count("\n")
+    return found
 
 
 # To add a file format: one function and one line here.

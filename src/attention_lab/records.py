@@ -10,8 +10,12 @@ and the columns of its task, listed in `SHAPES`. Gold columns tell what is known
 
     alignment   [[i, j], …]   source word i is translated by target word j
     rationale   [i, …]        word i decides the label
+    support     [i, …]        word i of the context belongs to what the answer follows from
     salient     [i, …]        word i of the document is what the summary states
     true_nats   number        −log of the probability of the text in the language that it was drawn from
+
+Where a text is to be given as the answer, `references` has further ones that are as good, ["…", …], or None. An answer
+that is a piece of a text begins at the character `start` of it (from 0), −1 if there is none or nobody has said.
 """
 
 from __future__ import annotations
@@ -37,6 +41,7 @@ class Shape:
 
     texts: what is read, cleaned and tokenized; the first is the model's input and decides the split.
     target: the text to be produced, if the task produces text.
+    answer: the piece of the first text to be found, if the task looks for one; "" where there is none.
     label: the class, if the task has classes.
     gold: the column of known truth.
     """
@@ -45,10 +50,17 @@ class Shape:
     target: str | None
     label: str | None
     gold: str
+    answer: str | None = None
 
     @property
     def source(self) -> str:
         return self.texts[0]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The columns that a model reads. A question stands before the text that may be long, to be whole in every
+        window of it."""
+        return self.texts[:1] if self.answer is None else self.texts[::-1]
 
     @property
     def gold_texts(self) -> tuple[str, ...]:
@@ -56,14 +68,34 @@ class Shape:
         return self.texts[: {"alignment": 2, "true_nats": 0}.get(self.gold, 1)]
 
     @property
+    def reads_windows(self) -> bool:
+        """Whether a long text can be read piece by piece: where an answer stands in it, or token after token."""
+        return self.answer is not None or (self.target is None and self.label is None)
+
+    @property
     def required(self) -> tuple[str, ...]:
         """The columns a data source must have."""
-        return self.texts if self.label is None else (*self.texts, self.label)
+        return (*self.texts, *(name for name in (self.answer, self.label) if name is not None))
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """The columns it may have beside gold."""
+        return ("start",) * (self.answer is not None) + ("references",) * (
+            self.target is not None or self.answer is not None
+        )
+
+    @property
+    def truth(self) -> str | None:
+        """The column that a prediction is compared with; a language model's has none."""
+        return self.target or self.answer or self.label
 
 
 SHAPES: dict[str, Shape] = {
     "translation": Shape(texts=("source", "target"), target="target", label=None, gold="alignment"),
     "summarization": Shape(texts=("document", "summary"), target="summary", label=None, gold="salient"),
+    "question_answering": Shape(
+        texts=("context", "question"), target=None, label=None, gold="support", answer="answer"
+    ),
     "generation": Shape(texts=("text",), target=None, label=None, gold="true_nats"),
     "sentiment": Shape(texts=("text",), target=None, label="label", gold="rationale"),
 }
@@ -72,13 +104,15 @@ GOLD_TYPES = {
     "alignment": pa.list_(pa.list_(pa.int32())),
     "rationale": pa.list_(pa.int32()),
     "salient": pa.list_(pa.int32()),
+    "support": pa.list_(pa.int32()),
+    "references": pa.list_(pa.string()),
     "true_nats": pa.float64(),
 }
 
 
 def columns(shape: Shape) -> list[str]:
     """All columns of a table of this shape, in their order on disk."""
-    return ["row", "split", *shape.required, shape.gold]
+    return ["row", "split", *shape.required, *shape.optional, shape.gold]
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:

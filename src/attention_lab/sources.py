@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 import pandas as pd
 
-from attention_lab import readers
+from attention_lab import presets, readers
 from attention_lab.corpora import CORPORA
 from attention_lab.errors import InputError
 from attention_lab.params import Data
@@ -66,14 +66,15 @@ def load(data: Data, shape: Shape, seed: int, task: str) -> Loaded:
 
 
 def _embedded(data: Data, shape: Shape, seed: int, task: str) -> Loaded:
-    frame = CORPORA[task](data.size, seed)[columns(shape)].astype(object)
+    frame = CORPORA[task](data.size, seed).astype(object)
+    frame = frame.assign(**{name: None for name in columns(shape) if name not in frame})[columns(shape)]
     same = {name: name for name in (*shape.required, shape.gold)}
     return frame, {"files": [], "rows": len(frame), "refused": {}, "columns": same}
 
 
 def _file(data: Data, shape: Shape, seed: int, task: str) -> Loaded:
     given = {None: data.path, "train": data.train, "valid": data.valid, "test": data.test}
-    return _gather([_read(names, split, shape) for split, names in given.items() if names], data, shape)
+    return _gather([_read(names, split, shape, data.unit) for split, names in given.items() if names], data, shape)
 
 
 def _hub(data: Data, shape: Shape, seed: int, task: str) -> Loaded:
@@ -112,7 +113,7 @@ def _gather(tables: list[Table], data: Data, shape: Shape) -> Loaded:
 
 def _mapping(table: Table, data: Data, shape: Shape) -> dict[str, str]:
     """Which of their columns fills which of ours; gold and split may be absent unless the user names them."""
-    wanted = {name: data.columns.get(name, name) for name in columns(shape)[1:]}
+    wanted = {name: data.columns.get(name) or _name(table, name) for name in columns(shape)[1:]}
     if table.split is not None:
         del wanted["split"]  # the file's or the data set's own goes before a column
     present = {ours: theirs for ours, theirs in wanted.items() if _has(table, theirs)}
@@ -124,6 +125,11 @@ def _mapping(table: Table, data: Data, shape: Shape) -> dict[str, str]:
                 f"name yours in params.yaml, for example data.columns: {{{ours}: {free[0]}}}"
             )
     return present
+
+
+def _name(table: Table, ours: str) -> str:
+    """Their name of a column that the user has not named: ours, or what well-known data sets call it."""
+    return next((name for name in (ours, *presets.ALIASES.get(ours, ())) if _has(table, name)), ours)
 
 
 def _has(table: Table, column: str) -> bool:
@@ -145,7 +151,7 @@ def _frame(table: Table, data: Data, shape: Shape) -> pd.DataFrame:
     rows = [f"{table.prefix}:{number}" for number, _ in table.records]
     content: dict[str, list[Any]] = {"row": rows, "split": [table.split] * len(rows)}
     for ours in columns(shape)[2:]:
-        convert = _gold if ours == shape.gold else _text
+        convert = CONVERSIONS.get(ours, _gold if ours == shape.gold else _text)
         theirs = mapping.get(ours)
         values = [None if theirs is None else _pick(record, theirs) for _, record in table.records]
         content[ours] = [convert(value, ours, row) for value, row in zip(values, rows, strict=True)]
@@ -176,6 +182,35 @@ def _text(value: Any, column: str, row: str) -> str:
     if isinstance(value, int | float):
         return str(int(value)) if value == value // 1 else str(value)
     return _wrong(value, column, row, "a text or a number")
+
+
+def _start(value: Any, column: str, row: str) -> int:
+    """The place of an answer; −1 if it is not given."""
+    if value is None or value != value or value == "":
+        return -1
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return _wrong(value, column, row, "a number of characters")
+
+
+def _references(value: Any, column: str, row: str) -> list[str] | None:
+    """Further answers, in JSON if the file has no lists."""
+    if isinstance(value, str) and value:
+        try:
+            value = json.loads(value)
+        except ValueError:
+            _wrong(value, column, row, "a list of texts")
+    if value is None or value != value or value == "":
+        return None
+    return value if _texts(value) else _wrong(value, column, row, "a list of texts")
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+CONVERSIONS: dict[str, Callable[[Any, str, str], Any]] = {"start": _start, "references": _references}
 
 
 def _gold(value: Any, column: str, row: str) -> list[Any] | None:
@@ -210,6 +245,7 @@ GOLD: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "alignment": ("a list of [source word, target word] pairs", _pairs),
     "rationale": ("a list of word numbers", _numbers),
     "salient": ("a list of word numbers", _numbers),
+    "support": ("a list of word numbers", _numbers),
     "true_nats": ("a number", lambda value: isinstance(value, int | float)),
 }
 
@@ -248,9 +284,10 @@ def _check_classes(frame: pd.DataFrame, label: str, name: str) -> None:
         )
 
 
-def _read(given: str | list[str], split: str | None, shape: Shape) -> Table:
+def _read(given: str | list[str], split: str | None, shape: Shape, unit: str) -> Table:
     names = [given] if isinstance(given, str) else given
-    records, contents = readers.read(names, shape)
+    records, contents = readers.read(names, shape, unit)
+    records = presets.understood(records, shape)
     if not records:
         raise InputError(f"{names[0]} holds no rows (a header at most); add some or name another file")
     files = [_entry(shown(n), c, len(records), split) for n, c in zip(names, contents, strict=True)]
@@ -286,6 +323,8 @@ def _load_dataset(data: Data) -> dict[str, Any]:
 
 def _table(dataset: Any, split: str, data: Data, shape: Shape) -> Table:
     wanted = {data.columns.get(name, name) for name in columns(shape)[1:]}
+    wanted |= {alias for name in columns(shape) for alias in presets.ALIASES.get(name, ())}
+    wanted |= {"answers", "story", "supporting", "is_impossible"} if shape.answer else set()
     wanted |= {name.split(".")[0] for name in wanted}
     known = list(dataset.column_names)
     values = dataset.select_columns([name for name in known if name in wanted])[:]
@@ -295,5 +334,6 @@ def _table(dataset: Any, split: str, data: Data, shape: Shape) -> Table:
     rows = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
     content = "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows).encode()
     entry = _entry(split, content, len(rows), SPLIT_NAMES[split])
-    records = list(enumerate(rows, start=1))
+    records = presets.understood(list(enumerate(rows, start=1)), shape)
+    known = list(dict.fromkeys([*known, *_known(records)]))
     return Table(f"{data.name}, split {split}", split, SPLIT_NAMES[split], records, known, [entry])

@@ -1,4 +1,4 @@
-"""MLflow: one run per pipeline result. This module and `serving.py` are the only ones that know it.
+"""MLflow: one run per pipeline result. Only this module, `serving.py` and `serving_questions.py` know it.
 
 The train stage opens a run, evaluate and interpret find it again by the digest of their model: a run's id changes
 with every run, so it must not enter an output of the pipeline. A stage that DVC takes from its cache runs nothing,
@@ -92,8 +92,12 @@ class Run:
         self.client.log_inputs(self.identifier, datasets=[entity])
         self.tags({"data_digest": checksum})
 
-    def model(self, directory: Path, example: str) -> None:
-        """The trained model as a pyfunc that `mlflow models serve --env-manager local` serves."""
+    def model(self, directory: Path, example: str | dict[str, str]) -> None:
+        """The trained model as a pyfunc that `mlflow models serve --env-manager local` serves.
+
+        Args:
+            example: one input: a text, or a question with its context.
+        """
         import mlflow
 
         package = Path(__file__).parent
@@ -101,7 +105,7 @@ class Run:
         with mlflow.start_run(run_id=self.identifier):
             mlflow.pyfunc.log_model(
                 name="model",
-                python_model=str(package / "serving.py"),
+                python_model=str(package / ("serving.py" if isinstance(example, str) else "serving_questions.py")),
                 artifacts={"model": str(directory)},
                 code_paths=[str(package)],
                 pip_requirements=[],

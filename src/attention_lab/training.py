@@ -82,12 +82,8 @@ class Objective(nn.Module):
         self.task = task
         self.smoothing = smoothing
 
-    def forward(
-        self, source: Tensor, source_mask: Tensor, target: Tensor | None, label: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        loss: Loss = self.task.loss(
-            self.model, Batch([0] * len(source), source, source_mask, target, label), self.smoothing
-        )
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        loss: Loss = self.task.loss(self.model, batch, self.smoothing)
         return loss.smoothed, loss.nll, loss.correct
 
 
@@ -280,7 +276,7 @@ class _Run:
             mine = rows[process::processes]
             batch = data[mine or rows[:1]].to(accelerator.device)  # no row left for this process: one that weighs 0
             with nullcontext() if index == len(group) - 1 else accelerator.no_sync(self.objective):
-                smoothed, nll, correct = self.objective(batch.source, batch.source_mask, batch.target, batch.label)
+                smoothed, nll, correct = self.objective(batch)
                 accelerator.backward(smoothed * (processes / count if mine else 0.0))
             if mine:
                 sums += torch.stack((nll.double(), correct.double())).cpu()
@@ -350,7 +346,7 @@ class _Run:
         module = self.accelerator.unwrap_model(self.objective, keep_fp32_wrapper=True)
         for rows in batches:
             batch = data[rows].to(self.accelerator.device)
-            _, nll, correct = module(batch.source, batch.source_mask, batch.target, batch.label)
+            _, nll, correct = module(batch)
             sums += torch.stack((nll.double(), correct.double())).cpu()
         count = sum(data.predictions(rows) for rows in batches)
         return float(sums[0] / count), float(sums[1] / count)

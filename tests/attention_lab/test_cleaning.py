@@ -56,7 +56,7 @@ def _filled(row: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def translation(*rows: tuple[Any, ...]) -> pd.DataFrame:
     """Rows of (source, target[, split])."""
-    full = [(f"x.csv:{i}", (*row, None)[2], *row[:2], None) for i, row in enumerate(rows, start=2)]
+    full = [(f"x.csv:{i}", (*row, None)[2], *row[:2], None, None) for i, row in enumerate(rows, start=2)]
     return pd.DataFrame(full, columns=records.columns(TRANSLATION), dtype=object)
 
 

@@ -24,7 +24,9 @@ def tokenizer():
 
 
 def limits(overflow: str = "truncate", *, source: int = 7, target: int = 5) -> Encode:
-    return Encode(max_source_tokens=source, max_target_tokens=target, overflow=overflow, max_overflow_share=1.0)
+    return Encode(
+        max_source_tokens=source, max_target_tokens=target, overflow=overflow, overlap=2, max_overflow_share=1.0
+    )
 
 
 def pairs(*texts: tuple[str, str]) -> pd.DataFrame:

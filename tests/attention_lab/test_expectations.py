@@ -25,7 +25,7 @@ CLEAN = Clean(
 )  # fmt: skip
 SPLIT = Split(strategy="hash", valid=0.2, test=0.2)
 VOCAB = Vocab(tokenizer="word", size=300, min_frequency=1, max_unknown_share=0.1)
-ENCODE = Encode(max_source_tokens=8, max_target_tokens=8, overflow="truncate", max_overflow_share=0.1)
+ENCODE = Encode(max_source_tokens=8, max_target_tokens=8, overflow="truncate", overlap=2, max_overflow_share=0.1)
 SHARES = {"train": 12, "valid": 4, "test": 4}  # rows
 
 
@@ -41,13 +41,14 @@ def pairs() -> pd.DataFrame:
             "split": objects([None for _ in rows]),
             "source": objects([f"tree {'abcdefghijklmnopqrstuvwxyz'[i]} stands." for i in rows]),
             "target": objects([f"Baum {'abcdefghijklmnopqrstuvwxyz'[i]} steht." for i in rows]),
+            "references": objects([None for _ in rows]),
             "alignment": objects([[[0, 0], [1, 1], [2, 2]] if i % 2 else None for i in rows]),
         }
     )
 
 
 def classes() -> pd.DataFrame:
-    frame = pairs().rename(columns={"source": "text", "alignment": "rationale"}).drop(columns="target")
+    frame = pairs().rename(columns={"source": "text", "alignment": "rationale"}).drop(columns=["target", "references"])
     frame["label"] = objects(["neg" if i % 2 else "pos" for i in range(20)])
     frame["rationale"] = objects([[1] if i % 2 else None for i in range(20)])
     return frame[["row", "split", "text", "label", "rationale"]]
@@ -123,7 +124,7 @@ def test_good_data_pass_every_gate(tokenizer) -> None:
 
 
 def test_dropped_rows_within_the_bound_pass(tokenizer) -> None:
-    params = Encode(max_source_tokens=8, max_target_tokens=8, overflow="drop", max_overflow_share=0.1)
+    params = Encode(max_source_tokens=8, max_target_tokens=8, overflow="drop", overlap=2, max_overflow_share=0.1)
     parts = divided(changed(pairs(), 0, source="a b c d e f g h"))
     both = {name: encoding.encode(part, PAIRS, tokenizer, [], params) for name, part in parts.items()}
     report = expectations.check_encode(
@@ -136,8 +137,8 @@ def test_dropped_rows_within_the_bound_pass(tokenizer) -> None:
 
 
 def test_ingest_sees_a_missing_column() -> None:
-    results = failed(expectations.check_ingest(pairs().drop(columns="target"), PAIRS))
-    assert "the columns are row, split, source, target, alignment" in {result.meaning for result in results}
+    results = failed(expectations.check_ingest(pairs().drop(columns=["target", "references"]), PAIRS))
+    assert "the columns are row, split, source, target, references, alignment" in {result.meaning for result in results}
     assert {"row": "the table", "value": "has no column target"} in [e for r in results for e in r.examples]
 
 
@@ -339,7 +340,7 @@ def test_encode_sees_bad_ids(tokenizer, spoil: Spoil, meaning: str) -> None:
 
 @pytest.mark.parametrize("overflow", ["truncate", "drop"])
 def test_encode_sees_too_many_cut_rows(tokenizer, overflow: str) -> None:
-    params = Encode(max_source_tokens=5, max_target_tokens=8, overflow=overflow, max_overflow_share=0.1)
+    params = Encode(max_source_tokens=5, max_target_tokens=8, overflow=overflow, overlap=2, max_overflow_share=0.1)
     report = expectations.check_encode(*coded(tokenizer, params=params), tokenizer, [], PAIRS, params)
     assert_only(report, "at most 10 % of rows are cut or dropped", 20, "x.csv:2")
     with pytest.raises(InputError, match=r"raise encode\.max_source_tokens, encode\.max_target_tokens or"):

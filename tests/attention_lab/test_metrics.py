@@ -20,7 +20,7 @@ REFERENCES = ["the cat sat on the mat", "he reads the book", "she is asleep", "w
 def test_translation_metrics_are_those_of_sacrebleu() -> None:
     import sacrebleu
 
-    found = metrics.translation(HYPOTHESES, REFERENCES, 200, 1)
+    found = metrics.translation(HYPOTHESES, [[text] for text in REFERENCES], 200, 1)
     assert found["bleu"] == pytest.approx(sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCES]).score)
     assert found["chrf"] == pytest.approx(sacrebleu.corpus_chrf(HYPOTHESES, [REFERENCES]).score)
     assert found["ter"] == pytest.approx(sacrebleu.corpus_ter(HYPOTHESES, [REFERENCES]).score)
@@ -44,12 +44,12 @@ def test_resampled_bleu_is_bleu_of_the_resample() -> None:
 
 def test_translation_edit_rate_by_hand() -> None:
     """A moved phrase is one edit, a wrong word another; the references have seven words."""
-    found = metrics.translation(["b c d a", "x f g"], ["a b c d", "e f g"], 100, 1)
+    found = metrics.translation(["b c d a", "x f g"], [["a b c d"], ["e f g"]], 100, 1)
     assert found["ter"] == pytest.approx(100 * 2 / 7, abs=1e-6)
 
 
 def test_a_perfect_translation() -> None:
-    found = metrics.translation(REFERENCES[:2], REFERENCES[:2], 200, 1)
+    found = metrics.translation(REFERENCES[:2], [[text] for text in REFERENCES[:2]], 200, 1)
     assert found["bleu"] == pytest.approx(100.0)
     assert (found["score_low"], found["score_high"]) == (pytest.approx(100.0), pytest.approx(100.0))
 

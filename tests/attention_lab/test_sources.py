@@ -182,7 +182,7 @@ def test_json_object_with_one_array_and_nested_columns() -> None:
     data = {"version": "1", "data": [{"translation": {"en": "a b", "de": "c"}, "alignment": [[0, 0], [1, 0]]}]}
     columns = {"source": "translation.en", "target": "translation.de"}
     frame, manifest = load("translation", path=put("x.json", json.dumps(data)), columns=columns)
-    assert frame.iloc[0].tolist() == ["x.json:1", None, "a b", "c", [[0, 0], [1, 0]]]
+    assert frame.iloc[0].tolist() == ["x.json:1", None, "a b", "c", None, [[0, 0], [1, 0]]]
     assert manifest["columns"] == {**columns, "alignment": "alignment"}
 
 
@@ -406,7 +406,7 @@ def test_hub_offline() -> None:
         ("test", "test", 1),
     ]
     assert absolute == films
-    assert pairs["rows"] == [[f"train:{n}", "train", "one", "eins", None] for n in (1, 2)]
+    assert pairs["rows"] == [[f"train:{n}", "train", "one", "eins", None, None] for n in (1, 2)]
     assert pairs["manifest"]["columns"] == nested
     assert column["error"].startswith("films, split train: there is no column 'source' among text, label; name yours")
     assert mixed["manifest"]["refused"] == {"split_unsupervised": 1}

@@ -46,7 +46,7 @@ KINDS = {
     ],
 }
 
-OUTLINED = {"alignment": "the known alignment", "salient": rationale.GOLD_WORDS["salient"]}
+OUTLINED = {"alignment": "the known alignment", **rationale.GOLD_WORDS}
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,9 @@ class _Data:
         return {str(row): list(truth) for row, truth in pairs if truth is not None and len(truth)}
 
     def whole(self, split: str) -> pd.DataFrame:
-        """Encoded rows that were not cut: what was cut off has no weights."""
-        return self.encoded[split][~self.encoded[split]["truncated"].to_numpy(bool)]
+        """Encoded rows that were read at once: what was cut off has no weights, and windows have none in common."""
+        rows = self.encoded[split]
+        return rows[~(rows["truncated"] | rows["row"].duplicated(keep=False)).to_numpy(bool)]
 
     def look(self, rows: pd.DataFrame, split: str) -> Iterator[Row]:
         return collect(self.model, rows, self.records[split], self.tokenizer, self.shape, self.device)
@@ -212,6 +213,7 @@ MEASURES: dict[str, Callable[[_Data], dict[str, Any] | None]] = {
     "alignment": _alignment,
     "rationale": _rationale,
     "salient": _rationale,
+    "support": _rationale,
 }
 
 
@@ -234,7 +236,7 @@ def _examples(data: _Data, predictions: pd.DataFrame, measured: dict[str, Any] |
     told = predictions[predictions["row"].isin(encoded["row"])].reset_index(drop=True)
     if told.empty:
         return []
-    truth = data.shape.target or data.shape.label or data.shape.source
+    truth = data.shape.truth or data.shape.source
     texts = data.records[split].set_index("row")
     told = told.assign(reference=texts.loc[told["row"], truth].astype(str).to_numpy())
     right = (told["prediction"].astype(str) == told["reference"]).to_numpy()
@@ -281,7 +283,7 @@ def _plots(metrics: dict[str, Any], shown: list[Example], gold: str) -> dict[str
                 )
                 for example, weights in seen[:STRIPS]
             ],
-            title=f"Shown: {seen[0][0].shown}\nUnderlined: words known to decide the label",
+            title=f"Shown: {seen[0][0].shown}\nUnderlined: {rationale.GOLD_WORDS[gold]}",
         )
     if metrics.get("alignment"):
         pictures["alignment_by_head"] = heatmap.candidates_map(

@@ -70,7 +70,7 @@ def describe(
         measured: what `alignment.measure` or `rationale.measure` gave; without it the last layer's mean of heads.
     """
     keys = row.source.words
-    alone = shape.target is None and shape.label is None  # a text by itself, whose words look at those before them
+    alone = shape.truth is None  # a text by itself, whose words look at those before them
     queries = row.target.words if row.target is not None else keys if alone else []
     right = None if alone else str(answer["prediction"]) == str(answer["reference"])
     truth: np.ndarray | None = None
@@ -87,7 +87,7 @@ def describe(
     probability = answer.get("probability")
     return Example(
         row=row.row,
-        source=str(record[shape.source]),
+        source="\n".join(str(record[name]) for name in shape.inputs),
         reference=str(answer["reference"]),
         prediction=str(answer["prediction"]),
         right=right,
@@ -128,4 +128,5 @@ def _ranked(row: Row, measured: dict[str, Any] | None) -> tuple[np.ndarray | Non
     if not found:
         return None, "this mechanism has no weights"
     method = measured["method"] if measured else list(found)[-2]
-    return found[method][None], f"what the first position gives each word, by {method}"
+    reader = "the first position" if list(row.readers) == ["attention"] else "the model"
+    return found[method][None], f"what {reader} gives each word, by {method}"

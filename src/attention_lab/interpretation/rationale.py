@@ -18,7 +18,11 @@ from attention_lab.interpretation.weights import Row, rollout
 from attention_lab.metrics import interval, rounded
 
 # What gold words are.
-GOLD_WORDS = {"rationale": "words that decide the label", "salient": "words that the summary states"}
+GOLD_WORDS = {
+    "rationale": "words that decide the label",
+    "salient": "words that the summary states",
+    "support": "words that the answer follows from",
+}
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,13 @@ class Precision:
 
 
 def scores(row: Row) -> dict[str, np.ndarray]:
-    """Word scores (Ws,) by method. A class is read from the first position, <s>, so its row is what counts.
+    """Word scores (Ws,) by method. What counts are the rows of the positions that a prediction is read from.
 
-    "attention layer n": what <s> attends to in that layer, mean of the heads (only the last layer's row enters the
-    prediction directly; earlier ones do through what the positions have mixed since). "rollout": the row of <s>
-    after attention rollout over all layers. Where a target is written, "cross-attention layer n": what all its words
+    "attention layer n": what <s>, from which a class is read, attends to in that layer, mean of the heads (only the
+    last layer's row enters the prediction directly; earlier ones do through what the positions have mixed since).
+    "rollout": the row of <s> after attention rollout over all layers. "attention of the answer layer n", "attention of
+    the question layer n" and their rollouts: the same of the tokens of the answer that the model gives, and of the
+    question's, in the mean. Where a target is written, "cross-attention layer n": what all its words
     together attend to in that layer of the decoder, mean of the heads.
     """
     if row.cross is not None:
@@ -44,8 +50,14 @@ def scores(row: Row) -> dict[str, np.ndarray]:
             return {}
         layers = row.cross_words("predicting").mean(1).sum(1)  # (N, H, Wt, Ws) → (N, Ws)
         return {f"cross-attention layer {number}": layer for number, layer in enumerate(layers, 1)}
-    found = {f"attention layer {number}": row.from_first(layer.mean(0)) for number, layer in enumerate(row.own, 1)}
-    return {**found, "rollout": row.from_first(rollout(row.own))} if found else {}
+    if not len(row.own):
+        return {}
+    found = {}
+    for reader, positions in row.readers.items():
+        for number, layer in enumerate(row.own, 1):
+            found[f"{reader} layer {number}"] = row.given_by(positions, layer.mean(0))
+        found[reader.replace("attention", "rollout")] = row.given_by(positions, rollout(row.own))
+    return found
 
 
 def average_precision(truth: np.ndarray, score: np.ndarray) -> float:

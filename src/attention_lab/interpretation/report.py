@@ -18,6 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from attention_lab.interpretation.alignment import ROWS
 from attention_lab.interpretation.examples import Example
+from attention_lab.interpretation.rationale import GOLD_WORDS
 
 STEPS = 20  # shades of the heatmap
 SHOWN = 40  # words of each side of a heatmap: keeps the page small and the table legible
@@ -79,6 +80,7 @@ def render(
         score_name=SPELLED.get(evaluate["score_name"], evaluate["score_name"].replace("_", " ")),
         bars=_bars(metrics),
         ranked=_ranked(metrics),
+        gold_words=next((words for gold, words in GOLD_WORDS.items() if gold in metrics), ""),
         grids=[(name, candidates(found, index)) for index, name in enumerate(ROWS)] if found else [],
         examples=[(example, cells(example)) for example in examples],
         shown=SHOWN,
@@ -169,7 +171,7 @@ def _bars(metrics: Mapping[str, Any]) -> list[Bar]:
 
 def _ranked(metrics: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """What `rationale.measure` has found, for tasks with gold words."""
-    found: Mapping[str, Any] | None = metrics.get("rationale") or metrics.get("salient")
+    found: Mapping[str, Any] | None = next((metrics[gold] for gold in GOLD_WORDS if metrics.get(gold)), None)
     return found
 
 

@@ -7,7 +7,7 @@ tokens. Words are those of `text.split(" ")`, and a mark beside one is no part o
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -18,9 +18,11 @@ from transformers import PreTrainedTokenizerFast
 from attention_lab import vocabulary
 from attention_lab.batching import TokenBuckets, examples
 from attention_lab.records import Shape
-from attention_lab.transformer import Classifier, EncoderDecoder, LanguageModel, Model
+from attention_lab.tasks.question_answering import best_span, ends, segments_of
+from attention_lab.transformer import Classifier, EncoderDecoder, LanguageModel, Model, SpanExtractor
 from attention_lab.transformer.models import Seen
 
+LONGEST_ANSWER = 64  # tokens
 TOKENS_PER_BATCH = 4000  # bounds the memory; results do not depend on it
 
 
@@ -38,7 +40,8 @@ class Row:
 
     own: (N, H, S, S), the self-attention of an encoder or of a language model. cross: (N, H, T − 1, S); its query t is
     the position that reads target token t and predicts target token t + 1. Both have N = 0 where the mechanism has no
-    weights.
+    weights. readers: of a model that only reads, the positions whose attention can speak for the prediction, by what
+    they are.
     """
 
     row: str
@@ -46,6 +49,7 @@ class Row:
     target: Words | None
     own: np.ndarray
     cross: np.ndarray | None
+    readers: dict[str, list[int]] = field(default_factory=dict)
 
     def cross_words(self, where: str) -> np.ndarray:
         """Cross-attention in words, (N, H, Wt, Ws).
@@ -65,11 +69,10 @@ class Row:
         words = len(self.source.words)
         return merge(self.own, self.source.owners, self.source.owners, query_words=words, key_words=words)
 
-    def from_first(self, weights: np.ndarray) -> np.ndarray:
-        """What the first position <s> gives each source word: weights (…, S, S) → (…, Ws)."""
-        merged = merge(
-            weights[..., :1, :], [0], self.source.owners, query_words=1, key_words=len(self.source.words)
-        )  # fmt: skip
+    def given_by(self, positions: list[int], weights: np.ndarray) -> np.ndarray:
+        """What some positions give each source word, in the mean: weights (…, S, S) → (…, Ws)."""
+        one, words = [0] * len(positions), len(self.source.words)
+        merged = merge(weights[..., positions, :], one, self.source.owners, query_words=1, key_words=words)
         return merged[..., 0, :]
 
 
@@ -99,7 +102,14 @@ def collect(
     data = examples(encoded, pad=model.config.pad)
     names = encoded["row"].tolist()
     texts = records.set_index("row").loc[names]
-    sources = words_of(texts[shape.source].tolist(), encoded["source"].tolist(), tokenizer, names)
+    ids = encoded["source"].tolist()
+    # Where a question stands before the text, its tokens belong to no word of it.
+    asked = [int(np.argmax(row == model.config.end)) if shape.answer is not None else 0 for row in ids]
+    alone = [np.concatenate((row[:1], row[length + 1 :])) for row, length in zip(ids, asked, strict=True)]
+    sources = [
+        Words(words.words, [*[None] * length, *words.owners])
+        for words, length in zip(words_of(texts[shape.source].tolist(), alone, tokenizer, names), asked, strict=True)
+    ]
     targets: list[Words] | None = None
     if shape.target is not None:
         targets = words_of(texts[shape.target].tolist(), encoded["target"].tolist(), tokenizer, names)
@@ -113,11 +123,23 @@ def collect(
             _, seen = model(batch.source, batch.source_mask, weights=True)
         elif isinstance(model, LanguageModel):
             _, seen = model(batch.source, weights=True)
+        elif isinstance(model, SpanExtractor):
+            segments = segments_of(batch.source, model.config.end)
+            _, seen = model(batch.source, batch.source_mask, segments=segments, weights=True)
+            first, last, _ = best_span(ends(model, batch), LONGEST_ANSWER)
         else:
             raise TypeError(f"attention of a {type(model).__name__} cannot be collected")
         itself = "decoder_self" if isinstance(model, LanguageModel) else "encoder_self"
         own, cross = _stacked(seen, itself, len(rows)), _stacked(seen, "cross", len(rows))
         for index, number in enumerate(rows):
+            readers: dict[str, list[int]] = {}
+            if isinstance(model, Classifier):
+                readers = {"attention": [0]}  # the class is read from <s>
+            elif isinstance(model, SpanExtractor):
+                readers = {
+                    "attention of the answer": list(range(int(first[index]), int(last[index]) + 1)),
+                    "attention of the question": list(range(1, asked[number])),
+                }
             s, t = (int(length) for length in data.lengths[number])
             yield Row(
                 row=names[number],
@@ -125,6 +147,7 @@ def collect(
                 target=None if targets is None else targets[number],
                 own=own[:, index, :, :s, :s],
                 cross=cross[:, index, :, : t - 1, :s] if targets is not None else None,
+                readers=readers,
             )
 
 

@@ -15,12 +15,12 @@ from attention_lab import metrics, params
 from attention_lab.batching import Batch
 from attention_lab.decoding import Draw, Rules, TextState, by_length, sample
 from attention_lab.tasks.ngram import CharacterNGram
-from attention_lab.tasks.task import Loss, unigram_nll
+from attention_lab.tasks.task import Loss, Task, unigram_nll
 from attention_lab.transformer import LanguageModel
 from attention_lab.vocabulary import PAD_ID
 
 
-class Generation:
+class Generation(Task):
     """A causal language model. It is scored with the probability of a character, the geometric mean: unlike that of a
     token it compares models with different tokenizers."""
 
@@ -33,7 +33,7 @@ class Generation:
         model = _language_model(model)
         hidden, _ = model(batch.source[:, :-1])
         truth = batch.source[:, 1:]
-        wanted = truth != model.config.pad
+        wanted = _new(batch)
         return Loss(*model.cross_entropy(hidden[wanted], truth[wanted], smoothing))
 
     @torch.inference_mode()
@@ -41,7 +41,7 @@ class Generation:
         self, model: nn.Module, batch: Batch, tokenizer: PreTrainedTokenizerFast, options: params.Evaluate
     ) -> list[dict[str, Any]]:
         """How surprising each text is, `nats` over `tokens`, and a `prediction`: how the model would go on after its
-        first `options.prompt_tokens` tokens, or after all of it.
+        first `options.prompt_tokens` tokens, or after all of it. Windows of a text but the first predict nothing.
 
         The number of a row in its split is the seed of what is drawn for it.
         """
@@ -49,9 +49,12 @@ class Generation:
         hidden, _ = model(batch.source[:, :-1])
         truth = batch.source[:, 1:]
         logs = model.project(hidden).float().log_softmax(-1).gather(-1, truth.unsqueeze(-1)).squeeze(-1)
-        there = truth != model.config.pad
+        there = _new(batch)
         nats, tokens = -(logs * there).sum(-1), there.sum(-1)
         texts = [ids[kept].tolist() for ids, kept in zip(batch.source, batch.source_mask, strict=True)]
+        begins = batch.shared == 0 if batch.shared is not None else torch.ones(len(texts), dtype=torch.bool)
+        opening = [row for row, first in enumerate(begins.tolist()) if first]
+        texts = [texts[row] for row in opening]
         prompts = [text[: options.prompt_tokens or len(text)] for text in texts]
         prompts = [prompt[:-1] if prompt[-1] == model.config.end else prompt for prompt in prompts]
         draw = Draw(temperature=options.temperature, top_k=options.top_k, top_p=options.top_p)
@@ -63,15 +66,21 @@ class Generation:
                 Rules.of(model.config),
                 draw,
                 max_tokens=options.max_tokens,
-                seeds=[batch.rows[row] for row in rows],
+                seeds=[batch.rows[opening[row]] for row in rows],
             )
             for row, answer in zip(rows, found, strict=True):
                 written[row] = prompts[row] + answer.tokens
         spelled = tokenizer.batch_decode(written, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        answers = dict(zip(opening, spelled, strict=True))
         return [
-            {"prediction": text, "nats": surprise, "tokens": count}
-            for text, surprise, count in zip(spelled, nats.tolist(), tokens.tolist(), strict=True)
+            {"prediction": answers.get(row, ""), "nats": surprise, "tokens": count}
+            for row, (surprise, count) in enumerate(zip(nats.tolist(), tokens.tolist(), strict=True))
         ]
+
+    def join(self, windows: list[dict[str, Any]], record: dict[str, Any], options: params.Evaluate) -> dict[str, Any]:
+        """Each token is predicted in one window, so nats and tokens add up."""
+        total = {name: sum(window[name] for window in windows) for name in ("nats", "tokens")}
+        return {"prediction": windows[0]["prediction"], **total}
 
     def measure(self, predictions: pd.DataFrame, options: params.Evaluate, seed: int) -> dict[str, Any]:
         truth = predictions["true_nats"]
@@ -107,6 +116,16 @@ class Generation:
 
     def trivial_nll(self, train: Iterable[Batch], valid: Iterable[Batch]) -> float:
         return unigram_nll((b.source[:, 1:] for b in train), (b.source[:, 1:] for b in valid), ignore=PAD_ID)
+
+
+def _new(batch: Batch) -> torch.Tensor:
+    """Which tokens from the second on (B, L − 1) are to be predicted: no padding, and none that the window before has
+    had."""
+    there = batch.source_mask[:, 1:]
+    if batch.shared is None:
+        return there
+    places = torch.arange(1, there.shape[1] + 1, device=there.device)
+    return there & (places >= batch.shared.unsqueeze(1))
 
 
 def _language_model(model: nn.Module) -> LanguageModel:

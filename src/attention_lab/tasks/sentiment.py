@@ -12,11 +12,11 @@ from transformers import PreTrainedTokenizerFast
 
 from attention_lab import metrics, params
 from attention_lab.batching import Batch
-from attention_lab.tasks.task import Loss, classified, unigram_nll
+from attention_lab.tasks.task import Loss, Task, classified, unigram_nll
 from attention_lab.transformer import Classifier
 
 
-class Sentiment:
+class Sentiment(Task):
     """One label a text; scored with accuracy."""
 
     name = "sentiment"

@@ -12,12 +12,12 @@ from transformers import PreTrainedTokenizerFast
 from attention_lab import params
 from attention_lab.batching import Batch
 from attention_lab.decoding import beam_search
-from attention_lab.tasks.task import Loss, unigram_nll
+from attention_lab.tasks.task import Loss, Task, unigram_nll
 from attention_lab.transformer import EncoderDecoder
 from attention_lab.vocabulary import PAD_ID
 
 
-class SequenceToSequence:
+class SequenceToSequence(Task):
     """A task whose model reads a source and writes a target, token by token."""
 
     architecture: Literal["encoder_decoder"] = "encoder_decoder"

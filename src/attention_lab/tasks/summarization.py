@@ -10,6 +10,7 @@ import pandas as pd
 
 from attention_lab import metrics, params
 from attention_lab.tasks.sequence_to_sequence import SequenceToSequence
+from attention_lab.tasks.task import accepted
 
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
@@ -49,5 +50,4 @@ class Summarization(SequenceToSequence):
 
 
 def _measured(rows: pd.DataFrame, said: list[str], options: params.Evaluate, seed: int) -> dict[str, Any]:
-    references = [[summary] for summary in rows["summary"]]
-    return metrics.summarization(said, references, rows["document"].tolist(), options.bootstrap, seed)
+    return metrics.summarization(said, accepted(rows, "summary"), rows["document"].tolist(), options.bootstrap, seed)

@@ -5,7 +5,7 @@ To add a task: a file like `translation.py`, a line in `tasks/__init__.py`, its 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -50,8 +50,17 @@ class Task(Protocol):
         tokenizer: PreTrainedTokenizerFast,
         options: params.Evaluate,
     ) -> list[dict[str, Any]]:
-        """One JSON-able dict for each row of the batch, with at least `prediction`."""
+        """One JSON-able dict for each row of the batch, with at least `prediction`, or what `join` makes one of."""
         ...
+
+    def join(self, windows: list[dict[str, Any]], record: dict[str, Any], options: params.Evaluate) -> dict[str, Any]:
+        """One dict from those of the windows that a record was read in, in their order; most tasks read all at once.
+
+        Args:
+            record: its texts by column.
+        """
+        (found,) = windows
+        return found
 
     def measure(self, predictions: pd.DataFrame, options: params.Evaluate, seed: int) -> dict[str, Any]:
         """All metrics of a table with truth and prediction, each under its usual name, with `score_low` and
@@ -67,6 +76,12 @@ class Task(Protocol):
     def trivial_nll(self, train: Iterable[Batch], valid: Iterable[Batch]) -> float:
         """Nats per prediction of a model that knows only how often each value occurs in training."""
         ...
+
+
+def accepted(rows: pd.DataFrame, column: str) -> list[list[str]]:
+    """All answers to each question that are right: that of the column, and its further references."""
+    further: Sequence[Any] = rows["references"].tolist() if "references" in rows else [None] * len(rows)
+    return [[text, *(others if others is not None else [])] for text, others in zip(rows[column], further, strict=True)]
 
 
 def classified(logits: Tensor, truth: Tensor, smoothing: float) -> Loss:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from attention_lab import metrics, params
 from attention_lab.tasks.sequence_to_sequence import SequenceToSequence
+from attention_lab.tasks.task import accepted
 
 
 class Translation(SequenceToSequence):
@@ -17,14 +18,14 @@ class Translation(SequenceToSequence):
     score = "bleu"
 
     def measure(self, predictions: pd.DataFrame, options: params.Evaluate, seed: int) -> dict[str, Any]:
-        answers, truth = predictions["prediction"].tolist(), predictions["target"].tolist()
-        return metrics.translation(answers, truth, options.bootstrap, seed)
+        answers = predictions["prediction"].tolist()
+        return metrics.translation(answers, accepted(predictions, "target"), options.bootstrap, seed)
 
     def baselines(
         self, train: pd.DataFrame, test: pd.DataFrame, options: params.Evaluate, seed: int
     ) -> dict[str, dict[str, Any]]:
         """Trivial: the source, untranslated."""
-        copied = metrics.translation(test["source"].tolist(), test["target"].tolist(), options.bootstrap, seed)
+        copied = metrics.translation(test["source"].tolist(), accepted(test, "target"), options.bootstrap, seed)
         return {
             "baseline": {
                 "what": "the source, untranslated",

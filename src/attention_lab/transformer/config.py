@@ -139,6 +139,7 @@ class Config(BaseModel):
             pad=pad,
             start=start,
             end=end,
+            segments=2 if architecture == "spans" else 0,  # question and text
             positions=max(params.encode.max_source_tokens, params.encode.max_target_tokens),
             mechanisms={place: chosen(params.attention, place) for place in PLACES},
             **{**model.model_dump(), "decoder_layers": of_decoder},

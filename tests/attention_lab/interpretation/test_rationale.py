@@ -24,7 +24,7 @@ def planted(rows: int, seed: int, *, layers: int = 3) -> tuple[list[Row], dict[s
         weights[0, :, 0, np.array(deciding) + 1] = 5.0
         weights /= weights.sum(-1, keepdims=True)
         words = Words([f"w{i}" for i in range(11)], [None, *range(11), None])
-        found.append(Row(f"x:{number}", words, None, weights, None))
+        found.append(Row(f"x:{number}", words, None, weights, None, {"attention": [0]}))
         gold[f"x:{number}"] = deciding
     return found, gold
 
@@ -94,7 +94,7 @@ def test_random_scores_are_near_chance_and_follow_the_seed() -> None:
 
 def test_what_the_first_position_gives_special_tokens_is_dropped() -> None:
     weights = np.full((1, 1, 4, 4), 0.25)
-    row = Row("x:1", Words(["a"], [None, 0, 0, None]), None, weights, None)
+    row = Row("x:1", Words(["a"], [None, 0, 0, None]), None, weights, None, {"attention": [0]})
     assert scores(row)["attention layer 1"] == pytest.approx([0.5])
 
 

@@ -1,0 +1,83 @@
+"""What well-known data sets call their columns, and how they nest them, so that they can be read as they are.
+
+    task                 data sets whose files are understood
+    translation          WMT and OPUS on the Hub; data.columns says which way: {source: translation.en, …}
+    summarization        CNN/DailyMail (article, highlights), XSum (document, summary), SAMSum (dialogue, summary)
+    question_answering   SQuAD 1.1 and 2.0, nested as published or flat as on the Hub; bAbI (story, question, answer)
+    generation           plain text, see data.unit; TinyStories and others with one text column
+    sentiment            SST and GLUE (sentence, label), IMDB (text or review, label or sentiment)
+
+What a user names in data.columns goes before all this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from attention_lab.readers import Records
+from attention_lab.records import Shape
+
+# Our column: what others call it, the first that is there.
+ALIASES: dict[str, tuple[str, ...]] = {
+    "source": ("src",),
+    "target": ("tgt",),
+    "document": ("article", "dialogue"),
+    "summary": ("highlights",),
+    "context": ("passage", "paragraph"),
+    "text": ("sentence", "review", "content"),
+    "label": ("sentiment",),
+}
+
+
+def understood(records: Records, shape: Shape) -> Records:
+    """Records with the columns of this shape where a known format has them nested; the others as they are."""
+    if shape.answer is None:
+        return records
+    flat = [record for number, outer in records for record in _unnested(number, outer)]
+    if len(flat) != len(records):  # several to an element: counted anew
+        flat = [(number, record) for number, (_, record) in enumerate(flat, start=1)]
+    return [(number, _answered(_told(record))) for number, record in flat]
+
+
+def _unnested(number: int, outer: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """SQuAD's articles → paragraphs → questions."""
+    if not isinstance(outer.get("paragraphs"), list):
+        yield number, outer
+        return
+    for paragraph in outer["paragraphs"]:
+        for asked in paragraph.get("qas", []):
+            yield number, {"context": paragraph.get("context"), **asked}
+
+
+def _told(record: dict[str, Any]) -> dict[str, Any]:
+    """bAbI: a list of sentences, and which of them the answer follows from (from 0)."""
+    story = record.get("story")
+    if "context" in record or not isinstance(story, list):
+        return record
+    ends, words = [0], 0
+    for sentence in story:
+        words += len(str(sentence).split(" "))
+        ends.append(words)
+    facts = record.get("supporting") or []
+    support = [word for fact in facts for word in range(ends[fact], ends[fact + 1])]
+    return {**record, "context": " ".join(map(str, story)), "support": support or None}
+
+
+def _answered(record: dict[str, Any]) -> dict[str, Any]:
+    """SQuAD's lists of answers: the first is the truth, the others are as good; none where there is none."""
+    answers = record.get("answers")
+    if "answer" in record or answers is None:
+        return record
+    if isinstance(answers, dict):  # as on the Hub: a list of texts and a list of places
+        starts = answers.get("answer_start") or [None] * len(answers.get("text", []))
+        pairs = list(zip(answers.get("text", []), starts, strict=False))
+    else:
+        pairs = [
+            (one.get("text"), one.get("answer_start", one.get("start"))) if isinstance(one, dict) else (one, None)
+            for one in answers
+        ]
+    if record.get("is_impossible") or not pairs:
+        return {**record, "answer": "", "start": -1}
+    (answer, start), *others = pairs
+    return {**record, "answer": answer, "start": start, "references": list(dict.fromkeys(text for text, _ in others))}

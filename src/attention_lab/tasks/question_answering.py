@@ -1,0 +1,157 @@
+"""Question answering: the piece of a text that answers a question, or that it has no answer there."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedTokenizerFast
+
+from attention_lab import metrics, params
+from attention_lab.batching import Batch
+from attention_lab.tasks.task import Loss, Task, accepted, unigram_nll
+from attention_lab.transformer import SpanExtractor
+
+WORD = re.compile(r"\w+")
+
+
+class QuestionAnswering(Task):
+    """Extractive (Devlin et al. 2019, arXiv 1810.04805, sections 4.2 and 4.3): a probability of being the first token
+    of the answer, and one of being its last, for each token of the text; both are <s> where there is none. Scored with
+    the F1 of SQuAD."""
+
+    name = "question_answering"
+    architecture: Literal["spans"] = "spans"
+    score = "f1"
+
+    def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss:
+        """Cross-entropy of both ends. Smoothing goes to the places that an answer could have."""
+        logs, span = ends(model, batch), _span(batch)  # (B, 2, L), (B, 2)
+        nll = -logs.gather(-1, span.unsqueeze(-1)).sum()
+        possible = logs.isfinite()
+        uniform = -(logs.masked_fill(~possible, 0.0).sum(-1) / possible.sum(-1)).sum()
+        smoothed = (1.0 - smoothing) * nll + smoothing * uniform if smoothing else nll
+        return Loss(smoothed, nll.detach(), (logs.detach().argmax(-1) == span).sum())
+
+    @torch.inference_mode()
+    def predict(
+        self, model: nn.Module, batch: Batch, tokenizer: PreTrainedTokenizerFast, options: params.Evaluate
+    ) -> list[dict[str, Any]]:
+        """The most probable answer in each window: the characters `start` to `end` of the text, its
+        `log_probability`, and that of no answer, `none`. `join` makes predictions of them."""
+        logs = ends(model, batch)
+        first, last, best = best_span(logs, options.max_tokens)
+        if batch.places is None:
+            raise TypeError("a batch of questions needs the places of its tokens")
+        return [
+            {"start": int(places[one, 0]), "end": int(places[other, 1]), "log_probability": score, "none": none}
+            for places, one, other, score, none in zip(
+                batch.places, first.tolist(), last.tolist(), best.tolist(), logs[:, :, 0].sum(1).tolist(), strict=True
+            )
+        ]
+
+    def join(self, windows: list[dict[str, Any]], record: dict[str, Any], options: params.Evaluate) -> dict[str, Any]:
+        """The best answer of all windows; or none, if even where it is least probable that there is none it is
+        `options.no_answer` nats likelier than the answer (Devlin et al. 2019, section 4.3: s_null and τ)."""
+        best = max(windows, key=lambda window: window["log_probability"])
+        none = min(window["none"] for window in windows)
+        piece = str(record["context"])[best["start"] : best["end"]]
+        start = best["start"] + len(piece) - len(piece.lstrip())
+        unanswered = options.no_answer is not None and none - best["log_probability"] > options.no_answer
+        return {
+            "prediction": "" if unanswered else piece.strip(),
+            "begins": -1 if unanswered else start,
+            "probability": math.exp(none if unanswered else best["log_probability"]),
+            "probability_of_none": math.exp(none),
+        }
+
+    def measure(self, predictions: pd.DataFrame, options: params.Evaluate, seed: int) -> dict[str, Any]:
+        return metrics.question_answering(
+            predictions["prediction"].tolist(), accepted(predictions, "answer"), options.bootstrap, seed
+        )
+
+    def baselines(
+        self, train: pd.DataFrame, test: pd.DataFrame, options: params.Evaluate, seed: int
+    ) -> dict[str, dict[str, Any]]:
+        """Trivial: the whole text. Classical: the words of the text, as many as an answer has in training, around which
+        most words of the question stand, rare ones counting more (after the sliding window of Richardson et al. 2013,
+        MCTest, algorithm 1)."""
+        lengths = [len(answer.split()) for answer in train["answer"] if answer]
+        size = round(sum(lengths) / len(lengths)) if lengths else 1
+        rows = list(zip(test["question"], test["context"], strict=True))
+        found = {
+            "baseline": ("the whole text", [context for _, context in rows]),
+            "classical": (f"a sliding window of {size} word{'s' * (size > 1)}", [_window(*row, size) for row in rows]),
+        }
+        result = {}
+        for name, (what, said) in found.items():
+            measured = metrics.question_answering(said, accepted(test, "answer"), options.bootstrap, seed)
+            result[name] = {"what": what, "exact_match": measured["exact_match"], "f1": measured["f1"]}
+        return result
+
+    def trivial_nll(self, train: Iterable[Batch], valid: Iterable[Batch]) -> float:
+        return unigram_nll((_span(b) for b in train), (_span(b) for b in valid))
+
+
+def ends(model: nn.Module, batch: Batch) -> Tensor:
+    """Log-probabilities (B, 2, L) of each position to be the first and the last of the answer; −∞ where none can be:
+    in the question, at </s>, in padding."""
+    if not isinstance(model, SpanExtractor):
+        raise TypeError(f"question answering needs a model of spans, not {type(model).__name__}")
+    segments = segments_of(batch.source, model.config.end)
+    logits, _ = model(batch.source, batch.source_mask, segments=segments)
+    possible = (segments == 1) & batch.source_mask & (batch.source != model.config.end)
+    possible[:, 0] = True  # <s>: no answer here
+    return logits.float().masked_fill(~possible.unsqueeze(1), -torch.inf).log_softmax(-1)
+
+
+def segments_of(source: Tensor, end: int) -> Tensor:
+    """0 for <s>, the question and its </s>, 1 for the text behind it; source (B, L)"""
+    is_end = (source == end).long()
+    return ((is_end.cumsum(-1) - is_end) > 0).long()
+
+
+def best_span(logs: Tensor, longest: int) -> tuple[Tensor, Tensor, Tensor]:
+    """First and last position and log-probability (B,) of the most probable answer of at most `longest` tokens.
+
+    logs: (B, 2, L), as of `ends`; position 0 stands for no answer and is left out.
+    """
+    starts, stops = logs[:, 0, 1:], logs[:, 1, 1:]
+    size = starts.shape[-1]
+    # For each start the best end among those at most `longest` behind it: a maximum over windows.
+    room = min(longest, size)
+    windows = F.pad(stops, (0, room - 1), value=-torch.inf).unfold(-1, room, 1)  # (B, L − 1, room)
+    found, offset = windows.max(-1)
+    best, first = (starts + found).max(-1)
+    last = first + offset.gather(-1, first.unsqueeze(-1)).squeeze(-1)
+    return first + 1, last + 1, best
+
+
+def _window(question: str, context: str, size: int) -> str:
+    words = context.split()
+    asked = {word.lower() for word in WORD.findall(question)}
+    forms = [{form.lower() for form in WORD.findall(word)} for word in words]
+    counts: dict[str, int] = {}
+    for each in forms:
+        for form in each:
+            counts[form] = counts.get(form, 0) + 1
+    hits = [sum(math.log1p(1.0 / counts[form]) for form in each & asked) for each in forms]
+    best, place = -1.0, 0
+    for start in range(max(1, len(words) - size + 1)):
+        inside = sum(hits[start : start + size])
+        around = sum(hits[max(0, start - 3 * size) : start + 4 * size]) - 2.0 * inside  # an answer is not the question
+        if around > best:
+            best, place = around, start
+    return " ".join(words[place : place + size])
+
+
+def _span(batch: Batch) -> Tensor:
+    if batch.span is None:
+        raise TypeError("a batch of questions needs the places of the answers")
+    return batch.span
