@@ -265,3 +265,41 @@ def test_kept_and_rejected_are_the_raw_rows(rows: list[Any], form: dict[str, Any
     again, nothing = cleaning.clean(kept, SENTIMENT, changed)
     assert nothing.empty, "what is clean stays"
     pd.testing.assert_frame_equal(again, kept)
+
+
+QUESTIONS = records.SHAPES["question_answering"]
+
+
+def question(context: str, answer: str, start: int = -1, references: list[str] | None = None) -> pd.DataFrame:
+    row = {"row": "x.json:1", "split": None, "context": context, "question": "What?", "answer": answer, "start": start}
+    return pd.DataFrame([{**row, "references": references, "support": None}])[records.columns(QUESTIONS)].astype(object)
+
+
+@pytest.mark.parametrize(
+    ("start", "place"),
+    [
+        (0, 0),
+        (8, 8),
+        (23, 23),
+        (9, 8),  # a wrong place: the nearest
+        (-1, 8),  # none given: the first that is a word of its own
+    ],
+)
+def test_an_answer_is_found_where_it_should_be(start: int, place: int) -> None:
+    kept, _ = cleaning.clean(question("catnip, cat and then a cat.", "cat", start), QUESTIONS, CLEAN)
+    assert kept["start"].tolist() == [place]
+
+
+def test_an_answer_moves_with_the_text_that_is_normalised() -> None:
+    raw = question("  A\u0308  cat,   a CAT. ", "CAT", 17, references=["a  CAT", "cat"])
+    kept, _ = cleaning.clean(raw, QUESTIONS, CLEAN.model_copy(update={"lowercase": True}))
+    assert kept["context"][0] == "ä cat, a cat."
+    assert kept["answer"][0] == "cat"
+    assert kept["start"].tolist() == [9]
+    assert kept["references"][0] == ["a cat", "cat"]
+
+
+def test_an_answer_that_does_not_occur_is_a_reason_and_no_answer_is_none() -> None:
+    assert reasons(question("A cat.", "dog", 2), QUESTIONS) == ["answer_not_in_text"]
+    kept, _ = cleaning.clean(question("A cat.", " "), QUESTIONS, CLEAN)
+    assert (kept["answer"][0], kept["start"][0]) == ("", -1)

@@ -15,6 +15,7 @@ from attention_lab.records import SHAPES
 
 PAIRS = SHAPES["translation"]
 CLASSES = SHAPES["sentiment"]
+QUESTIONS = SHAPES["question_answering"]
 
 
 @pytest.fixture(scope="module")
@@ -133,3 +134,75 @@ def test_labels_survive_the_file(tokenizer, tmp_path: Path) -> None:
 def test_a_missing_file_is_named_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"train\.arrow: there is no such file; `dvc repro encode`"):
         encoding.read(tmp_path / "train.arrow")
+
+
+def questions(*rows: tuple[str, str, str, int]) -> pd.DataFrame:
+    columns = ["context", "question", "answer", "start"]
+    return pd.DataFrame([[f"x.csv:{i}", *row] for i, row in enumerate(rows, 2)], columns=["row", *columns])
+
+
+LONG = "one two three four five six seven"
+
+
+@pytest.mark.parametrize("answer", ["one", "four five", "three four five", "seven"])
+def test_a_long_text_is_read_in_windows_behind_its_question(tokenizer, answer: str) -> None:
+    frame = questions((LONG, "uno dos", answer, LONG.index(answer)))
+    table, overflowed = encoding.encode(frame, QUESTIONS, tokenizer, [], limits("window", source=9))
+    assert overflowed.empty
+    assert not table["truncated"].any()
+    assert table["row"].unique().tolist() == ["x.csv:2"]
+    read = [tokenizer.convert_ids_to_tokens(ids.tolist()) for ids in table["source"]]
+    # Five fit behind the question; two of them are read again.
+    assert all(tokens[:4] == ["<s>", " uno", " dos", "</s>"] and tokens[-1] == "</s>" for tokens in read)
+    middle = [" ".join(token.strip() for token in tokens[4:-1]) for tokens in read]
+    assert middle == ["one two three four", "three four five six", "five six seven"]
+    assert table["shared"].tolist() == [0, 2, 2]
+    for tokens, text, span, places in zip(read, middle, table["span"], table["places"], strict=True):
+        if answer in text:
+            said = "".join(tokens[span[0] : span[1] + 1]).strip()
+            assert said == answer == LONG[places[2 * span[0]] : places[2 * span[1] + 1]].strip()
+        else:
+            assert span.tolist() == [0, 0]
+
+
+def test_an_answer_that_is_cut_off_is_not_there(tokenizer) -> None:
+    frame = questions((LONG, "uno", "six", LONG.index("six")), (LONG, "uno", "", -1), ("one", "uno", "one", 0))
+    table, overflowed = encoding.encode(frame, QUESTIONS, tokenizer, [], limits("truncate", source=7))
+    assert table["truncated"].tolist() == [True, True, False]
+    assert [span.tolist() for span in table["span"]] == [[0, 0], [0, 0], [3, 3]]
+    assert overflowed.empty
+    kept, overflowed = encoding.encode(frame, QUESTIONS, tokenizer, [], limits("drop", source=7))
+    assert kept["row"].tolist() == ["x.csv:4"]
+    assert overflowed["reason"][0] == "question and context have 11 tokens, encode.max_source_tokens is 7"
+
+
+def test_each_token_of_a_text_is_new_in_one_window(tokenizer) -> None:
+    frame = pd.DataFrame({"row": ["x:1", "x:2"], "text": [LONG, "one two"]})
+    shape = SHAPES["generation"]
+    table, _ = encoding.encode(frame, shape, tokenizer, [], limits("window", source=5))
+    whole = tokenizer(LONG)["input_ids"]
+    first = table[table["row"] == "x:1"]
+    assert all(len(ids) <= 5 for ids in first["source"])
+    new = [number for ids, shared in zip(first["source"], first["shared"], strict=True) for number in ids[shared:]]
+    assert new == whole
+    for ids, before, shared in zip(first["source"][1:], first["source"], first["shared"][1:], strict=False):
+        assert shared >= 1  # there is always a token to predict the next from
+        assert ids[:shared].tolist() == before[-shared:].tolist()
+    assert table[table["row"] == "x:2"]["source"].iloc[0].tolist() == tokenizer("one two")["input_ids"]
+
+
+def test_windows_are_refused_where_a_text_is_read_as_one(tokenizer) -> None:
+    for shape, frame in ((PAIRS, pairs(("one", "uno"))), (CLASSES, classes(("one", "1")))):
+        with pytest.raises(InputError, match="question_answering and generation"):
+            encoding.encode(frame, shape, tokenizer, ["1"], limits("window"))
+
+
+def test_windows_survive_the_disk(tokenizer, tmp_path: Path) -> None:
+    frame = questions((LONG, "uno dos", "four five", LONG.index("four")), ("one", "uno", "", -1))
+    table, _ = encoding.encode(frame, QUESTIONS, tokenizer, [], limits("window", source=9))
+    encoding.write(table, tmp_path / "x.arrow")
+    back = encoding.read(tmp_path / "x.arrow")
+    assert list(back) == ["row", "source", "span", "places", "shared", "truncated"]
+    for name in ("source", "span", "places"):
+        assert [ids.tolist() for ids in back[name]] == [ids.tolist() for ids in table[name]]
+    assert back["shared"].tolist() == table["shared"].tolist()

@@ -34,12 +34,24 @@ def test_resampled_bleu_is_bleu_of_the_resample() -> None:
     """The interval comes from summed counts; here they are held against scoring the sentences themselves."""
     from sacrebleu.metrics import BLEU
 
-    counts = _bleu_counts(HYPOTHESES, REFERENCES)
+    counts = _bleu_counts(HYPOTHESES, [[text] for text in REFERENCES])
     rows = np.array([0, 0, 1, 3])
     total = counts[rows].sum(0).tolist()
     score = BLEU.compute_bleu(correct=total[2:6], total=total[6:], sys_len=total[0], ref_len=total[1]).score
     expected = BLEU().corpus_score([HYPOTHESES[i] for i in rows], [[REFERENCES[i] for i in rows]]).score
     assert score == pytest.approx(expected)
+
+
+def test_each_reference_counts() -> None:
+    from sacrebleu.metrics import BLEU
+
+    accepted = [["a b c d e", "a c b d"], ["e f g h"], ["x y z a", "x y z b", "x y z c"]]
+    said = ["a c b d e", "e f g h", "x y z c"]
+    streams = [["a b c d e", "e f g h", "x y z a"], ["a c b d", None, "x y z b"], [None, None, "x y z c"]]
+    found = metrics.translation(said, accepted, 100, 1)
+    assert found["bleu"] == pytest.approx(BLEU().corpus_score(said, streams).score, abs=1e-4)
+    assert found["exact_match"] == pytest.approx(2 / 3, abs=1e-5)
+    assert found["bleu"] > metrics.translation(said, [texts[:1] for texts in accepted], 100, 1)["bleu"]
 
 
 def test_translation_edit_rate_by_hand() -> None:

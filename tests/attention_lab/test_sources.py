@@ -238,7 +238,11 @@ def test_no_folder_of_this_machine_in_what_is_written(tmp_path: Path) -> None:
 
 OBJECT = '{"text": "a", "label": 1}'
 MISTAKES: list[tuple[str, str | bytes, list[str]]] = [
-    ("a.csv", "review,stars\na,1\n", ["a.csv: there is no column 'text' among review, stars", "data.columns: {text: "]),
+    (
+        "a.csv",
+        "opinion,stars\na,1\n",
+        ["a.csv: there is no column 'text' among opinion, stars", "data.columns: {text: "],
+    ),
     ("a2.json", "[{}]", ["a2.json: there is no column 'text' among none at all"]),
     ("b.csv", "", ["b.csv is empty", "name a file with rows"]),
     ("b2.csv.gz", b"\xef\xbb\xbf \n", ["b2.csv.gz is empty"]),
@@ -434,3 +438,39 @@ def test_real_sentiment() -> None:
     frame, _ = load(**{split: str(folder / name) for split, name in names.items()})
     assert frame["split"].value_counts().to_dict() == {"train": 6_920, "test": 1_821, "valid": 872}
     assert set(frame["label"]) == {"0", "1"}
+
+
+def test_plain_text_by_line_paragraph_and_file() -> None:
+    name = put("book.txt", "One\ntwo.\r\n\n \nThree.\n\nFour\n")
+    lines, _ = load("generation", path=name)
+    assert lines["text"].tolist() == ["One", "two.", "", " ", "Three.", "", "Four"]
+    paragraphs, _ = load("generation", path=name, unit="paragraph")
+    assert paragraphs["text"].tolist() == ["One\ntwo.", "Three.", "Four"]
+    assert paragraphs["row"].tolist() == ["book.txt:1", "book.txt:5", "book.txt:7"]
+    whole, _ = load("generation", path=name, unit="file")
+    assert whole["text"].tolist() == ["One\ntwo.\n\n \nThree.\n\nFour\n"]
+
+
+def test_columns_of_well_known_data_sets_need_no_names() -> None:
+    name = put("news.jsonl", json.dumps({"article": "Long.", "highlights": "Short.", "id": "7"}))
+    frame, manifest = load("summarization", path=name)
+    assert frame.iloc[0][["document", "summary"]].tolist() == ["Long.", "Short."]
+    assert manifest["columns"] == {"document": "article", "summary": "highlights"}
+    both = put("both.jsonl", json.dumps({"article": "No.", "document": "Yes.", "summary": "Short."}))
+    assert load("summarization", path=both)[0]["document"][0] == "Yes."
+    assert load("summarization", path=both, columns={"document": "article"})[0]["document"][0] == "No."
+
+
+def test_questions_from_csv_json_and_squad() -> None:
+    squad = {
+        "paragraphs": [{"context": "a b", "qas": [{"question": "q", "answers": [{"text": "b", "answer_start": 2}]}]}]
+    }
+    frame, _ = load("question_answering", path=put("x.json", json.dumps({"version": "2", "data": [squad]})))
+    expected = ["x.json:1", None, "a b", "q", "b", 2, [], None]
+    assert frame.iloc[0].tolist() == expected
+    table = put("x.csv", 'context,question,answer,start,references\na b,q,b,2,"[""a b""]"\na b,r,,,\n')
+    frame, _ = load("question_answering", path=table)
+    assert frame["start"].tolist() == [2, -1]
+    assert frame["references"].tolist() == [["a b"], None]
+    bad = put("y.csv", "context,question,answer,start\na b,q,b,two\n")
+    assert "y.csv:2: start should be a number of characters" in refusal("question_answering", path=bad)

@@ -18,9 +18,9 @@ from transformers import PreTrainedTokenizerFast
 from attention_lab import vocabulary
 from attention_lab.batching import TokenBuckets, examples
 from attention_lab.records import Shape
-from attention_lab.tasks.question_answering import best_span, ends, segments_of
 from attention_lab.transformer import Classifier, EncoderDecoder, LanguageModel, Model, SpanExtractor
 from attention_lab.transformer.models import Seen
+from attention_lab.transformer.spans import best_span, ends, segments_of
 
 LONGEST_ANSWER = 64  # tokens
 TOKENS_PER_BATCH = 4000  # bounds the memory; results do not depend on it
@@ -126,7 +126,7 @@ def collect(
         elif isinstance(model, SpanExtractor):
             segments = segments_of(batch.source, model.config.end)
             _, seen = model(batch.source, batch.source_mask, segments=segments, weights=True)
-            first, last, _ = best_span(ends(model, batch), LONGEST_ANSWER)
+            first, last, _ = best_span(ends(model, batch.source, batch.source_mask), LONGEST_ANSWER)
         else:
             raise TypeError(f"attention of a {type(model).__name__} cannot be collected")
         itself = "decoder_self" if isinstance(model, LanguageModel) else "encoder_self"

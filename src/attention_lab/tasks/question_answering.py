@@ -10,13 +10,13 @@ from typing import Any, Literal
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
 
 from attention_lab import metrics, params
 from attention_lab.batching import Batch
 from attention_lab.tasks.task import Loss, Task, accepted, unigram_nll
 from attention_lab.transformer import SpanExtractor
+from attention_lab.transformer.spans import best_span, ends
 
 WORD = re.compile(r"\w+")
 
@@ -32,7 +32,7 @@ class QuestionAnswering(Task):
 
     def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss:
         """Cross-entropy of both ends. Smoothing goes to the places that an answer could have."""
-        logs, span = ends(model, batch), _span(batch)  # (B, 2, L), (B, 2)
+        logs, span = ends(_extractor(model), batch.source, batch.source_mask), _span(batch)  # (B, 2, L), (B, 2)
         nll = -logs.gather(-1, span.unsqueeze(-1)).sum()
         possible = logs.isfinite()
         uniform = -(logs.masked_fill(~possible, 0.0).sum(-1) / possible.sum(-1)).sum()
@@ -45,7 +45,7 @@ class QuestionAnswering(Task):
     ) -> list[dict[str, Any]]:
         """The most probable answer in each window: the characters `start` to `end` of the text, its
         `log_probability`, and that of no answer, `none`. `join` makes predictions of them."""
-        logs = ends(model, batch)
+        logs = ends(_extractor(model), batch.source, batch.source_mask)
         first, last, best = best_span(logs, options.max_tokens)
         if batch.places is None:
             raise TypeError("a batch of questions needs the places of its tokens")
@@ -99,40 +99,6 @@ class QuestionAnswering(Task):
         return unigram_nll((_span(b) for b in train), (_span(b) for b in valid))
 
 
-def ends(model: nn.Module, batch: Batch) -> Tensor:
-    """Log-probabilities (B, 2, L) of each position to be the first and the last of the answer; −∞ where none can be:
-    in the question, at </s>, in padding."""
-    if not isinstance(model, SpanExtractor):
-        raise TypeError(f"question answering needs a model of spans, not {type(model).__name__}")
-    segments = segments_of(batch.source, model.config.end)
-    logits, _ = model(batch.source, batch.source_mask, segments=segments)
-    possible = (segments == 1) & batch.source_mask & (batch.source != model.config.end)
-    possible[:, 0] = True  # <s>: no answer here
-    return logits.float().masked_fill(~possible.unsqueeze(1), -torch.inf).log_softmax(-1)
-
-
-def segments_of(source: Tensor, end: int) -> Tensor:
-    """0 for <s>, the question and its </s>, 1 for the text behind it; source (B, L)"""
-    is_end = (source == end).long()
-    return ((is_end.cumsum(-1) - is_end) > 0).long()
-
-
-def best_span(logs: Tensor, longest: int) -> tuple[Tensor, Tensor, Tensor]:
-    """First and last position and log-probability (B,) of the most probable answer of at most `longest` tokens.
-
-    logs: (B, 2, L), as of `ends`; position 0 stands for no answer and is left out.
-    """
-    starts, stops = logs[:, 0, 1:], logs[:, 1, 1:]
-    size = starts.shape[-1]
-    # For each start the best end among those at most `longest` behind it: a maximum over windows.
-    room = min(longest, size)
-    windows = F.pad(stops, (0, room - 1), value=-torch.inf).unfold(-1, room, 1)  # (B, L − 1, room)
-    found, offset = windows.max(-1)
-    best, first = (starts + found).max(-1)
-    last = first + offset.gather(-1, first.unsqueeze(-1)).squeeze(-1)
-    return first + 1, last + 1, best
-
-
 def _window(question: str, context: str, size: int) -> str:
     words = context.split()
     asked = {word.lower() for word in WORD.findall(question)}
@@ -155,3 +121,9 @@ def _span(batch: Batch) -> Tensor:
     if batch.span is None:
         raise TypeError("a batch of questions needs the places of the answers")
     return batch.span
+
+
+def _extractor(model: nn.Module) -> SpanExtractor:
+    if not isinstance(model, SpanExtractor):
+        raise TypeError(f"question answering needs a model of spans, not {type(model).__name__}")
+    return model

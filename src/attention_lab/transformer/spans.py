@@ -1,0 +1,44 @@
+"""Answers as pieces of a text: from scores of both ends to the best piece.
+
+Shapes: B batch, L positions of <s> question </s> text </s>.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from attention_lab.transformer.models import SpanExtractor
+
+
+def ends(model: SpanExtractor, source: Tensor, source_mask: Tensor) -> Tensor:
+    """Log-probabilities (B, 2, L) of each position to be the first and the last of the answer; −∞ where none can be:
+    in the question, at </s>, in padding."""
+    segments = segments_of(source, model.config.end)
+    logits, _ = model(source, source_mask, segments=segments)
+    possible = (segments == 1) & source_mask & (source != model.config.end)
+    possible[:, 0] = True  # <s>: no answer here
+    return logits.float().masked_fill(~possible.unsqueeze(1), -torch.inf).log_softmax(-1)
+
+
+def segments_of(source: Tensor, end: int) -> Tensor:
+    """0 for <s>, the question and its </s>, 1 for the text behind it; source (B, L)"""
+    is_end = (source == end).long()
+    return ((is_end.cumsum(-1) - is_end) > 0).long()
+
+
+def best_span(logs: Tensor, longest: int) -> tuple[Tensor, Tensor, Tensor]:
+    """First and last position and log-probability (B,) of the most probable answer of at most `longest` tokens.
+
+    logs: (B, 2, L), as of `ends`; position 0 stands for no answer and is left out.
+    """
+    starts, stops = logs[:, 0, 1:], logs[:, 1, 1:]
+    size = starts.shape[-1]
+    # For each start the best end among those at most `longest` behind it: a maximum over windows.
+    room = min(longest, size)
+    windows = F.pad(stops, (0, room - 1), value=-torch.inf).unfold(-1, room, 1)  # (B, L − 1, room)
+    found, offset = windows.max(-1)
+    best, first = (starts + found).max(-1)
+    last = first + offset.gather(-1, first.unsqueeze(-1)).squeeze(-1)
+    return first + 1, last + 1, best

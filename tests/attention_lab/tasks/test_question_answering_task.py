@@ -1,0 +1,131 @@
+"""Question answering: ends of an answer, windows of a long text, no answer."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from test_models import config
+
+from attention_lab import encoding, params, vocabulary
+from attention_lab.batching import Batch, examples
+from attention_lab.records import SHAPES
+from attention_lab.tasks import TASKS
+from attention_lab.transformer import build
+from attention_lab.transformer.spans import best_span, ends, segments_of
+
+ROOT = Path(__file__).parents[3]
+PARAMS = params.load(ROOT / "params.yaml")
+TASK = TASKS["question_answering"]
+SHAPE = SHAPES["question_answering"]
+STORY = "Anna took the red ball. Ben went to the big kitchen. Clara saw Ben there."
+ROWS = pd.DataFrame(
+    {
+        "row": ["x:1", "x:2", "x:3"],
+        "split": [None] * 3,
+        "context": [STORY, STORY, "Ben sleeps."],
+        "question": ["Where is Ben?", "Who took the ball?", "Where is Anna?"],
+        "answer": ["the big kitchen", "Anna", ""],
+        "start": [36, 0, -1],
+        "references": [["kitchen"], None, None],
+        "support": [None] * 3,
+    }
+)
+
+
+def tokenizer() -> Any:
+    return vocabulary.train([STORY, *ROWS["question"]], PARAMS.vocab.model_copy(update={"min_frequency": 1}), None)
+
+
+def encoded(**changes: Any) -> pd.DataFrame:
+    return encoding.encode(ROWS, SHAPE, tokenizer(), [], PARAMS.encode.model_copy(update=changes))[0]
+
+
+def batch(table: pd.DataFrame) -> Batch:
+    return examples(table, pad=vocabulary.PAD_ID)[list(range(len(table)))]
+
+
+def model() -> Any:
+    torch.manual_seed(0)
+    size = config(architecture="spans", task="question_answering", vocabulary=len(tokenizer()), segments=2)
+    return build(size.model_copy(update={"positions": 64})).eval()
+
+
+def test_an_answer_can_only_begin_and_end_in_the_text_or_be_missing() -> None:
+    rows = batch(encoded())
+    logs = ends(model(), rows.source, rows.source_mask)
+    for ids, possible in zip(rows.source, logs[:, 0].isfinite(), strict=True):
+        closing = int((ids == vocabulary.EOS_ID).nonzero()[0])
+        inside = [0, *range(closing + 1, int((ids != vocabulary.PAD_ID).sum()) - 1)]
+        assert possible.nonzero().flatten().tolist() == inside
+    assert torch.allclose(logs.exp().sum(-1), torch.ones(3, 2))
+    question = tokenizer()("Where is Anna?")["input_ids"]  # with <s> and </s>
+    segments = segments_of(rows.source, vocabulary.EOS_ID)[2].tolist()
+    assert segments == [0] * len(question) + [1] * (len(segments) - len(question))
+
+
+def test_the_loss_is_the_cross_entropy_of_both_ends_and_smoothing_stays_among_the_possible() -> None:
+    rows, network = batch(encoded()), model()
+    assert rows.span is not None
+    logs = ends(network, rows.source, rows.source_mask)
+    by_hand = -sum(float(logs[row, end, rows.span[row, end]].detach()) for row in range(3) for end in range(2))
+    found = TASK.loss(network, rows, 0.0)
+    assert float(found.smoothed.detach()) == pytest.approx(by_hand)
+    means = [float(line[line.isfinite()].mean().detach()) for line in logs.flatten(0, 1)]
+    smoothed = TASK.loss(network, rows, 0.1)
+    assert float(smoothed.smoothed.detach()) == pytest.approx(0.9 * by_hand - 0.1 * sum(means), rel=1e-5)
+    assert float(smoothed.nll) == pytest.approx(by_hand)
+
+
+@pytest.mark.parametrize("longest", [1, 3, 20])
+def test_the_best_span_is_that_of_trying_all(longest: int) -> None:
+    torch.manual_seed(3)
+    logs = torch.randn(5, 2, 11)
+    logs[:, :, 1:4] = -torch.inf
+    first, last, best = best_span(logs, longest)
+    for row in range(5):
+        pairs = [(i, j) for i, j in itertools.product(range(1, 11), repeat=2) if i <= j < i + longest]
+        right = max(pairs, key=lambda pair: float(logs[row, 0, pair[0]] + logs[row, 1, pair[1]]))
+        assert (int(first[row]), int(last[row])) == right
+        assert float(best[row]) == pytest.approx(float(logs[row, 0, right[0]] + logs[row, 1, right[1]]))
+
+
+def test_the_best_window_answers_and_none_must_be_likelier_everywhere() -> None:
+    record = {"context": STORY}
+    windows = [
+        {"start": 0, "end": 4, "log_probability": -2.0, "none": -0.1},
+        {"start": 35, "end": 51, "log_probability": -0.5, "none": -3.0},
+    ]
+    found = TASK.join(windows, record, PARAMS.evaluate)
+    assert (found["prediction"], found["begins"]) == ("the big kitchen", 36)
+    assert STORY[found["begins"] :].startswith(found["prediction"])
+    assert found["probability"] == pytest.approx(math.exp(-0.5))
+    sure = PARAMS.evaluate.model_copy(update={"no_answer": -2.6})
+    assert TASK.join(windows, record, sure)["prediction"] == ""
+    never = PARAMS.evaluate.model_copy(update={"no_answer": None})
+    assert TASK.join(windows[:1], record, never)["prediction"] == "Anna"
+    assert TASK.join(windows[:1], record, PARAMS.evaluate)["prediction"] == ""
+
+
+def test_any_right_answer_counts() -> None:
+    said = ROWS.assign(prediction=["the kitchen", "Ben", ""])
+    found = TASK.measure(said, PARAMS.evaluate, 1)
+    assert found["exact_match"] == pytest.approx(2 / 3, abs=1e-5)
+    assert found["no_answer_accuracy"] == 1.0
+    alone = TASK.measure(said.assign(references=None), PARAMS.evaluate, 1)
+    assert alone["exact_match"] == pytest.approx(1 / 3, abs=1e-5)
+
+
+def test_the_classical_baseline_looks_around_the_words_of_the_question() -> None:
+    train = pd.DataFrame({"answer": ["ball", "kitchen"], "question": ["", ""], "context": ["", ""]})
+    context = "Emma had a lamp in the cellar. Tom carried his trumpet upstairs. Ben slept."
+    test = pd.DataFrame({"question": ["Which trumpet was carried upstairs?"], "context": [context], "answer": ["his"]})
+    found = TASK.baselines(train, pd.concat([test, test]), PARAMS.evaluate, 1)
+    assert found["classical"]["what"] == "a sliding window of 1 word"
+    assert found["classical"]["exact_match"] == 1.0
+    assert found["baseline"]["exact_match"] == 0.0

@@ -1,0 +1,68 @@
+"""Formats of well-known data sets."""
+
+from __future__ import annotations
+
+from attention_lab.presets import understood
+from attention_lab.records import SHAPES
+
+QUESTIONS = SHAPES["question_answering"]
+
+
+def test_squad_as_published() -> None:
+    article = {
+        "title": "Normans",
+        "paragraphs": [
+            {
+                "context": "The Normans came from France.",
+                "qas": [
+                    {
+                        "question": "Whence?",
+                        "id": "a",
+                        "answers": [
+                            {"text": "France", "answer_start": 22},
+                            {"text": "from France", "answer_start": 17},
+                            {"text": "from France", "answer_start": 17},
+                        ],
+                        "is_impossible": False,
+                    },
+                    {
+                        "question": "When?",
+                        "id": "b",
+                        "answers": [],
+                        "is_impossible": True,
+                        "plausible_answers": [{"text": "France", "answer_start": 22}],
+                    },
+                ],
+            }
+        ],
+    }
+    (one, first), (two, second), (three, _) = understood(
+        [(1, article), (2, {"context": "c", "question": "q"})], QUESTIONS
+    )
+    assert (one, two, three) == (1, 2, 3)
+    assert first["context"] == second["context"] == "The Normans came from France."
+    assert (first["answer"], first["start"], first["references"]) == ("France", 22, ["from France"])
+    assert (second["answer"], second["start"]) == ("", -1)
+
+
+def test_squad_as_on_the_hub_and_lists_of_texts() -> None:
+    hub = {"context": "a b", "question": "q", "answers": {"text": ["b", "a b"], "answer_start": [2, 0]}}
+    texts = {"context": "a b", "question": "q", "answers": ["b", "a"]}
+    nothing = {"context": "a b", "question": "q", "answers": {"text": [], "answer_start": []}}
+    found = [record for _, record in understood(list(enumerate([hub, texts, nothing], 1)), QUESTIONS)]
+    assert [(row["answer"], row["start"]) for row in found] == [("b", 2), ("b", None), ("", -1)]
+    assert found[0]["references"] == ["a b"]
+    assert found[1]["references"] == ["a"]
+
+
+def test_babi_with_its_supporting_facts() -> None:
+    story = ["Mary went to the hall .", "John took the ball .", "Mary left ."]
+    row = {"story": story, "question": "Who has it?", "answer": "John", "supporting": [1]}
+    ((_, found),) = understood([(7, row)], QUESTIONS)
+    assert found["context"] == "Mary went to the hall . John took the ball . Mary left ."
+    assert [found["context"].split(" ")[word] for word in found["support"]] == story[1].split(" ")
+
+
+def test_other_tasks_stay_as_they_are() -> None:
+    records = [(3, {"text": "a", "answers": [1]})]
+    assert understood(records, SHAPES["sentiment"]) is records
