@@ -28,6 +28,7 @@ ORDER = (
     ("transformer",),
     ("decoding",),
     ("tasks",),
+    ("regularisation",),
     ("training", "evaluation"),
     ("interpretation", "inference", "summary", "serving", "huggingface", "mechanisms"),
     ("cli",),

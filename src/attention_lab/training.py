@@ -32,6 +32,7 @@ from attention_lab.metrics import rounded
 from attention_lab.params import Params, Train
 from attention_lab.processes import is_helper
 from attention_lab.records import digest, replaced
+from attention_lab.regularisation import averaged
 from attention_lab.tasks import TASKS, Loss, Task
 from attention_lab.transformer import Config, Model, build, save
 from attention_lab.transformer.config import stand_ins
@@ -76,17 +77,17 @@ class Result:
 class Objective(nn.Module):
     """Model and loss as one module, so that distributed training sees every use of every weight in its forward."""
 
-    def __init__(self, model: Model, task: Task, smoothing: float) -> None:
+    def __init__(self, model: nn.Module, task: Task, options: Train) -> None:
         super().__init__()
         self.model = model
         self.task = task
-        self.smoothing = smoothing
+        self.options = options
 
     def forward(
         self, source: Tensor, source_mask: Tensor, target: Tensor | None, label: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         loss: Loss = self.task.loss(
-            self.model, Batch([0] * len(source), source, source_mask, target, label), self.smoothing
+            self.model, Batch([0] * len(source), source, source_mask, target, label), self.options.label_smoothing
         )
         return loss.smoothed, loss.nll, loss.correct
 
@@ -224,9 +225,9 @@ class _Run:
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=0.0, betas=(0.9, 0.98), eps=1e-9, weight_decay=options.weight_decay, fused=True
         )
-        self.objective, self.optimizer = self.accelerator.prepare(
-            Objective(model, task, options.label_smoothing), optimizer
-        )
+        self.objective, self.optimizer = self.accelerator.prepare(Objective(model, task, options), optimizer)
+        self.average = averaged(model, options.average * groups) if options.average else None
+        self.kept = self.average.module if self.average else model  # what is validated
         self.state = Progress()
 
     def run(self) -> Result:
@@ -297,6 +298,8 @@ class _Run:
             parameters["lr"] = rate(state.step + 1, self.total, self.options)
         self.optimizer.step()
         self.optimizer.zero_grad()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
         state.step += 1
         state.group += 1
         state.window += torch.tensor([nll_sum, correct_sum, count])
@@ -333,7 +336,7 @@ class _Run:
         value = -valid_loss if self.options.metric == "loss" else valid_accuracy
         if value > state.best_value:
             state.best_value, state.best_epoch, state.best_point = value, state.epoch, point
-            state.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
+            state.best = {name: tensor.detach().cpu().clone() for name, tensor in self.kept.state_dict().items()}
         if self.log is not None:
             self.log(state.step, point)
         if self.accelerator.is_main_process:
@@ -343,14 +346,14 @@ class _Run:
     @torch.inference_mode()
     def validate(self) -> tuple[float, float]:
         """Nats and share of correct predictions on the valid split. Every process computes all of it."""
-        self.objective.eval()
+        objective = Objective(self.kept, self.task, self.options).eval()
         data = self.data["valid"]
         sums = torch.zeros(2, dtype=torch.float64)
         batches = TokenBuckets(data.lengths, self.options.tokens_per_batch).epoch(0)
-        module = self.accelerator.unwrap_model(self.objective, keep_fp32_wrapper=True)
         for rows in batches:
             batch = data[rows].to(self.accelerator.device)
-            _, nll, correct = module(batch.source, batch.source_mask, batch.target, batch.label)
+            with self.accelerator.autocast():
+                _, nll, correct = objective(batch.source, batch.source_mask, batch.target, batch.label)
             sums += torch.stack((nll.double(), correct.double())).cpu()
         count = sum(data.predictions(rows) for rows in batches)
         return float(sums[0] / count), float(sums[1] / count)
@@ -360,6 +363,7 @@ class _Run:
         state = {
             "progress": asdict(self.state),
             "model": self.model.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
             "optimizer": self.optimizer.state_dict(),
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
@@ -375,6 +379,8 @@ class _Run:
             return
         self.state = Progress(**saved["progress"])
         self.model.load_state_dict(saved["model"])
+        if self.average is not None:
+            self.average.load_state_dict(saved["average"])
         self.optimizer.load_state_dict(saved["optimizer"])
         torch.set_rng_state(saved["random"])
         if saved["random_cuda"] is not None and torch.cuda.is_available():

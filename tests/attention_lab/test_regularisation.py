@@ -1,0 +1,79 @@
+"""What section train switches on: each does what its paper says, and none of them breaks a promise of training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_training import DATA, TASK, KilledError, fit, fresh, options, weights
+
+from attention_lab import training
+
+ON: dict[str, Any] = {"epochs": 3, "average": 0.7}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, training.Result]:
+    return fit(tmp_path_factory.mktemp("whole"), **ON)
+
+
+def test_the_same_twice_with_everything_on(whole: tuple[Any, training.Result], tmp_path: Path) -> None:
+    again, _ = fit(tmp_path, **ON)
+    assert torch.equal(weights(whole[0]), weights(again))
+
+
+@pytest.mark.parametrize("steps", [3, 9, 21])
+def test_with_everything_on_a_training_that_was_cut_off_ends_with_the_same_weights(
+    steps: int, whole: tuple[Any, training.Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, done = training._Run._step, 0
+
+    def dying(run: training._Run, group: list[list[int]]) -> None:
+        nonlocal done
+        if done == steps:
+            raise KilledError
+        done += 1
+        step(run, group)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training._Run, "_step", dying)
+        with pytest.raises(KilledError):
+            fit(tmp_path, **ON)
+    torch.manual_seed(999)  # a new process has another state
+    resumed, result = fit(tmp_path, **ON)
+    assert torch.equal(weights(whole[0]), weights(resumed))
+    assert result.metrics == whole[1].metrics
+    assert result.train_curve == whole[1].train_curve
+
+
+def test_the_average_is_the_weighted_mean_of_the_weights_after_each_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = training._Run._step
+    seen: list[torch.Tensor] = []
+
+    def watched(run: training._Run, group: list[list[int]]) -> None:
+        step(run, group)
+        seen.append(weights(run.model).double())
+
+    monkeypatch.setattr(training._Run, "_step", watched)
+    model, result = fit(tmp_path, average=1.5, max_steps=19)
+    a_step = 1.0 / (1.5 * len(training._Run(fresh(), TASK, DATA, options(), 5, tmp_path, None).buckets))
+    shares = [a_step * (1.0 - a_step) ** age for age in range(len(seen))][::-1]
+    shares[0] /= a_step  # the mean starts with the first
+    assert sum(shares) == pytest.approx(1.0)
+    assert result.metrics["best_epoch"] == result.metrics["epochs"]  # so what is kept is the average at the end
+    mean = sum(share * each for share, each in zip(shares, seen, strict=True))
+    assert torch.allclose(weights(model).double(), mean, atol=1e-6)
+    assert not torch.allclose(weights(model).double(), seen[-1], atol=1e-3)
+    again = training._Run(model, TASK, DATA, options(), 5, tmp_path / "x", None)
+    assert again.validate()[0] == pytest.approx(result.valid_curve[-1]["valid_loss"], rel=1e-6)
+
+
+def test_the_average_leaves_the_training_as_it_is(tmp_path: Path) -> None:
+    _, plain = fit(tmp_path / "plain", epochs=2)
+    _, average = fit(tmp_path / "average", epochs=2, average=0.5)
+    assert plain.train_curve == average.train_curve
+    assert plain.valid_curve[-1]["valid_loss"] != average.valid_curve[-1]["valid_loss"]
