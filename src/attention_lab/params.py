@@ -148,6 +148,7 @@ class Train(Section):
     weight_decay: Annotated[float, Field(ge=0.0)]
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)]
     clip_norm: Annotated[float, Field(gt=0.0)] | None
+    word_dropout: Dropout  # share of source tokens that become <unk>
     average: Annotated[float, Field(ge=0.0)]  # epochs over which weights are averaged; 0: they are not
     patience: Positive | None  # epochs
     metric: Literal["loss", "accuracy"]

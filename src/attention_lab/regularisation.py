@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from attention_lab.batching import Batch
+from attention_lab.vocabulary import SPECIALS, UNK_ID
+
+
+def without_words(batch: Batch, share: float) -> Batch:
+    """The batch with each token of its source replaced by <unk> with the probability `share`, special tokens excepted.
+
+    No word can be relied on alone (Iyyer et al. 2015, Deep unordered composition rivals syntactic methods for text
+    classification, section 3.2), and <unk> is seen in training. They drop a word's vector; with <unk> there is still a
+    word to be seen, and positions stay. A text without a target is its own, as it was: a language model reads <unk>
+    and has to say the word that follows (Bowman et al. 2016, arXiv 1511.06349).
+    """
+    dropped = torch.rand(batch.source.shape, device=batch.source.device) < share
+    source = batch.source.masked_fill(dropped & (batch.source >= len(SPECIALS)), UNK_ID)
+    return replace(batch, source=source, target=batch.source if batch.target is None else batch.target)
 
 
 def averaged(model: nn.Module, steps: float) -> AveragedModel:

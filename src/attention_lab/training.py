@@ -32,7 +32,7 @@ from attention_lab.metrics import rounded
 from attention_lab.params import Params, Train
 from attention_lab.processes import is_helper
 from attention_lab.records import digest, replaced
-from attention_lab.regularisation import averaged
+from attention_lab.regularisation import averaged, without_words
 from attention_lab.tasks import TASKS, Loss, Task
 from attention_lab.transformer import Config, Model, build, save
 from attention_lab.transformer.config import stand_ins
@@ -86,9 +86,10 @@ class Objective(nn.Module):
     def forward(
         self, source: Tensor, source_mask: Tensor, target: Tensor | None, label: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        loss: Loss = self.task.loss(
-            self.model, Batch([0] * len(source), source, source_mask, target, label), self.options.label_smoothing
-        )
+        batch = Batch([0] * len(source), source, source_mask, target, label)
+        if self.training and self.options.word_dropout:
+            batch = without_words(batch, self.options.word_dropout)
+        loss: Loss = self.task.loss(self.model, batch, self.options.label_smoothing)
         return loss.smoothed, loss.nll, loss.correct
 
 

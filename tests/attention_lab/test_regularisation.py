@@ -7,11 +7,17 @@ from typing import Any
 
 import pytest
 import torch
+from test_models import config
 from test_training import DATA, TASK, KilledError, fit, fresh, options, weights
 
 from attention_lab import training
+from attention_lab.batching import Batch
+from attention_lab.regularisation import without_words
+from attention_lab.tasks import TASKS
+from attention_lab.transformer import build
+from attention_lab.vocabulary import SPECIALS, UNK_ID
 
-ON: dict[str, Any] = {"epochs": 3, "average": 0.7}
+ON: dict[str, Any] = {"epochs": 3, "average": 0.7, "word_dropout": 0.1}
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +83,40 @@ def test_the_average_leaves_the_training_as_it_is(tmp_path: Path) -> None:
     _, average = fit(tmp_path / "average", epochs=2, average=0.5)
     assert plain.train_curve == average.train_curve
     assert plain.valid_curve[-1]["valid_loss"] != average.valid_curve[-1]["valid_loss"]
+
+
+def test_so_many_words_are_dropped_and_no_special_token() -> None:
+    torch.manual_seed(3)
+    share, source = 0.3, torch.randint(0, 97, (211, 53))
+    batch = Batch([0] * 211, source, source != 0, source + 1)
+    found = without_words(batch, share)
+    words = source >= len(SPECIALS)
+    dropped = found.source != source
+    assert (found.source[dropped] == UNK_ID).all()
+    assert not dropped[~words].any()
+    count = int(words.sum())
+    assert abs(int(dropped.sum()) - share * count) < 4.0 * (count * share * (1.0 - share)) ** 0.5
+    assert torch.equal(found.target, batch.target)
+    assert torch.equal(batch.source, source)
+    assert not torch.equal(without_words(batch, share).source, found.source)
+
+
+def test_a_language_model_reads_without_words_and_says_the_whole_text() -> None:
+    task, model = TASKS["generation"], build(config(architecture="decoder", vocabulary=97)).eval()
+    source = torch.randint(len(SPECIALS), 97, (3, 7))
+    batch = Batch([0] * 3, source, torch.ones(3, 7, dtype=torch.bool))
+    torch.manual_seed(1)
+    dropped = without_words(batch, 0.5)
+    hidden, _ = model(dropped.source[:, :-1])
+    expected = torch.nn.functional.cross_entropy(model.project(hidden).flatten(0, 1), source[:, 1:].flatten())
+    assert task.loss(model, dropped, 0.0).nll.item() == pytest.approx(18 * expected.item(), rel=1e-5)
+    assert task.loss(model, batch, 0.0).nll.item() != pytest.approx(18 * expected.item(), rel=1e-3)
+
+
+def test_words_are_dropped_in_training_alone(tmp_path: Path) -> None:
+    run = training._Run(fresh(dropout=0.0), TASK, DATA, options(word_dropout=0.5), 5, tmp_path, None)
+    plain = training._Run(fresh(dropout=0.0), TASK, DATA, options(), 5, tmp_path, None)
+    assert run.validate() == plain.validate()
+    run._step([list(range(12))])
+    plain._step([list(range(12))])
+    assert run.state.window.tolist() != pytest.approx(plain.state.window.tolist(), rel=1e-5)

@@ -29,10 +29,13 @@ class Generation:
     score = "character_probability"
 
     def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss:
-        """Cross-entropy of each next token; positions without one are left out before the projection."""
+        """Cross-entropy of each next token; positions without one are left out before the projection.
+
+        Where the batch has a target, it is the text as it has to be said, and the source the text as it is read.
+        """
         model = _language_model(model)
         hidden, _ = model(batch.source[:, :-1])
-        truth = batch.source[:, 1:]
+        truth = (batch.source if batch.target is None else batch.target)[:, 1:]
         wanted = truth != model.config.pad
         return Loss(*model.cross_entropy(hidden[wanted], truth[wanted], smoothing))
 
