@@ -149,6 +149,7 @@ class Train(Section):
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)]
     clip_norm: Annotated[float, Field(gt=0.0)] | None
     word_dropout: Dropout  # share of source tokens that become <unk>
+    r_drop: Annotated[float, Field(ge=0.0)]  # how much the distributions of two passes must be alike; twice the time
     average: Annotated[float, Field(ge=0.0)]  # epochs over which weights are averaged; 0: they are not
     patience: Positive | None  # epochs
     metric: Literal["loss", "accuracy"]

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.checkpoint import checkpoint
 
 from attention_lab.batching import Batch
+from attention_lab.tasks import Loss
 from attention_lab.vocabulary import SPECIALS, UNK_ID
+
+CHUNK = 2_000_000  # logits of one pass at a time
 
 
 def without_words(batch: Batch, share: float) -> Batch:
@@ -23,6 +27,30 @@ def without_words(batch: Batch, share: float) -> Batch:
     dropped = torch.rand(batch.source.shape, device=batch.source.device) < share
     source = batch.source.masked_fill(dropped & (batch.source >= len(SPECIALS)), UNK_ID)
     return replace(batch, source=source, target=batch.source if batch.target is None else batch.target)
+
+
+def r_drop(first: Loss, second: Loss, weight: float) -> Tensor:
+    """Half of −log P₁ − log P₂ + `weight` · ½ (KL(P₁‖P₂) + KL(P₂‖P₁)), summed over the predictions of a batch: of two
+    passes, which differ by their dropout, both have to be right and they have to agree (Liang et al. 2021, R-Drop,
+    arXiv 2106.14448, equation 4). Half, so that without dropout it is the loss of one pass.
+    """
+    return 0.5 * (first.smoothed + second.smoothed + weight * divergence(first, second))
+
+
+def divergence(first: Loss, second: Loss) -> Tensor:
+    """½ (KL(P₁‖P₂) + KL(P₂‖P₁)), summed over the predictions, in nats (equation 3 there).
+
+    The logits of a chunk are made again for its gradient, so that never more than those of one are in memory.
+    """
+
+    def of_chunk(states: Tensor, others: Tensor) -> Tensor:
+        logs, other_logs = (each.float().log_softmax(-1) for each in (first.project(states), second.project(others)))
+        return 0.5 * ((logs.exp() - other_logs.exp()) * (logs - other_logs)).sum()
+
+    step = max(1, CHUNK // first.project(first.states[:0]).shape[-1])
+    chunks = zip(first.states.split(step), second.states.split(step), strict=True)
+    found = [checkpoint(of_chunk, *chunk, use_reentrant=False, preserve_rng_state=False) for chunk in chunks]
+    return torch.stack(found).sum()
 
 
 def averaged(model: nn.Module, steps: float) -> AveragedModel:

@@ -32,7 +32,7 @@ from attention_lab.metrics import rounded
 from attention_lab.params import Params, Train
 from attention_lab.processes import is_helper
 from attention_lab.records import digest, replaced
-from attention_lab.regularisation import averaged, without_words
+from attention_lab.regularisation import averaged, r_drop, without_words
 from attention_lab.tasks import TASKS, Loss, Task
 from attention_lab.transformer import Config, Model, build, save
 from attention_lab.transformer.config import stand_ins
@@ -90,6 +90,9 @@ class Objective(nn.Module):
         if self.training and self.options.word_dropout:
             batch = without_words(batch, self.options.word_dropout)
         loss: Loss = self.task.loss(self.model, batch, self.options.label_smoothing)
+        if self.training and self.options.r_drop:
+            again = self.task.loss(self.model, batch, self.options.label_smoothing)
+            return r_drop(loss, again, self.options.r_drop), loss.nll, loss.correct
         return loss.smoothed, loss.nll, loss.correct
 
 

@@ -10,14 +10,14 @@ import torch
 from test_models import config
 from test_training import DATA, TASK, KilledError, fit, fresh, options, weights
 
-from attention_lab import training
+from attention_lab import regularisation, training
 from attention_lab.batching import Batch
-from attention_lab.regularisation import without_words
-from attention_lab.tasks import TASKS
+from attention_lab.regularisation import divergence, r_drop, without_words
+from attention_lab.tasks import TASKS, Loss
 from attention_lab.transformer import build
 from attention_lab.vocabulary import SPECIALS, UNK_ID
 
-ON: dict[str, Any] = {"epochs": 3, "average": 0.7, "word_dropout": 0.1}
+ON: dict[str, Any] = {"epochs": 3, "average": 0.7, "word_dropout": 0.1, "r_drop": 1.5}
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +120,63 @@ def test_words_are_dropped_in_training_alone(tmp_path: Path) -> None:
     run._step([list(range(12))])
     plain._step([list(range(12))])
     assert run.state.window.tolist() != pytest.approx(plain.state.window.tolist(), rel=1e-5)
+
+
+ARCHITECTURES = {"translation": "encoder_decoder", "generation": "decoder", "sentiment": "classifier"}
+
+
+def _two_passes(name: str, dropout: float) -> tuple[Any, Loss, Loss]:
+    torch.manual_seed(0)
+    labels = tuple("abcdefg") if name == "sentiment" else ()
+    model = build(config(architecture=ARCHITECTURES[name], vocabulary=97, labels=labels, dropout=dropout)).train()
+    source, target = torch.randint(5, 97, (11, 7)), torch.randint(5, 97, (11, 5))
+    batch = Batch([0] * 11, source, source != 0, target if name == "translation" else None, torch.arange(11) % 7)
+    return model, TASKS[name].loss(model, batch, 0.1), TASKS[name].loss(model, batch, 0.1)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("chunk", [97, 97 * 5, 10**6])
+def test_r_drop_is_its_equation_for_every_task(name: str, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regularisation, "CHUNK", chunk)
+    model, first, second = _two_passes(name, dropout=0.3)
+    logs, others = (each.project(each.states).log_softmax(-1) for each in (first, second))
+    kl = torch.nn.functional.kl_div
+    both = kl(others, logs, reduction="sum", log_target=True) + kl(logs, others, reduction="sum", log_target=True)
+    expected = 0.5 * (first.smoothed + second.smoothed + 3.0 * 0.5 * both)
+    found = r_drop(first, second, 3.0)
+    assert both > 0.1
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+    for one, other in zip(*(gradients(loss, model) for loss in (found, expected)), strict=True):
+        assert torch.allclose(one, other, atol=1e-5, rtol=1e-4)
+
+
+def gradients(loss: torch.Tensor, model: torch.nn.Module) -> tuple[torch.Tensor, ...]:
+    return torch.autograd.grad(loss, list(model.parameters()), retain_graph=True)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_without_dropout_two_passes_agree(name: str) -> None:
+    _, first, second = _two_passes(name, dropout=0.0)
+    assert divergence(first, second).item() == 0.0
+    assert r_drop(first, second, 3.0).item() == first.smoothed.item()
+
+
+def test_r_drop_keeps_no_logits_for_the_backward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regularisation, "CHUNK", 97 * 5)
+    _, first, second = _two_passes("translation", dropout=0.3)
+    kept: list[torch.Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        divergence(first, second)
+    assert any(tensor.shape == (5, 12) for tensor in kept)  # states of a chunk
+    assert not any(tensor.shape == (5, 97) for tensor in kept)
+
+
+def test_r_drop_leaves_what_the_curves_show(tmp_path: Path) -> None:
+    """The first step's loss and accuracy are those of one pass; the weights after it are others."""
+    after = []
+    for weight in (0.0, 2.0):
+        run = training._Run(fresh(dropout=0.2), TASK, DATA, options(r_drop=weight), 5, tmp_path, None)
+        run._step([list(range(12))])
+        after.append((run.state.window.tolist(), weights(run.model)))
+    assert after[0][0] == after[1][0]
+    assert not torch.equal(after[0][1], after[1][1])

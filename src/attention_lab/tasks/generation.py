@@ -37,7 +37,8 @@ class Generation:
         hidden, _ = model(batch.source[:, :-1])
         truth = (batch.source if batch.target is None else batch.target)[:, 1:]
         wanted = truth != model.config.pad
-        return Loss(*model.cross_entropy(hidden[wanted], truth[wanted], smoothing))
+        states = hidden[wanted]
+        return Loss(*model.cross_entropy(states, truth[wanted], smoothing), states, model.project)
 
     @torch.inference_mode()
     def predict(

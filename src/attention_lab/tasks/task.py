@@ -5,7 +5,7 @@ To add a task: a file like `translation.py`, a line in `tasks/__init__.py`, its 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,11 +25,15 @@ class Loss:
 
     smoothed: what training minimises; nll: −log p of the truth, in nats; correct: predictions whose most probable
     value is the truth; all scalars.
+    states: (N, W), from which the predictions are made, and project: (n, W) → (n, V), the logits of any of them. So
+    who needs them has them, a few at a time, and where nobody does they are not in memory.
     """
 
     smoothed: Tensor
     nll: Tensor
     correct: Tensor
+    states: Tensor
+    project: Callable[[Tensor], Tensor]
 
 
 class Task(Protocol):
@@ -75,7 +79,7 @@ def classified(logits: Tensor, truth: Tensor, smoothing: float) -> Loss:
     nll = -logs.gather(-1, truth.unsqueeze(-1)).sum()
     smoothed = (1.0 - smoothing) * nll - smoothing * logs.mean(-1).sum() if smoothing else nll
     correct = (logits.detach().argmax(-1) == truth).sum()
-    return Loss(smoothed, nll.detach(), correct)
+    return Loss(smoothed, nll.detach(), correct, logits, project=lambda some: some)
 
 
 def unigram_nll(train: Iterable[Tensor], valid: Iterable[Tensor], *, ignore: int | None = None) -> float:
