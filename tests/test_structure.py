@@ -28,7 +28,7 @@ ORDER = (
     ("transformer",),
     ("decoding",),
     ("tasks",),
-    ("regularisation",),
+    ("regularisation", "pretraining"),
     ("training", "evaluation"),
     ("interpretation", "inference", "summary", "serving", "huggingface", "mechanisms"),
     ("cli",),

@@ -74,6 +74,11 @@ class Examples(Dataset[Batch]):
             label=None if self.label is None else torch.from_numpy(self.label[rows]),
         )
 
+    def of_epoch(self, number: int) -> Examples:
+        """The examples as epoch `number` of a training, from 0, has them: as many, in this order, and always the same,
+        but in a subclass that draws them anew."""
+        return self
+
     def predictions(self, rows: list[int]) -> int:
         """How many values a model has to predict for these rows: a label each, or each token but the first of the
         target, or of the text itself where it has neither."""

@@ -1,4 +1,5 @@
-"""What helps a model do well on texts it has not seen; each is one value of params.yaml, section train."""
+"""What training minimises, and what helps a model do well on texts it has not seen: each is one value of params.yaml,
+section train, and off at 0."""
 
 from __future__ import annotations
 
@@ -10,10 +11,33 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.checkpoint import checkpoint
 
 from attention_lab.batching import Batch
-from attention_lab.tasks import Loss
+from attention_lab.params import Train
+from attention_lab.tasks import Loss, Trainable
 from attention_lab.vocabulary import SPECIALS, UNK_ID
 
 CHUNK = 2_000_000  # logits of one pass at a time
+
+
+class Objective(nn.Module):
+    """Model and loss as one module, so that distributed training sees every use of every weight in its forward."""
+
+    def __init__(self, model: nn.Module, task: Trainable, options: Train) -> None:
+        super().__init__()
+        self.model = model
+        self.task = task
+        self.options = options
+
+    def forward(
+        self, source: Tensor, source_mask: Tensor, target: Tensor | None, label: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        batch = Batch([0] * len(source), source, source_mask, target, label)
+        if self.training and self.options.word_dropout:
+            batch = without_words(batch, self.options.word_dropout)
+        loss: Loss = self.task.loss(self.model, batch, self.options.label_smoothing)
+        if self.training and self.options.r_drop:
+            again = self.task.loss(self.model, batch, self.options.label_smoothing)
+            return r_drop(loss, again, self.options.r_drop), loss.nll, loss.correct
+        return loss.smoothed, loss.nll, loss.correct
 
 
 def without_words(batch: Batch, share: float) -> Batch:

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,15 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from attention_lab import device, encoding, vocabulary
-from attention_lab.batching import Batch, Examples, TokenBuckets, examples
+from attention_lab.batching import Examples, TokenBuckets, examples
 from attention_lab.errors import InputError
 from attention_lab.metrics import rounded
 from attention_lab.params import Params, Train
+from attention_lab.pretraining import prepared
 from attention_lab.processes import is_helper
 from attention_lab.records import digest, replaced
-from attention_lab.regularisation import averaged, r_drop, without_words
-from attention_lab.tasks import TASKS, Loss, Task
+from attention_lab.regularisation import Objective, averaged
+from attention_lab.tasks import TASKS, Task, Trainable
 from attention_lab.transformer import Config, Model, build, save
 from attention_lab.transformer.config import stand_ins
 
@@ -65,35 +66,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class Result:
-    """metrics: for metrics/train.json, the same in every run; curves: means over windows of steps, and over epochs;
-    speed: what differs from run to run (seconds, tokens per second, peak memory)."""
+    """metrics: for metrics/train.json, the same in every run; curves: means over windows of steps, and over epochs
+    (pretrain_curve: over those of the pre-training, whose loss is of another task); speed: what differs from run to run
+    (seconds, tokens per second, peak memory)."""
 
     metrics: dict[str, Any]
     train_curve: list[dict[str, float]]
     valid_curve: list[dict[str, float]]
     speed: dict[str, float]
-
-
-class Objective(nn.Module):
-    """Model and loss as one module, so that distributed training sees every use of every weight in its forward."""
-
-    def __init__(self, model: nn.Module, task: Task, options: Train) -> None:
-        super().__init__()
-        self.model = model
-        self.task = task
-        self.options = options
-
-    def forward(
-        self, source: Tensor, source_mask: Tensor, target: Tensor | None, label: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        batch = Batch([0] * len(source), source, source_mask, target, label)
-        if self.training and self.options.word_dropout:
-            batch = without_words(batch, self.options.word_dropout)
-        loss: Loss = self.task.loss(self.model, batch, self.options.label_smoothing)
-        if self.training and self.options.r_drop:
-            again = self.task.loss(self.model, batch, self.options.label_smoothing)
-            return r_drop(loss, again, self.options.r_drop), loss.nll, loss.correct
-        return loss.smoothed, loss.nll, loss.correct
+    pretrain_curve: list[dict[str, float]] = field(default_factory=list)
 
 
 def rate(step: int, total: int, options: Train) -> float:
@@ -193,7 +174,23 @@ def train(
     Raises:
         InputError: the loss is no longer finite, or the model learned no more than the trivial baseline.
     """
-    return _Run(model, task, data, options, seed, checkpoint, log).run()
+    curve: list[dict[str, float]] = []
+    if options.pretrain:
+        earlier = checkpoint / "pretraining"  # kept to the end: who goes on goes through the phase in no time
+        curve = _Run(*prepared(model, data, options, seed), seed, earlier, _named("pretrain", log)).run().valid_curve
+    result = _Run(model, task, data, options, seed, checkpoint, log).run()
+    if result.metrics["valid_loss"] >= result.metrics["trivial_loss"]:
+        raise InputError(
+            f"training: the model has learned no more than how often each value occurs (valid loss "
+            f"{result.metrics['valid_loss']:.3f} nats, trivial {result.metrics['trivial_loss']:.3f}); train longer "
+            f"(train.epochs, now {options.epochs}) or change train.learning_rate (now {options.learning_rate})"
+        )
+    return replace(result, pretrain_curve=curve)
+
+
+def _named(phase: str, log: Log | None) -> Log | None:
+    """The same log, with the phase before the names of its metrics."""
+    return log and (lambda step, values: log(step, {f"{phase}_{name}": value for name, value in values.items()}))
 
 
 class _Run:
@@ -201,8 +198,8 @@ class _Run:
 
     def __init__(
         self,
-        model: Model,
-        task: Task,
+        model: nn.Module,
+        task: Trainable,
         data: dict[str, Examples],
         options: Train,
         seed: int,
@@ -218,6 +215,7 @@ class _Run:
         self.model = model
         self.task = task
         self.data = data
+        self.examples = data["train"]  # as the present epoch has them
         self.options = options
         self.checkpoint = checkpoint / f"process-{self.accelerator.process_index}.pt"
         self.log = log if self.accelerator.is_main_process else None
@@ -252,6 +250,7 @@ class _Run:
         )
         with bar:
             while state.epoch < options.epochs and state.step < self.total:
+                self.examples = self.data["train"].of_epoch(state.epoch)
                 batches = self.buckets.epoch(state.epoch)
                 groups = [batches[i : i + options.accumulate] for i in range(0, len(batches), options.accumulate)]
                 for group in groups[state.group :]:
@@ -276,7 +275,7 @@ class _Run:
         The loss is divided by the predictions of the whole group in all processes; DDP averages gradients over the
         processes, hence the factor. So the result does not depend on how rows are cut into batches and processes.
         """
-        state, accelerator, data = self.state, self.accelerator, self.data["train"]
+        state, accelerator, data = self.state, self.accelerator, self.examples
         processes, process = accelerator.num_processes, accelerator.process_index
         count = sum(data.predictions(rows) for rows in group)
         sums = torch.zeros(2, dtype=torch.float64)
@@ -398,12 +397,6 @@ class _Run:
         trivial = self.task.trivial_nll(
             (data["train"][rows] for rows in batches[0]), (data["valid"][rows] for rows in batches[1])
         )
-        if state.best_point["valid_loss"] >= trivial:
-            raise InputError(
-                f"training: the model has learned no more than how often each value occurs (valid loss "
-                f"{state.best_point['valid_loss']:.3f} nats, trivial {trivial:.3f}); train longer (train.epochs, now "
-                f"{options.epochs}) or change train.learning_rate (now {options.learning_rate})"
-            )
         metrics = {
             **{name: rounded(value) for name, value in state.best_point.items()},
             "trivial_loss": rounded(trivial),

@@ -17,7 +17,7 @@ from attention_lab.tasks import TASKS, Loss
 from attention_lab.transformer import build
 from attention_lab.vocabulary import SPECIALS, UNK_ID
 
-ON: dict[str, Any] = {"epochs": 3, "average": 0.7, "word_dropout": 0.1, "r_drop": 1.5}
+ON: dict[str, Any] = {"epochs": 3, "average": 0.7, "word_dropout": 0.1, "r_drop": 1.5, "pretrain": 1}
 
 
 @pytest.fixture(scope="module")

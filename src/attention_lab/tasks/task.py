@@ -36,7 +36,17 @@ class Loss:
     project: Callable[[Tensor], Tensor]
 
 
-class Task(Protocol):
+class Trainable(Protocol):
+    """What training has to know."""
+
+    def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss: ...
+
+    def trivial_nll(self, train: Iterable[Batch], valid: Iterable[Batch]) -> float:
+        """Nats per prediction of a model that knows only how often each value occurs in training."""
+        ...
+
+
+class Task(Trainable, Protocol):
     """One application. `score` names the metric by which its runs are compared (more is better)."""
 
     name: str
@@ -44,8 +54,6 @@ class Task(Protocol):
 
     @property
     def architecture(self) -> Architecture: ...
-
-    def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss: ...
 
     def predict(
         self,
@@ -66,10 +74,6 @@ class Task(Protocol):
         self, train: pd.DataFrame, test: pd.DataFrame, options: params.Evaluate, seed: int
     ) -> dict[str, dict[str, Any]]:
         """Metrics of what needs no attention: `baseline` (trivial) and where it exists `classical`."""
-        ...
-
-    def trivial_nll(self, train: Iterable[Batch], valid: Iterable[Batch]) -> float:
-        """Nats per prediction of a model that knows only how often each value occurs in training."""
         ...
 
 
