@@ -23,7 +23,7 @@ ORDER = (
     ("errors", "records", "params"),
     ("metrics", "tracking", "device", "processes", "plots"),
     ("corpora", "readers", "sources", "cleaning", "splitting", "vocabulary"),
-    ("encoding", "batching", "validation", "facts", "expectations"),
+    ("encoding", "batching", "segmentation", "validation", "facts", "expectations"),
     ("attention",),
     ("transformer",),
     ("decoding",),

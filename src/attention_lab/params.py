@@ -150,6 +150,7 @@ class Train(Section):
     clip_norm: Annotated[float, Field(gt=0.0)] | None
     pretrain: Annotated[int, Field(ge=0)]  # epochs in which the encoder learns to guess hidden words of the sources
     word_dropout: Dropout  # share of source tokens that become <unk>
+    subword_dropout: Dropout  # of a byte-pair encoding: share of merges left out, drawn anew in every epoch
     r_drop: Annotated[float, Field(ge=0.0)]  # how much the distributions of two passes must be alike; twice the time
     average: Annotated[float, Field(ge=0.0)]  # epochs over which weights are averaged; 0: they are not
     patience: Positive | None  # epochs

@@ -34,6 +34,7 @@ from attention_lab.pretraining import prepared
 from attention_lab.processes import is_helper
 from attention_lab.records import digest, replaced
 from attention_lab.regularisation import Objective, averaged
+from attention_lab.segmentation import Resegmented
 from attention_lab.tasks import TASKS, Task, Trainable
 from attention_lab.transformer import Config, Model, build, save
 from attention_lab.transformer.config import stand_ins
@@ -130,14 +131,17 @@ def fit(
     Args:
         unfinished: where the state of a training lives until it is done; see `key`.
     """
+    tokenizer = vocabulary.load(vocab)
     data = {name: examples(encoding.read(encoded / f"{name}.arrow"), config.pad) for name in ("train", "valid")}
+    if share := options.train.subword_dropout:
+        data["train"] = Resegmented(data["train"], tokenizer, share, options.encode, options.seed)
     torch.manual_seed(options.seed)
     model = build(config, gradient_checkpointing=options.train.gradient_checkpointing)
     task = TASKS[options.task]
     result = train(model, task, data, options.train, seed=options.seed, checkpoint=unfinished, log=log)
     if not is_helper():
         save(model, output)
-        vocabulary.save(vocabulary.load(vocab), output)
+        vocabulary.save(tokenizer, output)
         shutil.rmtree(unfinished, ignore_errors=True)
     return result
 
