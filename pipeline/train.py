@@ -46,7 +46,7 @@ def train(
         log.data(options.task, encoded)
         result = training.fit(config, options, encoded, vocab, output, state, log.metrics)
         numbers.write(result.metrics, metrics / "train.json")
-        plots.training(result.train_curve, result.valid_curve, metrics / "plots" / "training")
+        plots.training(result.train_curve, result.valid_curve, result.pretrain_curve, metrics / "plots" / "training")
         log.result("train", result.metrics, result.speed)
         log.artifacts(metrics / "plots" / "training", folder="plots")
         log.model(output, example=EXAMPLES.get(options.task, "The old dog sees the cat."))

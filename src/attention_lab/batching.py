@@ -85,6 +85,11 @@ class Examples(Dataset[Batch]):
             shared=None if self.shared is None else torch.from_numpy(self.shared[rows]),
         )
 
+    def of_epoch(self, number: int) -> Examples:
+        """The examples as epoch `number` of a training, from 0, has them: as many, in this order, and always the same,
+        but in a subclass that draws them anew."""
+        return self
+
     def predictions(self, rows: list[int]) -> int:
         """How many values a model has to predict for these rows: a label each, both ends of an answer, or each token
         but the first of the target, or of the text itself where it has neither, if no window before has had it."""

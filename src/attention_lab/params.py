@@ -150,6 +150,11 @@ class Train(Section):
     weight_decay: Annotated[float, Field(ge=0.0)]
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)]
     clip_norm: Annotated[float, Field(gt=0.0)] | None
+    pretrain: Annotated[int, Field(ge=0)]  # epochs in which the encoder learns to guess hidden words of the sources
+    word_dropout: Dropout  # share of source tokens that become <unk>
+    subword_dropout: Dropout  # of a byte-pair encoding: share of merges left out, drawn anew in every epoch
+    r_drop: Annotated[float, Field(ge=0.0)]  # how much the distributions of two passes must be alike; twice the time
+    average: Annotated[float, Field(ge=0.0)]  # epochs over which weights are averaged; 0: they are not
     patience: Positive | None  # epochs
     metric: Literal["loss", "accuracy"]
     checkpoint_steps: Positive

@@ -13,9 +13,13 @@ from attention_lab.metrics import rounded
 from attention_lab.records import Shape, replaced, write_bytes
 
 
-def training(train: list[dict[str, float]], valid: list[dict[str, float]], directory: Path) -> None:
-    """training.csv (a row every few steps), validation.csv (a row an epoch) and training.png."""
-    for rows, name in ((train, "training"), (valid, "validation")):
+def training(
+    train: list[dict[str, float]], valid: list[dict[str, float]], pretrain: list[dict[str, float]], directory: Path
+) -> None:
+    """training.csv (a row every few steps), validation.csv (a row an epoch) and training.png; of a training that had a
+    pre-training pretraining.csv too (a row an epoch)."""
+    curves = {"training": train, "validation": valid} | ({"pretraining": pretrain} if pretrain else {})
+    for name, rows in curves.items():
         frame = pd.DataFrame([{key: rounded(value) for key, value in row.items()} for row in rows])
         frame["step"] = frame["step"].astype(int)
         write_bytes(frame.to_csv(index=False, lineterminator="\n").encode(), directory / f"{name}.csv")

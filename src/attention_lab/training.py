@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,16 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from attention_lab import device, encoding, vocabulary
-from attention_lab.batching import Batch, Examples, TokenBuckets, examples
+from attention_lab.batching import Examples, TokenBuckets, examples
 from attention_lab.errors import InputError
 from attention_lab.metrics import rounded
 from attention_lab.params import Params, Train
+from attention_lab.pretraining import prepared
 from attention_lab.processes import is_helper
 from attention_lab.records import digest, replaced
-from attention_lab.tasks import TASKS, Loss, Task
+from attention_lab.regularisation import Objective, averaged
+from attention_lab.segmentation import Resegmented
+from attention_lab.tasks import TASKS, Task, Trainable
 from attention_lab.transformer import Config, Model, build, save
 from attention_lab.transformer.config import stand_ins
 
@@ -64,27 +67,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class Result:
-    """metrics: for metrics/train.json, the same in every run; curves: means over windows of steps, and over epochs;
-    speed: what differs from run to run (seconds, tokens per second, peak memory)."""
+    """metrics: for metrics/train.json, the same in every run; curves: means over windows of steps, and over epochs
+    (pretrain_curve: over those of the pre-training, whose loss is of another task); speed: what differs from run to run
+    (seconds, tokens per second, peak memory)."""
 
     metrics: dict[str, Any]
     train_curve: list[dict[str, float]]
     valid_curve: list[dict[str, float]]
     speed: dict[str, float]
-
-
-class Objective(nn.Module):
-    """Model and loss as one module, so that distributed training sees every use of every weight in its forward."""
-
-    def __init__(self, model: Model, task: Task, smoothing: float) -> None:
-        super().__init__()
-        self.model = model
-        self.task = task
-        self.smoothing = smoothing
-
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        loss: Loss = self.task.loss(self.model, batch, self.smoothing)
-        return loss.smoothed, loss.nll, loss.correct
+    pretrain_curve: list[dict[str, float]] = field(default_factory=list)
 
 
 def rate(step: int, total: int, options: Train) -> float:
@@ -140,14 +131,17 @@ def fit(
     Args:
         unfinished: where the state of a training lives until it is done; see `key`.
     """
+    tokenizer = vocabulary.load(vocab)
     data = {name: examples(encoding.read(encoded / f"{name}.arrow"), config.pad) for name in ("train", "valid")}
+    if share := options.train.subword_dropout:
+        data["train"] = Resegmented(data["train"], tokenizer, share, options.encode, options.seed)
     torch.manual_seed(options.seed)
     model = build(config, gradient_checkpointing=options.train.gradient_checkpointing)
     task = TASKS[options.task]
     result = train(model, task, data, options.train, seed=options.seed, checkpoint=unfinished, log=log)
     if not is_helper():
         save(model, output)
-        vocabulary.save(vocabulary.load(vocab), output)
+        vocabulary.save(tokenizer, output)
         shutil.rmtree(unfinished, ignore_errors=True)
     return result
 
@@ -184,7 +178,23 @@ def train(
     Raises:
         InputError: the loss is no longer finite, or the model learned no more than the trivial baseline.
     """
-    return _Run(model, task, data, options, seed, checkpoint, log).run()
+    curve: list[dict[str, float]] = []
+    if options.pretrain:
+        earlier = checkpoint / "pretraining"  # kept to the end: who goes on goes through the phase in no time
+        curve = _Run(*prepared(model, data, options, seed), seed, earlier, _named("pretrain", log)).run().valid_curve
+    result = _Run(model, task, data, options, seed, checkpoint, log).run()
+    if result.metrics["valid_loss"] >= result.metrics["trivial_loss"]:
+        raise InputError(
+            f"training: the model has learned no more than how often each value occurs (valid loss "
+            f"{result.metrics['valid_loss']:.3f} nats, trivial {result.metrics['trivial_loss']:.3f}); train longer "
+            f"(train.epochs, now {options.epochs}) or change train.learning_rate (now {options.learning_rate})"
+        )
+    return replace(result, pretrain_curve=curve)
+
+
+def _named(phase: str, log: Log | None) -> Log | None:
+    """The same log, with the phase before the names of its metrics."""
+    return log and (lambda step, values: log(step, {f"{phase}_{name}": value for name, value in values.items()}))
 
 
 class _Run:
@@ -192,8 +202,8 @@ class _Run:
 
     def __init__(
         self,
-        model: Model,
-        task: Task,
+        model: nn.Module,
+        task: Trainable,
         data: dict[str, Examples],
         options: Train,
         seed: int,
@@ -209,6 +219,7 @@ class _Run:
         self.model = model
         self.task = task
         self.data = data
+        self.examples = data["train"]  # as the present epoch has them
         self.options = options
         self.checkpoint = checkpoint / f"process-{self.accelerator.process_index}.pt"
         self.log = log if self.accelerator.is_main_process else None
@@ -220,9 +231,9 @@ class _Run:
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=0.0, betas=(0.9, 0.98), eps=1e-9, weight_decay=options.weight_decay, fused=True
         )
-        self.objective, self.optimizer = self.accelerator.prepare(
-            Objective(model, task, options.label_smoothing), optimizer
-        )
+        self.objective, self.optimizer = self.accelerator.prepare(Objective(model, task, options), optimizer)
+        self.average = averaged(model, options.average * groups) if options.average else None
+        self.kept = self.average.module if self.average else model  # what is validated
         self.state = Progress()
 
     def run(self) -> Result:
@@ -243,6 +254,7 @@ class _Run:
         )
         with bar:
             while state.epoch < options.epochs and state.step < self.total:
+                self.examples = self.data["train"].of_epoch(state.epoch)
                 batches = self.buckets.epoch(state.epoch)
                 groups = [batches[i : i + options.accumulate] for i in range(0, len(batches), options.accumulate)]
                 for group in groups[state.group :]:
@@ -267,7 +279,7 @@ class _Run:
         The loss is divided by the predictions of the whole group in all processes; DDP averages gradients over the
         processes, hence the factor. So the result does not depend on how rows are cut into batches and processes.
         """
-        state, accelerator, data = self.state, self.accelerator, self.data["train"]
+        state, accelerator, data = self.state, self.accelerator, self.examples
         processes, process = accelerator.num_processes, accelerator.process_index
         count = sum(data.predictions(rows) for rows in group)
         sums = torch.zeros(2, dtype=torch.float64)
@@ -293,6 +305,8 @@ class _Run:
             parameters["lr"] = rate(state.step + 1, self.total, self.options)
         self.optimizer.step()
         self.optimizer.zero_grad()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
         state.step += 1
         state.group += 1
         state.window += torch.tensor([nll_sum, correct_sum, count])
@@ -329,7 +343,7 @@ class _Run:
         value = -valid_loss if self.options.metric == "loss" else valid_accuracy
         if value > state.best_value:
             state.best_value, state.best_epoch, state.best_point = value, state.epoch, point
-            state.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
+            state.best = {name: tensor.detach().cpu().clone() for name, tensor in self.kept.state_dict().items()}
         if self.log is not None:
             self.log(state.step, point)
         if self.accelerator.is_main_process:
@@ -339,14 +353,14 @@ class _Run:
     @torch.inference_mode()
     def validate(self) -> tuple[float, float]:
         """Nats and share of correct predictions on the valid split. Every process computes all of it."""
-        self.objective.eval()
+        objective = Objective(self.kept, self.task, self.options).eval()
         data = self.data["valid"]
         sums = torch.zeros(2, dtype=torch.float64)
         batches = TokenBuckets(data.lengths, self.options.tokens_per_batch).epoch(0)
-        module = self.accelerator.unwrap_model(self.objective, keep_fp32_wrapper=True)
         for rows in batches:
             batch = data[rows].to(self.accelerator.device)
-            _, nll, correct = module(batch)
+            with self.accelerator.autocast():
+                _, nll, correct = objective(batch)
             sums += torch.stack((nll.double(), correct.double())).cpu()
         count = sum(data.predictions(rows) for rows in batches)
         return float(sums[0] / count), float(sums[1] / count)
@@ -356,6 +370,7 @@ class _Run:
         state = {
             "progress": asdict(self.state),
             "model": self.model.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
             "optimizer": self.optimizer.state_dict(),
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
@@ -371,6 +386,8 @@ class _Run:
             return
         self.state = Progress(**saved["progress"])
         self.model.load_state_dict(saved["model"])
+        if self.average is not None:
+            self.average.load_state_dict(saved["average"])
         self.optimizer.load_state_dict(saved["optimizer"])
         torch.set_rng_state(saved["random"])
         if saved["random_cuda"] is not None and torch.cuda.is_available():
@@ -384,12 +401,6 @@ class _Run:
         trivial = self.task.trivial_nll(
             (data["train"][rows] for rows in batches[0]), (data["valid"][rows] for rows in batches[1])
         )
-        if state.best_point["valid_loss"] >= trivial:
-            raise InputError(
-                f"training: the model has learned no more than how often each value occurs (valid loss "
-                f"{state.best_point['valid_loss']:.3f} nats, trivial {trivial:.3f}); train longer (train.epochs, now "
-                f"{options.epochs}) or change train.learning_rate (now {options.learning_rate})"
-            )
         metrics = {
             **{name: rounded(value) for name, value in state.best_point.items()},
             "trivial_loss": rounded(trivial),

@@ -4,11 +4,11 @@ from attention_lab.tasks.generation import Generation
 from attention_lab.tasks.question_answering import QuestionAnswering
 from attention_lab.tasks.sentiment import Sentiment
 from attention_lab.tasks.summarization import Summarization
-from attention_lab.tasks.task import Loss, Task
+from attention_lab.tasks.task import Loss, Task, Trainable
 from attention_lab.tasks.translation import Translation
 
 TASKS: dict[str, Task] = {
     task.name: task for task in (Translation(), Summarization(), QuestionAnswering(), Generation(), Sentiment())
 }
 
-__all__ = ["TASKS", "Loss", "Task"]
+__all__ = ["TASKS", "Loss", "Task", "Trainable"]

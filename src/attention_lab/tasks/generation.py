@@ -29,12 +29,16 @@ class Generation(Task):
     score = "character_probability"
 
     def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss:
-        """Cross-entropy of each next token; positions without one are left out before the projection."""
+        """Cross-entropy of each next token; positions without one are left out before the projection.
+
+        Where the batch has a target, it is the text as it has to be said, and the source the text as it is read.
+        """
         model = _language_model(model)
         hidden, _ = model(batch.source[:, :-1])
-        truth = batch.source[:, 1:]
+        truth = (batch.source if batch.target is None else batch.target)[:, 1:]
         wanted = _new(batch)
-        return Loss(*model.cross_entropy(hidden[wanted], truth[wanted], smoothing))
+        states = hidden[wanted]
+        return Loss(*model.cross_entropy(states, truth[wanted], smoothing), states, model.project)
 
     @torch.inference_mode()
     def predict(

@@ -37,7 +37,10 @@ class QuestionAnswering(Task):
         possible = logs.isfinite()
         uniform = -(logs.masked_fill(~possible, 0.0).sum(-1) / possible.sum(-1)).sum()
         smoothed = (1.0 - smoothing) * nll + smoothing * uniform if smoothing else nll
-        return Loss(smoothed, nll.detach(), (logs.detach().argmax(-1) == span).sum())
+        correct = (logs.detach().argmax(-1) == span).sum()
+        # A finite number, for −∞ − (−∞) is none.
+        logits = logs.flatten(0, 1).clamp(min=torch.finfo(logs.dtype).min)
+        return Loss(smoothed, nll.detach(), correct, logits, project=lambda some: some)
 
     @torch.inference_mode()
     def predict(

@@ -33,7 +33,8 @@ class SequenceToSequence(Task):
         hidden, _ = model(batch.source, batch.source_mask, target[:, :-1])
         truth = target[:, 1:]
         wanted = truth != model.config.pad
-        return Loss(*model.cross_entropy(hidden[wanted], truth[wanted], smoothing))
+        states = hidden[wanted]
+        return Loss(*model.cross_entropy(states, truth[wanted], smoothing), states, model.project)
 
     def predict(
         self, model: nn.Module, batch: Batch, tokenizer: PreTrainedTokenizerFast, options: params.Evaluate

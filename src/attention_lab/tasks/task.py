@@ -5,7 +5,7 @@ To add a task: a file like `translation.py`, a line in `tasks/__init__.py`, its 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,14 +25,28 @@ class Loss:
 
     smoothed: what training minimises; nll: −log p of the truth, in nats; correct: predictions whose most probable
     value is the truth; all scalars.
+    states: (N, W), from which the predictions are made, and project: (n, W) → (n, V), the logits of any of them. So
+    who needs them has them, a few at a time, and where nobody does they are not in memory.
     """
 
     smoothed: Tensor
     nll: Tensor
     correct: Tensor
+    states: Tensor
+    project: Callable[[Tensor], Tensor]
 
 
-class Task(Protocol):
+class Trainable(Protocol):
+    """What training has to know."""
+
+    def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss: ...
+
+    def trivial_nll(self, train: Iterable[Batch], valid: Iterable[Batch]) -> float:
+        """Nats per prediction of a model that knows only how often each value occurs in training."""
+        ...
+
+
+class Task(Trainable, Protocol):
     """One application. `score` names the metric by which its runs are compared (more is better)."""
 
     name: str
@@ -40,8 +54,6 @@ class Task(Protocol):
 
     @property
     def architecture(self) -> Architecture: ...
-
-    def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss: ...
 
     def predict(
         self,
@@ -73,10 +85,6 @@ class Task(Protocol):
         """Metrics of what needs no attention: `baseline` (trivial) and where it exists `classical`."""
         ...
 
-    def trivial_nll(self, train: Iterable[Batch], valid: Iterable[Batch]) -> float:
-        """Nats per prediction of a model that knows only how often each value occurs in training."""
-        ...
-
 
 def accepted(rows: pd.DataFrame, column: str) -> list[list[str]]:
     """All answers to each question that are right: that of the column, and its further references."""
@@ -90,7 +98,7 @@ def classified(logits: Tensor, truth: Tensor, smoothing: float) -> Loss:
     nll = -logs.gather(-1, truth.unsqueeze(-1)).sum()
     smoothed = (1.0 - smoothing) * nll - smoothing * logs.mean(-1).sum() if smoothing else nll
     correct = (logits.detach().argmax(-1) == truth).sum()
-    return Loss(smoothed, nll.detach(), correct)
+    return Loss(smoothed, nll.detach(), correct, logits, project=lambda some: some)
 
 
 def unigram_nll(train: Iterable[Tensor], valid: Iterable[Tensor], *, ignore: int | None = None) -> float:

@@ -1,0 +1,138 @@
+"""Pre-training of an encoder: words of the source texts are hidden, and it has to say which they were.
+
+Devlin et al. 2019, BERT, arXiv 1810.04805, section 3.1, task 1: of 15 % of the tokens most become <mask>, some another
+token, some stay as they are; what is asked for is the token that was there. No labels are needed. Which tokens are
+hidden is drawn anew in every epoch (Liu et al. 2019, RoBERTa, arXiv 1907.11692, section 4.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from attention_lab.batching import Batch, Examples
+from attention_lab.errors import InputError
+from attention_lab.params import Train
+from attention_lab.tasks import Loss
+from attention_lab.tasks.task import unigram_nll
+from attention_lab.transformer import LanguageModel, Model
+from attention_lab.transformer.loss import projected_cross_entropy
+from attention_lab.vocabulary import MASK_ID, PAD_ID, SPECIALS
+
+HIDDEN = 0.15  # of the tokens
+MASKED, ANOTHER = 0.8, 0.1  # of the hidden ones; the rest stay as they are
+
+
+class Masked(Examples):
+    """Texts with hidden tokens, and as targets the tokens that were there, padding where nothing is asked.
+
+    At least one token of each text is hidden, and none of the special ones, unless there is nothing else. What is
+    drawn is a function of (seed, epoch) and of the texts.
+
+    Args:
+        examples: their sources are the texts. vocabulary: how many tokens there are.
+    """
+
+    def __init__(self, examples: Examples, vocabulary: int, seed: int, epoch: int = 0) -> None:
+        self.examples, self.vocabulary, self.seed = examples, vocabulary, seed
+        texts = examples.of_epoch(epoch).source
+        rng = np.random.default_rng((seed, epoch, len(texts)))
+        source, target = hide(texts, examples.pad, vocabulary, rng)
+        super().__init__(source, target, pad=examples.pad)
+        self.asked = np.array([np.count_nonzero(row != self.pad) for row in target])
+        self.lengths[:, 1] = 0  # what is asked for is no text that the model reads or writes
+
+    def predictions(self, rows: list[int]) -> int:
+        return int(self.asked[rows].sum())
+
+    def of_epoch(self, number: int) -> Masked:
+        return Masked(self.examples, self.vocabulary, self.seed, number)
+
+
+def hide(
+    texts: Sequence[NDArray[np.int32]], pad: int, vocabulary: int, rng: np.random.Generator
+) -> tuple[list[NDArray[np.int32]], list[NDArray[np.int32]]]:
+    """Each text with hidden tokens, and the tokens that were there, `pad` elsewhere."""
+    lengths = np.array([len(text) for text in texts])
+    ends = np.cumsum(lengths)
+    tokens = np.concatenate(texts)
+    lots = rng.random(len(tokens)) + (tokens < len(SPECIALS))
+    lowest = np.minimum.reduceat(lots, ends - lengths)
+    hidden = (lots < HIDDEN) | (lots == np.repeat(lowest, lengths))
+    fate = rng.random(len(tokens))
+    others = rng.integers(len(SPECIALS), vocabulary, len(tokens), dtype=np.int32)
+    shown = np.where(fate < MASKED, np.int32(MASK_ID), np.where(fate < MASKED + ANOTHER, others, tokens))
+    source, target = np.where(hidden, shown, tokens), np.where(hidden, tokens, np.int32(pad))
+    return np.split(source, ends[:-1]), np.split(target, ends[:-1])
+
+
+class MaskedReader(nn.Module):
+    """Embedding and encoder of a model, itself and no copy, with the embedding as the weights of the output.
+
+    Raises:
+        InputError: the model has no encoder.
+    """
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        if isinstance(model, LanguageModel):
+            raise InputError(
+                "train.pretrain: a language model has no encoder, and learns from its texts alone already; set "
+                "train.pretrain to 0"
+            )
+        self.embedding = model.embedding
+        self.encoder = model.encoder
+
+    def forward(self, source: Tensor, source_mask: Tensor) -> Tensor:
+        """source (B, Ls), source_mask (B, Ls) → hidden (B, Ls, W)"""
+        hidden, _ = self.encoder(self.embedding(source), source_mask)
+        return hidden
+
+    def project(self, hidden: Tensor) -> Tensor:
+        """hidden (…, W) → logits (…, V)"""
+        return nn.functional.linear(hidden, self.embedding.tokens.weight)
+
+
+class MaskedWords:
+    """What the pre-training asks for: cross-entropy of the tokens that were hidden."""
+
+    def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss:
+        if not isinstance(model, MaskedReader):
+            raise TypeError(f"pre-training needs a masked reader, not {type(model).__name__}")
+        truth = _truth(batch)
+        asked = truth != PAD_ID
+        states = model(batch.source, batch.source_mask)[asked]
+        weight = model.embedding.tokens.weight
+        return Loss(*projected_cross_entropy(states, weight, truth[asked], smoothing), states, model.project)
+
+    def trivial_nll(self, train: Iterable[Batch], valid: Iterable[Batch]) -> float:
+        return unigram_nll((_truth(b) for b in train), (_truth(b) for b in valid), ignore=PAD_ID)
+
+
+def _truth(batch: Batch) -> Tensor:
+    if batch.target is None:
+        raise TypeError("a batch of hidden words needs to know which they were")
+    return batch.target
+
+
+def prepared(
+    model: Model, data: dict[str, Examples], options: Train, seed: int
+) -> tuple[MaskedReader, MaskedWords, dict[str, Examples], Train]:
+    """Model, task, data and options of the training that comes before that of `model` with `data` and `options`.
+
+    It has their options but for what is meant for that training alone, so its learning rate rises and falls once more,
+    and it trains embedding and encoder in place.
+
+    Raises:
+        InputError: the model has no encoder.
+    """
+    reader = MaskedReader(model)
+    masked: dict[str, Examples] = {
+        name: Masked(examples, model.config.vocabulary, seed) for name, examples in data.items()
+    }
+    own = {"epochs": options.pretrain, "max_steps": None, "patience": None, "metric": "loss", "label_smoothing": 0.0}
+    off = dict.fromkeys(("average", "word_dropout", "r_drop"), 0.0)
+    return reader, MaskedWords(), masked, options.model_copy(update=own | off)

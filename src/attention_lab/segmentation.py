@@ -1,0 +1,127 @@
+"""Texts cut into other pieces in every epoch: byte-pair encoding with some of its merges left out.
+
+Provilkov et al. 2020, BPE-dropout, arXiv 1910.13267, section 3, algorithm 1: while a word is built up from its
+characters, each merge that could be made next is left out with a certain probability. So the model sees a word in many
+forms, learns what its pieces mean and stands rare words better. In use, nothing is left out.
+
+The merges are made here and not by `tokenizers`, whose generator cannot be seeded: with it no training could be done
+again.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerFast
+
+from attention_lab.batching import Examples
+from attention_lab.errors import InputError
+from attention_lab.params import Encode
+from attention_lab.vocabulary import BOS_ID, EOS_ID, SPECIALS
+
+Ids = NDArray[np.int32]
+
+
+class Merges:
+    """The merges of a byte-pair encoding (Sennrich et al. 2016, https://arxiv.org/abs/1508.07909).
+
+    Raises:
+        InputError: the tokenizer is of another kind.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+        if model["type"] != "BPE":
+            raise InputError(
+                f"train.subword_dropout leaves out merges of a byte-pair encoding, and this tokenizer "
+                f"({model['type']}) has none; set vocab.tokenizer to bpe or train.subword_dropout to 0"
+            )
+        self.number: dict[str, int] = model["vocab"]
+        pairs = [(first, second) for first, second in model["merges"]]
+        self.rank = {(self.number[a], self.number[b]): rank for rank, (a, b) in enumerate(pairs)}
+        self.merged = [self.number[a + b] for a, b in pairs]
+
+    def characters(self, word: str) -> list[int]:
+        """The tokens of its characters, which have to be known."""
+        return [self.number[character] for character in word]
+
+    def apply(self, characters: list[int], share: float, lots: random.Random) -> list[int]:
+        """The tokens of a word: the first merge of the list that can be made is made, again and again, but at each step
+        each is left out with the probability `share`. The word is done when none is left."""
+        tokens = list(characters)
+        while True:
+            best, at = len(self.merged), -1
+            for place, pair in enumerate(pairwise(tokens)):
+                rank = self.rank.get(pair, best)
+                if rank < best and lots.random() >= share:
+                    best, at = rank, place
+            if at < 0:
+                return tokens
+            tokens[at : at + 2] = [self.merged[best]]
+
+
+class Resegmented(Examples):
+    """Examples whose texts are cut anew in each epoch; what is drawn is a function of (seed, epoch).
+
+    A text stays as it is where its tokens do not say what it was: with unknown characters, or cut at its end. So does,
+    for one epoch, a text that would become longer than is allowed. Batches are made by the lengths without dropout.
+
+    Args:
+        share: of the merges that are left out; 0.1 in the paper. limits: the longest texts.
+
+    Raises:
+        InputError: the tokenizer has no merges, or texts have answers in them or are read in windows.
+    """
+
+    def __init__(
+        self, examples: Examples, tokenizer: PreTrainedTokenizerFast, share: float, limits: Encode, seed: int
+    ) -> None:
+        if examples.span is not None or examples.shared is not None:
+            raise InputError(
+                "train.subword_dropout cannot cut texts anew whose answers or windows are known by their tokens; "
+                "set it to 0"
+            )
+        super().__init__(examples.source, examples.target, examples.label, pad=examples.pad)
+        self.merges, self.share, self.limits, self.seed = Merges(tokenizer), share, limits, seed
+        self.characters: dict[str, list[int]] = {}  # of each word
+        usual: dict[str, list[int]] = {}  # its tokens without dropout
+        backend, lots = tokenizer.backend_tokenizer, random.Random(0)
+
+        def words(row: Ids) -> list[str] | None:
+            """The words of a text; None where they are not known."""
+            inner = row[1:-1].tolist()
+            if any(token < len(SPECIALS) for token in inner):
+                return None
+            text = "".join(backend.id_to_token(token) for token in inner)
+            found = [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text)]
+            for word in found:
+                if word not in usual:
+                    self.characters[word] = self.merges.characters(word)
+                    usual[word] = self.merges.apply(self.characters[word], 0.0, lots)
+            return found if [token for word in found for token in usual[word]] == inner else None
+
+        self.words = [[words(row) for row in rows] for rows in self._sides()]
+
+    def of_epoch(self, number: int) -> Examples:
+        lots = random.Random(f"{self.seed} {number}")
+
+        def cut(row: Ids, words: list[str] | None, limit: int) -> Ids:
+            if words is None:
+                return row
+            tokens = [t for word in words for t in self.merges.apply(self.characters[word], self.share, lots)]
+            return row if len(tokens) + 2 > limit else np.array([BOS_ID, *tokens, EOS_ID], dtype=np.int32)
+
+        limits = (self.limits.max_source_tokens, self.limits.max_target_tokens)
+        sides = [
+            [cut(row, words, limit) for row, words in zip(rows, known, strict=True)]
+            for rows, known, limit in zip(self._sides(), self.words, limits, strict=False)
+        ]
+        return Examples(sides[0], sides[1] if self.target is not None else None, self.label, pad=self.pad)
+
+    def _sides(self) -> list[Sequence[Ids]]:
+        return [self.source] if self.target is None else [self.source, self.target]

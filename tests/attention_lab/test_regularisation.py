@@ -1,0 +1,182 @@
+"""What section train switches on: each does what its paper says, and none of them breaks a promise of training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_models import config
+from test_training import DATA, TASK, KilledError, fit, fresh, options, weights
+
+from attention_lab import regularisation, training
+from attention_lab.batching import Batch
+from attention_lab.regularisation import divergence, r_drop, without_words
+from attention_lab.tasks import TASKS, Loss
+from attention_lab.transformer import build
+from attention_lab.vocabulary import SPECIALS, UNK_ID
+
+ON: dict[str, Any] = {"epochs": 3, "average": 0.7, "word_dropout": 0.1, "r_drop": 1.5, "pretrain": 1}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, training.Result]:
+    return fit(tmp_path_factory.mktemp("whole"), **ON)
+
+
+def test_the_same_twice_with_everything_on(whole: tuple[Any, training.Result], tmp_path: Path) -> None:
+    again, _ = fit(tmp_path, **ON)
+    assert torch.equal(weights(whole[0]), weights(again))
+
+
+@pytest.mark.parametrize("steps", [3, 9, 21])
+def test_with_everything_on_a_training_that_was_cut_off_ends_with_the_same_weights(
+    steps: int, whole: tuple[Any, training.Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, done = training._Run._step, 0
+
+    def dying(run: training._Run, group: list[list[int]]) -> None:
+        nonlocal done
+        if done == steps:
+            raise KilledError
+        done += 1
+        step(run, group)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training._Run, "_step", dying)
+        with pytest.raises(KilledError):
+            fit(tmp_path, **ON)
+    torch.manual_seed(999)  # a new process has another state
+    resumed, result = fit(tmp_path, **ON)
+    assert torch.equal(weights(whole[0]), weights(resumed))
+    assert result.metrics == whole[1].metrics
+    assert result.train_curve == whole[1].train_curve
+
+
+def test_the_average_is_the_weighted_mean_of_the_weights_after_each_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = training._Run._step
+    seen: list[torch.Tensor] = []
+
+    def watched(run: training._Run, group: list[list[int]]) -> None:
+        step(run, group)
+        seen.append(weights(run.model).double())
+
+    monkeypatch.setattr(training._Run, "_step", watched)
+    model, result = fit(tmp_path, average=1.5, max_steps=19)
+    a_step = 1.0 / (1.5 * len(training._Run(fresh(), TASK, DATA, options(), 5, tmp_path, None).buckets))
+    shares = [a_step * (1.0 - a_step) ** age for age in range(len(seen))][::-1]
+    shares[0] /= a_step  # the mean starts with the first
+    assert sum(shares) == pytest.approx(1.0)
+    assert result.metrics["best_epoch"] == result.metrics["epochs"]  # so what is kept is the average at the end
+    mean = sum(share * each for share, each in zip(shares, seen, strict=True))
+    assert torch.allclose(weights(model).double(), mean, atol=1e-6)
+    assert not torch.allclose(weights(model).double(), seen[-1], atol=1e-3)
+    again = training._Run(model, TASK, DATA, options(), 5, tmp_path / "x", None)
+    assert again.validate()[0] == pytest.approx(result.valid_curve[-1]["valid_loss"], rel=1e-6)
+
+
+def test_the_average_leaves_the_training_as_it_is(tmp_path: Path) -> None:
+    _, plain = fit(tmp_path / "plain", epochs=2)
+    _, average = fit(tmp_path / "average", epochs=2, average=0.5)
+    assert plain.train_curve == average.train_curve
+    assert plain.valid_curve[-1]["valid_loss"] != average.valid_curve[-1]["valid_loss"]
+
+
+def test_so_many_words_are_dropped_and_no_special_token() -> None:
+    torch.manual_seed(3)
+    share, source = 0.3, torch.randint(0, 97, (211, 53))
+    batch = Batch([0] * 211, source, source != 0, source + 1)
+    found = without_words(batch, share)
+    words = source >= len(SPECIALS)
+    dropped = found.source != source
+    assert (found.source[dropped] == UNK_ID).all()
+    assert not dropped[~words].any()
+    count = int(words.sum())
+    assert abs(int(dropped.sum()) - share * count) < 4.0 * (count * share * (1.0 - share)) ** 0.5
+    assert torch.equal(found.target, batch.target)
+    assert torch.equal(batch.source, source)
+    assert not torch.equal(without_words(batch, share).source, found.source)
+
+
+def test_a_language_model_reads_without_words_and_says_the_whole_text() -> None:
+    task, model = TASKS["generation"], build(config(architecture="decoder", vocabulary=97)).eval()
+    source = torch.randint(len(SPECIALS), 97, (3, 7))
+    batch = Batch([0] * 3, source, torch.ones(3, 7, dtype=torch.bool))
+    torch.manual_seed(1)
+    dropped = without_words(batch, 0.5)
+    hidden, _ = model(dropped.source[:, :-1])
+    expected = torch.nn.functional.cross_entropy(model.project(hidden).flatten(0, 1), source[:, 1:].flatten())
+    assert task.loss(model, dropped, 0.0).nll.item() == pytest.approx(18 * expected.item(), rel=1e-5)
+    assert task.loss(model, batch, 0.0).nll.item() != pytest.approx(18 * expected.item(), rel=1e-3)
+
+
+def test_words_are_dropped_in_training_alone(tmp_path: Path) -> None:
+    run = training._Run(fresh(dropout=0.0), TASK, DATA, options(word_dropout=0.5), 5, tmp_path, None)
+    plain = training._Run(fresh(dropout=0.0), TASK, DATA, options(), 5, tmp_path, None)
+    assert run.validate() == plain.validate()
+    run._step([list(range(12))])
+    plain._step([list(range(12))])
+    assert run.state.window.tolist() != pytest.approx(plain.state.window.tolist(), rel=1e-5)
+
+
+ARCHITECTURES = {"translation": "encoder_decoder", "generation": "decoder", "sentiment": "classifier"}
+
+
+def _two_passes(name: str, dropout: float) -> tuple[Any, Loss, Loss]:
+    torch.manual_seed(0)
+    labels = tuple("abcdefg") if name == "sentiment" else ()
+    model = build(config(architecture=ARCHITECTURES[name], vocabulary=97, labels=labels, dropout=dropout)).train()
+    source, target = torch.randint(5, 97, (11, 7)), torch.randint(5, 97, (11, 5))
+    batch = Batch([0] * 11, source, source != 0, target if name == "translation" else None, torch.arange(11) % 7)
+    return model, TASKS[name].loss(model, batch, 0.1), TASKS[name].loss(model, batch, 0.1)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("chunk", [97, 97 * 5, 10**6])
+def test_r_drop_is_its_equation_for_every_task(name: str, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regularisation, "CHUNK", chunk)
+    model, first, second = _two_passes(name, dropout=0.3)
+    logs, others = (each.project(each.states).log_softmax(-1) for each in (first, second))
+    kl = torch.nn.functional.kl_div
+    both = kl(others, logs, reduction="sum", log_target=True) + kl(logs, others, reduction="sum", log_target=True)
+    expected = 0.5 * (first.smoothed + second.smoothed + 3.0 * 0.5 * both)
+    found = r_drop(first, second, 3.0)
+    assert both > 0.1
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+    for one, other in zip(*(gradients(loss, model) for loss in (found, expected)), strict=True):
+        assert torch.allclose(one, other, atol=1e-5, rtol=1e-4)
+
+
+def gradients(loss: torch.Tensor, model: torch.nn.Module) -> tuple[torch.Tensor, ...]:
+    return torch.autograd.grad(loss, list(model.parameters()), retain_graph=True)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_without_dropout_two_passes_agree(name: str) -> None:
+    _, first, second = _two_passes(name, dropout=0.0)
+    assert divergence(first, second).item() == 0.0
+    assert r_drop(first, second, 3.0).item() == first.smoothed.item()
+
+
+def test_r_drop_keeps_no_logits_for_the_backward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regularisation, "CHUNK", 97 * 5)
+    _, first, second = _two_passes("translation", dropout=0.3)
+    kept: list[torch.Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        divergence(first, second)
+    assert any(tensor.shape == (5, 12) for tensor in kept)  # states of a chunk
+    assert not any(tensor.shape == (5, 97) for tensor in kept)
+
+
+def test_r_drop_leaves_what_the_curves_show(tmp_path: Path) -> None:
+    """The first step's loss and accuracy are those of one pass; the weights after it are others."""
+    after = []
+    for weight in (0.0, 2.0):
+        run = training._Run(fresh(dropout=0.2), TASK, DATA, options(r_drop=weight), 5, tmp_path, None)
+        run._step([list(range(12))])
+        after.append((run.state.window.tolist(), weights(run.model)))
+    assert after[0][0] == after[1][0]
+    assert not torch.equal(after[0][1], after[1][1])
