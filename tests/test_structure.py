@@ -30,6 +30,8 @@ ORDER = (
     ("tasks",),
     ("training", "evaluation"),
     ("interpretation", "inference", "summary", "serving", "serving_questions", "huggingface", "mechanisms"),
+    ("explanation",),
+    ("demo",),
     ("cli",),
 )
 
