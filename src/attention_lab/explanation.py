@@ -162,7 +162,7 @@ def _stacked(seen: Seen, place: Place, queries: int, keys: int) -> np.ndarray:
 
 def _read(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], config: Config) -> tuple[Tensor, Words]:
     """Token ids (1, L) and words of texts that stand one after the other, as the tokenizer joins a pair: each ends with
-    the end token, the first alone has a start token. Words without a token, by a second space or a cut, are left out.
+    the end token, the first alone has a start token. What is empty, between two spaces, and what is cut off is no word.
     """
     ids: list[int] = []
     words: list[str] = []
@@ -177,7 +177,7 @@ def _read(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], config: Conf
     if len(ids) > config.positions:
         ids = [*ids[: config.positions - 1], config.end]
         owners = [*owners[: config.positions - 1], None]
-    kept = sorted({owner for owner in owners if owner is not None})
-    number = {word: index for index, word in enumerate(kept)}
-    left = Words([words[word] for word in kept], [None if owner is None else number[owner] for owner in owners])
-    return torch.tensor([ids]), left
+    kept = sorted({owner for owner in owners if owner is not None and words[owner].strip()})
+    number = {owner: index for index, owner in enumerate(kept)}
+    left = [None if owner is None else number.get(owner) for owner in owners]
+    return torch.tensor([ids]), Words([words[owner] for owner in kept], left)

@@ -20,8 +20,9 @@ import numpy as np
 import pandas as pd
 from flask import Flask, Response, render_template, request
 from jinja2 import StrictUndefined
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 
+from attention_lab import vocabulary
 from attention_lab.errors import InputError
 from attention_lab.explanation import CAUTION, Map, explain
 from attention_lab.inference import Predictor
@@ -32,6 +33,7 @@ from attention_lab.transformer import Architecture
 HOST = "127.0.0.1"
 SHOWN = 80  # words of each side of a map
 EXAMPLES = 6
+WRITTEN, CLASSED = ("✗ differs", "✓ same"), ("✗ wrong", "✓ right")  # from, or as, the reference
 PROMPT = 4  # words of an example for a language model to go on with
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -122,7 +124,8 @@ def application(predictor: Predictor, examples: list[dict[str, Any]]) -> Flask:
         with one_at_a_time:
             answer = predictor.predict(given, **search)[0]
             maps = explain(predictor, list(inputs.values()), str(answer["prediction"]))
-        return {**_plain(answer), "maps": [drawn(found) for found in maps]}
+        unknown = vocabulary.unknown_words(predictor.tokenizer, inputs.values(), SHOWN)
+        return {**_plain(answer), "unknown": unknown, "maps": [drawn(found) for found in maps]}
 
     @app.errorhandler(InputError)
     def refuse(error: InputError) -> tuple[dict[str, str], int]:
@@ -174,8 +177,8 @@ def drawn(found: Map) -> dict[str, Any]:
 def examples_of(predictions: Path, task: str, number: int = EXAMPLES) -> list[dict[str, Any]]:
     """Inputs to click on, from what the evaluate stage has predicted: wrong ones first, up to half of them.
 
-    Each has `inputs`, and where the task has a truth `reference` and `right`. None, if the file is not there or is of
-    another task.
+    Each has `inputs`, and where the task has a truth `reference` and a `verdict` on what was predicted. None, if the
+    file is not there or is of another task.
     """
     if not predictions.is_file():
         return []
@@ -186,15 +189,24 @@ def examples_of(predictions: Path, task: str, number: int = EXAMPLES) -> list[di
         return []
     right = (table["prediction"] == table[truth]).to_numpy() if truth else np.ones(len(table), dtype=bool)
     words = table[list(names)].map(lambda text: len(text.split())).max(axis=1).to_numpy()
+    records = {record["row"]: record for record in table.to_dict("records")}
     found: list[dict[str, Any]] = []
     for row in choose(table, right, words, number, seed=0):
-        record = table.set_index("row").loc[row]
+        texts = {name: str(records[row][name]) for name in names}
         if truth is None:
-            found.append({"inputs": {name: " ".join(record[name].split()[:PROMPT]) for name in names}})
+            found.append({"inputs": {name: " ".join(text.split()[:PROMPT]) for name, text in texts.items()}})
         else:
-            known = {"reference": str(record[truth]), "right": bool(record["prediction"] == record[truth])}
-            found.append({"inputs": {name: record[name] for name in names}, **known})
+            reference, same = records[row][truth], records[row]["prediction"] == records[row][truth]
+            verdict = (WRITTEN if shape.target else CLASSED)[int(same)]
+            found.append({"inputs": texts, "reference": str(reference), "verdict": verdict})
     return found
+
+
+class _Quiet(WSGIRequestHandler):
+    """Says nothing of a request that went well: its address may hold what somebody wrote."""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        pass
 
 
 def serve(model: Path, port: int, *, browser: bool, say: Callable[[str], None] = print) -> None:
@@ -217,7 +229,10 @@ def serve(model: Path, port: int, *, browser: bool, say: Callable[[str], None] =
             f"port {port} cannot be used ({error.strerror}); give another with --port, 0 for any"
         ) from None
     with listening:
-        server = make_server(HOST, port, application(predictor, examples), threaded=True, fd=listening.fileno())
+        page = application(predictor, examples)
+        server = make_server(
+            HOST, port, page, threaded=True, request_handler=_Quiet, fd=listening.fileno()
+        )  # fmt: skip
         address = f"http://{HOST}:{listening.getsockname()[1]}/"
         say(f"attention-lab: {address} (Ctrl+C ends it)")
         if browser:

@@ -7,6 +7,7 @@ const fields = [...form.querySelectorAll(".field")];
 const options = [...form.querySelectorAll(".option-value")];
 const examples = JSON.parse(at("examples").textContent);
 const MEAN = "0"; // weights of a layer begin with the mean of its heads
+const ROOMY = 20; // columns; a wider map has smaller cells
 let maps = [];
 
 function made(tag, text, properties = {}) {
@@ -63,11 +64,15 @@ function show(given, answer) {
   at("answer").hidden = at("attention").hidden = false;
   at("prediction").textContent = answer.prediction || "(no words)";
   at("truncated").hidden = !answer.truncated;
+  at("unknown").hidden = !answer.unknown.length;
+  at("unknown").textContent = `Not in the model's vocabulary: ${answer.unknown.join(", ")}. It reads all such words alike.`;
   showReference(examples.find((one) => fields.every((field) => one.inputs[field.name] === given[field.name])));
   showProbabilities(answer.probabilities);
   maps = answer.maps;
   pick(at("map"), maps.map((map, index) => [String(index), map.name]), at("map").value || "0");
   chooseMap();
+  // On a narrow screen the answer stands below the form.
+  if (at("answer").getBoundingClientRect().top > innerHeight / 2) at("answer").scrollIntoView();
 }
 
 function showReference(example) {
@@ -75,7 +80,7 @@ function showReference(example) {
   if (at("reference").hidden) return;
   const same = example.reference === at("prediction").textContent;
   at("reference").className = same ? "right" : "wrong";
-  at("reference").replaceChildren(same ? "✓ as the reference has it" : "✗ the reference has: ", same ? "" : word(example.reference));
+  at("reference").textContent = same ? "✓ as the reference has it" : `✗ the reference has: ${example.reference}`;
 }
 
 function showProbabilities(probabilities) {
@@ -92,20 +97,23 @@ function showProbabilities(probabilities) {
   at("probabilities").tBodies[0].replaceChildren(...lines);
 }
 
-/** Fill a picker, keep what was chosen if it is still there, and hide it where there is nothing to choose. */
+/** Fill a picker and keep what was chosen if it is still there. */
 function pick(select, values, wanted) {
   select.replaceChildren(...values.map(([value, text]) => made("option", text, { value })));
   const there = values.some(([value]) => value === wanted);
   if (values.length) select.value = there ? wanted : values[values.length - 1][0];
-  select.closest("label").hidden = values.length < 2;
+  select.disabled = values.length < 2;
 }
 
 function chooseMap() {
   const map = maps[Number(at("map").value)];
   const layers = map.weights.map((_, index) => [String(index), String(index + 1)]);
   const heads = (map.weights[0] ?? []).map((_, index) => [String(index), index ? String(index) : "mean of all"]);
+  const known = heads.some(([head]) => head === at("head").value);
   pick(at("layer"), layers, at("layer").value);
-  pick(at("head"), heads.length > 2 ? heads : heads.slice(0, 1), heads.some(([head]) => head === at("head").value) ? at("head").value : MEAN);
+  pick(at("head"), heads.length > 2 ? heads : heads.slice(0, 1), known ? at("head").value : MEAN);
+  at("map").closest("label").hidden = maps.length < 2;
+  for (const picker of [at("layer"), at("head")]) picker.closest("label").hidden = layers.length < 2 && heads.length < 3;
   at("what").textContent = map.what;
   at("notes").replaceChildren(...map.notes.map((note) => made("li", note)));
   if (map.cut) at("notes").append(made("li", "Only the first words of each side are shown."));
@@ -115,14 +123,16 @@ function chooseMap() {
 function draw() {
   const map = maps[Number(at("map").value)];
   const weights = map.weights[Number(at("layer").value)]?.[Number(at("head").value)];
-  at("readout").textContent = "";
-  at("legend").hidden = at("picture").hidden = !weights?.length;
+  at("legend").hidden = at("picture").hidden = at("readout").hidden = !weights?.length;
   if (at("picture").hidden) return;
   const most = Math.max(1, ...weights.flat().map(Math.abs));
   const signed = weights.flat().some((weight) => weight < 0);
   at("legend").classList.toggle("signed", signed);
   at("legend").firstElementChild.textContent = signed ? percent(-most) : percent(0);
   at("most").textContent = percent(most);
+  at("readout").textContent = map.queries.length
+    ? "Rows look, columns are looked at; numbers are percent. Point at a cell to read it."
+    : "Numbers are percent. Point at a word to read it.";
   at("picture").replaceChildren(map.queries.length ? table(map, weights, most) : strip(map, weights[0], most));
 }
 
@@ -134,8 +144,8 @@ function colour(element, weight, most) {
 }
 
 function table(map, weights, most) {
-  const found = made("table", undefined, { className: "heat" });
-  found.append(made("caption", "Rows look, columns are looked at; weights in percent"));
+  const found = made("table", undefined, { className: map.keys.length > ROOMY ? "heat dense" : "heat" });
+  found.append(made("caption", "Rows look, columns are looked at; numbers are percent", { className: "unseen" }));
   const head = found.createTHead().insertRow();
   head.append(made("td"));
   for (const key of map.keys) {
@@ -178,8 +188,8 @@ function offer() {
   for (const example of examples) {
     const button = made("button", undefined, { type: "button" });
     button.append(made("bdi", Object.values(example.inputs).join(" · ")));
-    if (example.right !== undefined) {
-      button.append(made("small", example.right ? "✓ right" : "✗ wrong", { className: example.right ? "right" : "wrong" }));
+    if (example.verdict) {
+      button.append(made("small", example.verdict, { className: example.verdict.startsWith("✓") ? "right" : "wrong" }));
     }
     button.addEventListener("click", () => take(example));
     const item = made("li");
@@ -206,7 +216,8 @@ at("map").addEventListener("change", chooseMap);
 at("layer").addEventListener("change", draw);
 at("head").addEventListener("change", draw);
 at("picture").addEventListener("pointerover", (event) => {
-  at("readout").textContent = event.target.closest("[data-says]")?.dataset.says ?? "";
+  const cell = event.target.closest("[data-says]");
+  if (cell) at("readout").textContent = cell.dataset.says;
 });
 if (examples.length) offer();
 fillFromAddress();
