@@ -118,9 +118,9 @@ def test_what_stands_between_two_spaces_is_no_word() -> None:
 
 
 def test_words_beyond_the_models_positions_are_left_out() -> None:
-    found = explain(trained("classifier", positions=5), ["the old dog sees a small cat"], "no")[1]
-    assert found.keys == ["the", "old", "dog"]
-    assert found.weights.shape == (2, 2, 1, 3)
+    found = explain(trained("classifier", positions=6), ["the old dog sees a small cat"], "no")[1]
+    assert found.keys == ["the", "old", "dog", "sees"]
+    assert found.weights.shape == (2, 3, 1, 4)
 
 
 def test_a_prediction_of_no_words_has_no_rows() -> None:
