@@ -61,8 +61,8 @@ def explain(trained: Trained, texts: Sequence[str], prediction: str) -> list[Map
     """The maps of one input, the one that says most about the prediction first.
 
     Args:
-        texts: the input, a text for each field of the task. They are cut where the model's positions end.
-        prediction: what the model made of them: a text, or a class.
+        texts: the input, a text for each field of the task.
+        prediction: what the model made of them: a text, or a class. All are cut where the model's positions end.
     """
     model, config = trained.model, trained.model.config
     # A language model goes on with its input: the prediction begins with it.

@@ -243,8 +243,9 @@ def test_a_browser_shows_prediction_and_map_and_asks_nobody_else(tmp_path: Path,
     # On a telephone, dark, from an address that fills the form: nothing is wider than the screen.
     browser.send("Emulation.setDeviceMetricsOverride", width=400, height=800, deviceScaleFactor=1, mobile=False)
     browser.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
-    browser.open(f"{address}?source={quote(TEXT)}")
+    browser.open(f"{address}?source={quote(' '.join([TEXT] * 3))}")
     browser.wait(ANSWERED)
+    assert browser.value("document.querySelector('.heat').offsetWidth") > 400
     assert browser.value("document.documentElement.scrollWidth") <= 400
     assert browser.value("getComputedStyle(document.body).backgroundColor") == "rgb(16, 20, 24)"
 
@@ -272,6 +273,7 @@ def test_a_browser_shows_classes_and_coloured_words(tmp_path: Path, browser: Chr
 def test_a_browser_says_where_there_are_no_weights(tmp_path: Path, browser: Chromium) -> None:
     browser.open(f"{served(folder(tmp_path, 'sentiment', mechanism='fnet'))}?text={quote(TEXT)}")
     browser.wait(ANSWERED)
-    assert browser.value("document.querySelector('#picture').hidden")
+    for name in ("picture", "legend", "what", "caution"):
+        assert browser.value(f"document.querySelector('#{name}').hidden")
     assert "fnet has no attention weights" in browser.value("document.querySelector('#notes').innerText")
     assert browser.errors == []

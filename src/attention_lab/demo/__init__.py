@@ -76,7 +76,7 @@ OPTIONS: dict[Architecture, tuple[Option, ...]] = {
         Option("length_penalty", "Length penalty", "0 prefers short answers", 0.0, 2.0, 0.1, 1.0),
     ),
     "decoder": (
-        Option("temperature", "Temperature", "0: always the most probable; more is bolder", 0.0, 2.0, 0.1, 1.0),
+        Option("temperature", "Temperature", "more is bolder; the same numbers draw the same text", 0.0, 2.0, 0.1, 1.0),
         Option("top_p", "Top-p", "draw from the tokens that make up this share", 0.05, 1.0, 0.05, 1.0),
         Option("max_tokens", "Longest", "tokens of the continuation", 4, 128, 1, 60),
     ),

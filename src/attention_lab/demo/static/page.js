@@ -123,8 +123,8 @@ function chooseMap() {
 function draw() {
   const map = maps[Number(at("map").value)];
   const weights = map.weights[Number(at("layer").value)]?.[Number(at("head").value)];
-  at("legend").hidden = at("picture").hidden = at("readout").hidden = !weights?.length;
-  if (at("picture").hidden) return;
+  for (const id of ["what", "picture", "legend", "readout", "caution"]) at(id).hidden = !weights?.length;
+  if (!weights?.length) return;
   const most = Math.max(1, ...weights.flat().map(Math.abs));
   const signed = weights.flat().some((weight) => weight < 0);
   at("legend").classList.toggle("signed", signed);
