@@ -31,6 +31,8 @@ ORDER = (
     ("regularisation", "pretraining"),
     ("training", "evaluation"),
     ("interpretation", "inference", "summary", "serving", "serving_questions", "huggingface", "mechanisms"),
+    ("explanation",),
+    ("demo",),
     ("cli",),
 )
 

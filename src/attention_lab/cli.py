@@ -139,6 +139,18 @@ def _fields(line: str, number: int, name: str) -> str | dict[str, str]:
 
 
 @commands.command()
+def demo(
+    model: Annotated[Path, typer.Option(help="The folder that the train stage has written.")] = Path("data/model"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to serve on 127.0.0.1; 0: any free port.")] = 8321,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the page.")] = False,
+) -> None:
+    """Open a web page on this machine: text goes in, prediction and attention come out."""
+    from attention_lab.demo import serve
+
+    serve(model, port, browser=not no_browser, say=typer.echo)
+
+
+@commands.command()
 def summary(
     metrics: Annotated[Path, typer.Option(help="The folder of metrics that the pipeline has written.")] = Path(
         "metrics"

@@ -1,0 +1,223 @@
+// The form asks the server for a prediction and the maps of its weights, which come whole: pickers only draw again.
+"use strict";
+
+const at = (id) => document.getElementById(id);
+const form = document.querySelector("form");
+const fields = [...form.querySelectorAll(".field")];
+const options = [...form.querySelectorAll(".option-value")];
+const examples = JSON.parse(at("examples").textContent);
+const MEAN = "0"; // weights of a layer begin with the mean of its heads
+const ROOMY = 20; // columns; a wider map has smaller cells
+let maps = [];
+
+function made(tag, text, properties = {}) {
+  const element = Object.assign(document.createElement(tag), properties);
+  if (text !== undefined) element.textContent = text;
+  return element;
+}
+
+function word(text) {
+  return made("bdi", text, { title: text }); // a word may be written from right to left
+}
+
+function percent(thousandths) {
+  return `${(thousandths / 10).toLocaleString("en", { maximumFractionDigits: 1 })} %`;
+}
+
+function inputs() {
+  return Object.fromEntries(fields.map((field) => [field.name, field.value]));
+}
+
+async function ask() {
+  const button = form.querySelector("button[type=submit]");
+  button.disabled = true;
+  form.setAttribute("aria-busy", "true");
+  at("problem").hidden = true;
+  const given = inputs();
+  try {
+    const reply = await fetch("predict", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({
+        inputs: given,
+        options: Object.fromEntries(options.map((option) => [option.name, option.valueAsNumber])),
+      }),
+    });
+    if (reply.ok) show(given, await reply.json());
+    else if (reply.status === 400) complain((await reply.json()).error);
+    else complain("The server could not do it; the terminal where it runs says why.");
+  } catch {
+    complain("The server does not answer; start `attention-lab demo` again.");
+  } finally {
+    button.disabled = false;
+    form.removeAttribute("aria-busy");
+  }
+}
+
+function complain(sentence) {
+  at("problem").textContent = sentence;
+  at("problem").hidden = false;
+}
+
+function show(given, answer) {
+  at("waiting").hidden = true;
+  at("answer").hidden = at("attention").hidden = false;
+  at("prediction").textContent = answer.prediction || "(no words)";
+  at("truncated").hidden = !answer.truncated;
+  at("unknown").hidden = !answer.unknown.length;
+  at("unknown").textContent = `Not in the model's vocabulary: ${answer.unknown.join(", ")}. It reads all such words alike.`;
+  showReference(examples.find((one) => fields.every((field) => one.inputs[field.name] === given[field.name])));
+  showProbabilities(answer.probabilities);
+  maps = answer.maps;
+  pick(at("map"), maps.map((map, index) => [String(index), map.name]), at("map").value || "0");
+  chooseMap();
+  // On a narrow screen the answer stands below the form.
+  if (at("answer").getBoundingClientRect().top > innerHeight / 2) at("answer").scrollIntoView();
+}
+
+function showReference(example) {
+  at("reference").hidden = !example || example.reference === undefined;
+  if (at("reference").hidden) return;
+  const same = example.reference === at("prediction").textContent;
+  at("reference").className = same ? "right" : "wrong";
+  at("reference").textContent = same ? "✓ as the reference has it" : `✗ the reference has: ${example.reference}`;
+}
+
+function showProbabilities(probabilities) {
+  at("probabilities").hidden = !probabilities;
+  const lines = Object.entries(probabilities ?? {}).map(([name, share]) => {
+    const line = made("tr");
+    const bar = made("span", "", { className: "bar" });
+    bar.style.setProperty("--share", share);
+    const cell = made("td", undefined, { className: "rail" });
+    cell.append(bar);
+    line.append(made("th", name, { scope: "row" }), made("td", share.toFixed(3)), cell);
+    return line;
+  });
+  at("probabilities").tBodies[0].replaceChildren(...lines);
+}
+
+/** Fill a picker and keep what was chosen if it is still there. */
+function pick(select, values, wanted) {
+  select.replaceChildren(...values.map(([value, text]) => made("option", text, { value })));
+  const there = values.some(([value]) => value === wanted);
+  if (values.length) select.value = there ? wanted : values[values.length - 1][0];
+  select.disabled = values.length < 2;
+}
+
+function chooseMap() {
+  const map = maps[Number(at("map").value)];
+  const layers = map.weights.map((_, index) => [String(index), String(index + 1)]);
+  const heads = (map.weights[0] ?? []).map((_, index) => [String(index), index ? String(index) : "mean of all"]);
+  const known = heads.some(([head]) => head === at("head").value);
+  pick(at("layer"), layers, at("layer").value);
+  pick(at("head"), heads.length > 2 ? heads : heads.slice(0, 1), known ? at("head").value : MEAN);
+  at("map").closest("label").hidden = maps.length < 2;
+  for (const picker of [at("layer"), at("head")]) picker.closest("label").hidden = layers.length < 2 && heads.length < 3;
+  at("what").textContent = map.what;
+  at("notes").replaceChildren(...map.notes.map((note) => made("li", note)));
+  if (map.cut) at("notes").append(made("li", "Only the first words of each side are shown."));
+  draw();
+}
+
+function draw() {
+  const map = maps[Number(at("map").value)];
+  const weights = map.weights[Number(at("layer").value)]?.[Number(at("head").value)];
+  for (const id of ["what", "picture", "legend", "readout", "caution"]) at(id).hidden = !weights?.length;
+  if (!weights?.length) return;
+  const most = Math.max(1, ...weights.flat().map(Math.abs));
+  const signed = weights.flat().some((weight) => weight < 0);
+  at("legend").classList.toggle("signed", signed);
+  at("legend").firstElementChild.textContent = signed ? percent(-most) : percent(0);
+  at("most").textContent = percent(most);
+  at("readout").textContent = map.queries.length
+    ? "Rows look, columns are looked at; numbers are percent. Point at a cell to read it."
+    : "Numbers are percent. Point at a word to read it.";
+  at("picture").replaceChildren(map.queries.length ? table(map, weights, most) : strip(map, weights[0], most));
+}
+
+function colour(element, weight, most) {
+  element.classList.add("weight");
+  element.classList.toggle("negative", weight < 0);
+  element.style.setProperty("--share", Math.abs(weight) / most);
+  return element;
+}
+
+function table(map, weights, most) {
+  const found = made("table", undefined, { className: map.keys.length > ROOMY ? "heat dense" : "heat" });
+  found.append(made("caption", "Rows look, columns are looked at; numbers are percent", { className: "unseen" }));
+  const head = found.createTHead().insertRow();
+  head.append(made("td"));
+  for (const key of map.keys) {
+    const title = made("th", undefined, { scope: "col" });
+    title.append(word(key));
+    head.append(title);
+  }
+  const body = found.createTBody();
+  weights.forEach((line, query) => {
+    const row = body.insertRow();
+    const title = made("th", undefined, { scope: "row" });
+    title.append(word(map.queries[query]));
+    row.append(title);
+    line.forEach((weight, key) => {
+      const cell = colour(made("td", Math.round(weight / 10) || ""), weight, most);
+      cell.dataset.says = `“${map.queries[query]}” looks at “${map.keys[key]}” with ${percent(weight)}`;
+      row.append(cell);
+    });
+  });
+  return found;
+}
+
+function strip(map, line, most) {
+  const found = made("ol", undefined, { className: "words", dir: "auto" });
+  line.forEach((weight, key) => {
+    const item = colour(made("li"), weight, most);
+    item.dataset.says = `“${map.keys[key]}” gets ${percent(weight)}`;
+    item.append(word(map.keys[key]), made("small", Math.round(weight / 10)));
+    found.append(item);
+  });
+  return found;
+}
+
+function take(example) {
+  for (const field of fields) field.value = example.inputs[field.name];
+  ask();
+}
+
+function offer() {
+  for (const example of examples) {
+    const button = made("button", undefined, { type: "button" });
+    button.append(made("bdi", Object.values(example.inputs).join(" · ")));
+    if (example.verdict) {
+      button.append(made("small", example.verdict, { className: example.verdict.startsWith("✓") ? "right" : "wrong" }));
+    }
+    button.addEventListener("click", () => take(example));
+    const item = made("li");
+    item.append(button);
+    at("choices").append(item);
+  }
+}
+
+/** /?source=…&beams=1 fills the form, and asks if every text is there. */
+function fillFromAddress() {
+  const query = new URLSearchParams(location.search);
+  for (const control of [...fields, ...options]) if (query.has(control.name)) control.value = query.get(control.name);
+  if (fields.every((field) => query.get(field.name)?.trim())) ask();
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  ask();
+});
+form.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
+});
+at("map").addEventListener("change", chooseMap);
+at("layer").addEventListener("change", draw);
+at("head").addEventListener("change", draw);
+at("picture").addEventListener("pointerover", (event) => {
+  const cell = event.target.closest("[data-says]");
+  if (cell) at("readout").textContent = cell.dataset.says;
+});
+if (examples.length) offer();
+fillFromAddress();

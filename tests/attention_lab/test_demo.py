@@ -1,0 +1,279 @@
+"""The demo: what its server says, and the page as a browser shows it."""
+
+from __future__ import annotations
+
+import json
+import queue
+import re
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import numpy as np
+import pytest
+import torch
+from devtools import CHROMIUM, Chromium
+from flask.testing import FlaskClient
+from test_models import config
+
+from attention_lab import cli, params, vocabulary
+from attention_lab.demo import HEADERS, OPTIONS, SHOWN, application, drawn, examples_of, fields, serve
+from attention_lab.errors import InputError
+from attention_lab.explanation import Map, explain
+from attention_lab.inference import Predictor
+from attention_lab.transformer import build, save
+
+TEXT = "the old dog sees a small cat"
+TASKS = {"translation": "encoder_decoder", "sentiment": "classifier", "generation": "decoder"}
+
+
+def folder(at: Path, task: str, mechanism: str = "scaled_dot_product") -> Path:
+    """What the train stage writes, of a model with random weights."""
+    torch.manual_seed(5)
+    options = params.Vocab(tokenizer="word", size=100, min_frequency=1, max_unknown_share=1.0)
+    tokenizer = vocabulary.train([f"{TEXT} and sleeps ."], options, None)
+    labels = ("no", "yes", "perhaps") if task == "sentiment" else ()
+    model = build(
+        config(architecture=TASKS[task], task=task, vocabulary=len(tokenizer), labels=labels, mechanism=mechanism)
+    )
+    save(model, at / "model")
+    vocabulary.save(tokenizer, at / "model")
+    return at / "model"
+
+
+def predictions(at: Path, rows: list[dict[str, Any]]) -> Path:
+    file = at / "predictions" / "predictions.jsonl"
+    file.parent.mkdir()
+    file.write_text("\n".join(json.dumps({"row": f"a:{n}", **row}) for n, row in enumerate(rows)), encoding="utf-8")
+    return file
+
+
+TRANSLATED = [
+    {"source": "the old dog", "target": "a", "prediction": "b"},
+    {"source": "a small cat", "target": "c", "prediction": "c"},
+    {"source": "the cat sees", "target": "d", "prediction": "d"},
+]
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> FlaskClient:
+    return application(Predictor(folder(tmp_path, "translation")), []).test_client()
+
+
+def ask(client: FlaskClient, inputs: Any, options: Any) -> Any:
+    return client.post("/predict", json={"inputs": inputs, "options": options})
+
+
+def test_a_page_asks_for_every_text_that_is_read_and_none_that_is_written() -> None:
+    assert fields("translation") == ("source",)
+    assert fields("summarization") == ("document",)
+    assert fields("sentiment") == fields("generation") == ("text",)
+
+
+def test_the_answer_is_that_of_the_predictor_with_the_maps_of_its_words(tmp_path: Path) -> None:
+    predictor = Predictor(folder(tmp_path, "translation"))
+    reply = ask(application(predictor, []).test_client(), {"source": f" {TEXT} \n zebra"}, {"beams": 3})
+    wanted = predictor.predict([f"{TEXT} zebra"], beams=3)[0]
+    assert reply.json["prediction"] == wanted["prediction"]
+    assert reply.json["unknown"] == ["zebra"]
+    maps = explain(predictor, [f"{TEXT} zebra"], wanted["prediction"])
+    assert reply.json["maps"] == [drawn(found) for found in maps]
+    assert reply.json["maps"][0]["keys"] == [*TEXT.split(), "zebra"]
+
+
+@pytest.mark.parametrize(("task", "option"), [("sentiment", {}), ("generation", {"temperature": 0.5, "max_tokens": 7})])
+def test_every_architecture_answers(tmp_path: Path, task: str, option: dict[str, float]) -> None:
+    predictor = Predictor(folder(tmp_path, task))
+    reply = ask(application(predictor, []).test_client(), {"text": TEXT}, option).json
+    wanted = predictor.predict([TEXT], **option)[0]
+    assert reply["prediction"] == wanted["prediction"]
+    assert reply.get("probabilities") == wanted.get("probabilities")
+
+
+def test_a_map_has_the_mean_of_its_heads_before_them_in_thousandths() -> None:
+    weights = np.array([[[[0.25, -0.5, 0.0]], [[0.75, 0.1234, 1.0]]]])
+    found = drawn(Map("name", "what", ["q"], ["a", "b", "c"], weights))
+    assert found["weights"] == [[[[500, -188, 500]], [[250, -500, 0]], [[750, 123, 1000]]]]
+    assert not found["cut"]
+
+
+def test_a_map_of_a_long_text_shows_its_first_words() -> None:
+    long = [str(number) for number in range(SHOWN + 3)]
+    found = drawn(Map("name", "what", long[:5], long, np.ones((2, 3, 5, SHOWN + 3))))
+    assert found["cut"]
+    assert found["keys"] == long[:SHOWN]
+    assert np.array(found["weights"]).shape == (2, 4, 5, SHOWN)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options", "sentence"),
+    [
+        ({"source": " \n"}, {}, "source is empty; give at least one word"),
+        ({}, {}, "source is empty; give at least one word"),
+        ({"source": "a", "context": "b"}, {}, "unknown 'context'; known here: source"),
+        ({"source": "a"}, {"tempo": 1}, "unknown 'tempo'; known here: beams, length_penalty"),
+        ({"source": "a"}, {"beams": 17}, "Beams must be between 1 and 16, not 17"),
+        ({"source": "a"}, {"beams": 2.5}, "Beams must be a whole number, not 2.5"),
+        ({"source": "a"}, {"length_penalty": None}, "Length penalty must be a number, not None"),
+        ({"source": "a"}, {"length_penalty": True}, "Length penalty must be a number, not True"),
+        ("a", {}, 'a request is {"inputs": {field: text}, "options": {name: number}}'),
+    ],
+)
+def test_a_mistake_is_one_sentence(client: FlaskClient, inputs: Any, options: Any, sentence: str) -> None:
+    reply = ask(client, inputs, options)
+    assert (reply.status_code, reply.json) == (400, {"error": sentence})
+
+
+def test_the_page_is_of_this_server_alone(client: FlaskClient) -> None:
+    page = client.get("/")
+    for name, value in HEADERS.items():
+        assert page.headers[name] == value
+    assert "http" not in page.headers["Content-Security-Policy"]
+    linked = re.findall(r'(?:src|href)="([^"]*)"', page.text)
+    assert len(linked) == 3
+    for address in linked:
+        assert client.get(address).status_code == 200
+        assert address.startswith("/static/")
+
+
+def test_a_name_of_somebody_else_is_no_way_in(client: FlaskClient) -> None:
+    assert client.get("/", headers={"Host": "127.0.0.1:8321"}).status_code == 200
+    assert client.get("/", headers={"Host": "example.org"}).status_code == 400
+
+
+def test_examples_are_wrong_and_right_predictions(tmp_path: Path) -> None:
+    found = examples_of(predictions(tmp_path, TRANSLATED), "translation")
+    assert found[0] == {"inputs": {"source": "the old dog"}, "reference": "a", "verdict": "✗ differs"}
+    assert {one["verdict"] for one in found[1:]} == {"✓ same"}
+    assert len(found) == 3
+
+
+def test_a_language_model_gets_beginnings_to_go_on_with(tmp_path: Path) -> None:
+    found = examples_of(predictions(tmp_path, [{"text": TEXT, "prediction": TEXT}]), "generation")
+    assert found == [{"inputs": {"text": "the old dog sees"}}]
+
+
+def test_predictions_that_are_missing_or_of_another_task_give_no_examples(tmp_path: Path) -> None:
+    assert examples_of(tmp_path / "no.jsonl", "translation") == []
+    assert examples_of(predictions(tmp_path, TRANSLATED), "sentiment") == []
+
+
+def test_every_option_is_one_of_the_predictors() -> None:
+    known = Predictor.predict.__kwdefaults__
+    for options in OPTIONS.values():
+        for option in options:
+            assert type(known[option.name]) is type(option.default)
+            assert option.read(option.default) == option.default
+
+
+def test_without_a_model_the_command_says_so_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["attention-lab", "demo", "--model", str(tmp_path / "model"), "--no-browser"])
+    with pytest.raises(SystemExit) as end:
+        cli.app()
+    assert end.value.code == 1
+    said = capsys.readouterr().err
+    assert said == f"attention-lab: {tmp_path / 'model'} holds no trained model; run `dvc repro train` first\n"
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(InputError, match=f"port {port} cannot be used"):
+            serve(folder(tmp_path, "sentiment"), port, browser=False)
+
+
+def served(model: Path) -> str:
+    """The address of a page that is served until the tests end."""
+    said: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=serve, args=(model, 0), kwargs={"browser": False, "say": said.put}, daemon=True).start()
+    return re.search(r"http://127\.0\.0\.1:\d+/", said.get(timeout=20)).group()
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on this machine to look at the page with")
+    found = Chromium(tmp_path_factory.mktemp("profile"))
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def browser(chromium: Chromium) -> Chromium:
+    chromium.requests.clear()
+    chromium.errors.clear()
+    return chromium
+
+
+SHARES = "[...document.querySelectorAll('.weight')].map(one => Number(one.style.getPropertyValue('--share')))"
+ANSWERED = "!document.querySelector('#attention').hidden && !document.querySelector('form').ariaBusy"
+
+
+def test_a_browser_shows_prediction_and_map_and_asks_nobody_else(tmp_path: Path, browser: Chromium) -> None:
+    model = folder(tmp_path, "translation")
+    predictions(tmp_path, TRANSLATED)
+    predictor, address = Predictor(model), served(model)
+
+    browser.open(address)
+    browser.type("textarea", f"{TEXT} ملك")
+    browser.type("[name=beams]", "2")
+    browser.click("button[type=submit]")
+    browser.wait(ANSWERED)
+    prediction = predictor.predict([f"{TEXT} ملك"], beams=2)[0]["prediction"]
+    assert browser.value("document.querySelector('#prediction').textContent") == prediction
+    cross = explain(predictor, [f"{TEXT} ملك"], prediction)[0]
+    for head in (None, 2):
+        browser.choose("#head", str(head or 0))
+        wanted = np.rint(1000 * cross.of(2, head)).ravel()
+        assert browser.value(SHARES) == pytest.approx(wanted / wanted.max())
+    assert browser.value("[...document.querySelectorAll('thead bdi')].map(one => one.textContent)") == cross.keys
+
+    # An example, by the mouse; what its reference has is said too.
+    browser.click("#choices button")
+    browser.wait("document.querySelector('textarea').value === 'the old dog'")
+    browser.wait("!document.querySelector('#reference').hidden")
+    assert "the reference has: a" in browser.value("document.querySelector('#reference').textContent")
+
+    # On a telephone, dark, from an address that fills the form: nothing is wider than the screen.
+    browser.send("Emulation.setDeviceMetricsOverride", width=400, height=800, deviceScaleFactor=1, mobile=False)
+    browser.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    browser.open(f"{address}?source={quote(' '.join([TEXT] * 3))}")
+    browser.wait(ANSWERED)
+    assert browser.value("document.querySelector('.heat').offsetWidth") > 400
+    assert browser.value("document.documentElement.scrollWidth") <= 400
+    assert browser.value("getComputedStyle(document.body).backgroundColor") == "rgb(16, 20, 24)"
+
+    assert browser.errors == []
+    assert {urlsplit(request).netloc for request in browser.requests} == {urlsplit(address).netloc}
+
+
+def test_a_browser_shows_classes_and_coloured_words(tmp_path: Path, browser: Chromium) -> None:
+    model = folder(tmp_path, "sentiment", mechanism="differential")
+    predictor = Predictor(model)
+    browser.open(f"{served(model)}?text={quote(TEXT)}")
+    browser.wait(ANSWERED)
+    line = explain(predictor, [TEXT], "no")[0].of(2)[0]
+    words = "[...document.querySelectorAll('.words li')]"
+    assert browser.value(f"{words}.map(one => one.firstChild.textContent)") == TEXT.split()
+    assert (
+        browser.value(f"{words}.map(one => one.classList.contains('negative'))") == (np.rint(1000 * line) < 0).tolist()
+    )
+    shares = predictor.predict([TEXT])[0]["probabilities"]
+    bars = "[...document.querySelectorAll('.bar')].map(one => Number(one.style.getPropertyValue('--share')))"
+    assert browser.value(bars) == pytest.approx(list(shares.values()))
+    assert browser.errors == []
+
+
+def test_a_browser_says_where_there_are_no_weights(tmp_path: Path, browser: Chromium) -> None:
+    browser.open(f"{served(folder(tmp_path, 'sentiment', mechanism='fnet'))}?text={quote(TEXT)}")
+    browser.wait(ANSWERED)
+    for name in ("picture", "legend", "what", "caution"):
+        assert browser.value(f"document.querySelector('#{name}').hidden")
+    assert "fnet has no attention weights" in browser.value("document.querySelector('#notes').innerText")
+    assert browser.errors == []
