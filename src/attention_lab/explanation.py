@@ -22,6 +22,7 @@ from attention_lab.interpretation import KINDS
 from attention_lab.interpretation.weights import Words, merge, rollout, words_of
 from attention_lab.transformer import Classifier, Config, EncoderDecoder, LanguageModel
 from attention_lab.transformer.models import Seen
+from attention_lab.transformer.spans import segments_of
 
 CAUTION = (
     "The picture shows where the model looked. It is no proof that the prediction was made because of these words: "
@@ -84,9 +85,10 @@ def explain(trained: Trained, texts: Sequence[str], prediction: str) -> list[Map
     if isinstance(model, LanguageModel):
         _, seen = model(ids, weights=True)
         return [_map(config, seen, "decoder_self", source, source)]
-    _, seen = model(ids, mask, weights=True)
     if isinstance(model, Classifier):
+        _, seen = model(ids, mask, weights=True)
         return _from_first(config, seen, source)
+    _, seen = model(ids, mask, segments=segments_of(ids, config.end), weights=True)
     return [_map(config, seen, "encoder_self", source, source)]
 
 

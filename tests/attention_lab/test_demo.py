@@ -21,7 +21,7 @@ from flask.testing import FlaskClient
 from test_models import config
 
 from attention_lab import cli, params, vocabulary
-from attention_lab.demo import HEADERS, OPTIONS, SHOWN, application, drawn, examples_of, fields, serve
+from attention_lab.demo import HEADERS, OPTIONS, SHOWN, application, drawn, examples_of, serve
 from attention_lab.errors import InputError
 from attention_lab.explanation import Map, explain
 from attention_lab.inference import Predictor
@@ -66,12 +66,6 @@ def client(tmp_path: Path) -> FlaskClient:
 
 def ask(client: FlaskClient, inputs: Any, options: Any) -> Any:
     return client.post("/predict", json={"inputs": inputs, "options": options})
-
-
-def test_a_page_asks_for_every_text_that_is_read_and_none_that_is_written() -> None:
-    assert fields("translation") == ("source",)
-    assert fields("summarization") == ("document",)
-    assert fields("sentiment") == fields("generation") == ("text",)
 
 
 def test_the_answer_is_that_of_the_predictor_with_the_maps_of_its_words(tmp_path: Path) -> None:

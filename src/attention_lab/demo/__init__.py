@@ -85,19 +85,13 @@ OPTIONS: dict[Architecture, tuple[Option, ...]] = {
 }
 
 
-def fields(task: str) -> tuple[str, ...]:
-    """The names of what a task reads."""
-    shape = SHAPES[task]
-    return tuple(name for name in shape.texts if name != shape.target)
-
-
 def application(predictor: Predictor, examples: list[dict[str, Any]]) -> Flask:
     """The page at /, and /predict, which takes {"inputs": {field: text}, "options": {name: number}}.
 
     A mistake in them is answered with {"error": a sentence} and status 400.
     """
     config = predictor.model.config
-    names, options = fields(predictor.task.name), OPTIONS[config.architecture]
+    names, options = predictor.fields, OPTIONS[config.architecture]
     one_at_a_time = Lock()
     app = Flask(__name__)
     app.config["TRUSTED_HOSTS"] = [HOST, "localhost"]  # no other site's name may be made to point here
@@ -120,9 +114,8 @@ def application(predictor: Predictor, examples: list[dict[str, Any]]) -> Flask:
     @app.post("/predict")
     def predict() -> dict[str, Any]:
         inputs, search = _asked(request.get_json(), names, options)
-        given: Any = [inputs[names[0]] if len(names) == 1 else inputs]
         with one_at_a_time:
-            answer = predictor.predict(given, **search)[0]
+            answer = predictor.predict([inputs], **search)[0]
             maps = explain(predictor, list(inputs.values()), str(answer["prediction"]))
         unknown = vocabulary.unknown_words(predictor.tokenizer, inputs.values(), SHOWN)
         return {**_plain(answer), "unknown": unknown, "maps": [drawn(found) for found in maps]}
@@ -183,8 +176,8 @@ def examples_of(predictions: Path, task: str, number: int = EXAMPLES) -> list[di
     if not predictions.is_file():
         return []
     table = pd.DataFrame([json.loads(line) for line in predictions.read_text(encoding="utf-8").splitlines()])
-    shape, names = SHAPES[task], fields(task)
-    truth = shape.target or shape.label
+    shape, names = SHAPES[task], SHAPES[task].inputs
+    truth = shape.truth
     if not {"row", "prediction", *names, *([truth] if truth else [])} <= set(table.columns):
         return []
     right = (table["prediction"] == table[truth]).to_numpy() if truth else np.ones(len(table), dtype=bool)
@@ -197,7 +190,7 @@ def examples_of(predictions: Path, task: str, number: int = EXAMPLES) -> list[di
             found.append({"inputs": {name: " ".join(text.split()[:PROMPT]) for name, text in texts.items()}})
         else:
             reference, same = records[row][truth], records[row]["prediction"] == records[row][truth]
-            verdict = (WRITTEN if shape.target else CLASSED)[int(same)]
+            verdict = (CLASSED if shape.label else WRITTEN)[int(same)]
             found.append({"inputs": texts, "reference": str(reference), "verdict": verdict})
     return found
 
