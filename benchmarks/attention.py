@@ -30,6 +30,7 @@ from tqdm import tqdm
 
 from attention_lab.attention import CATALOGUE, Cache, MultiHeadAttention, Place, mechanism
 from attention_lab.attention.contract import Call, Where, here
+from attention_lab.device import keep_memory
 
 MEASURED = Path(__file__).parent.parent / "docs" / "measured"
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
@@ -332,18 +333,15 @@ def windows(device: torch.device, rounds: int) -> dict[str, float]:
 
 
 def linear(device: torch.device, rounds: int) -> dict[str, float]:
-    """How the time of linear attention grows from 1024 to 8192 positions, with the allocator as it is, and keeping.
+    """How the time of linear attention grows from 1024 to 8192 positions, as glibc is by itself, and as training sets
+    it (`device.keep_memory`, for the rest of the process, so it comes last).
 
-    Beyond 32 MB a tensor, glibc gives memory back to the system after each use, and fresh pages cost several times
-    what filling them does. At 8192 positions the result and the three gradients alone have 64 MB each, whoever
-    computes them. "Memory kept" takes this out, for the rest of the process: it comes last.
+    At 8192 positions the result and the three gradients alone have 64 MB each, whoever computes them.
     """
     found = {}
     for how in ("", ", memory kept"):
         if how:
-            glibc = ctypes.CDLL(None)
-            glibc.mallopt(-4, 0)  # M_MMAP_MAX: no piece comes fresh from the system …
-            glibc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: … and none goes back
+            keep_memory()
         for place in ("encoder_self", "decoder_self"):
             found[f"exponent of linear attention, {place}{how}"] = _growth(place, device, rounds)
     return found
