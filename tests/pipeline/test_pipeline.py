@@ -13,6 +13,8 @@ import pytest
 import yaml
 from conftest import Project
 
+from attention_lab import encoding
+
 STAGES = ("ingest", "clean", "vocab", "split", "encode", "train", "evaluate", "interpret")
 
 
@@ -141,6 +143,28 @@ def test_summarization_changes_one_parameter(make_project: Callable[[str], Proje
     assert 0.0 <= read(project, "metrics/interpret.json")["salient"]["average_precision"] <= 1.0
     (run,) = runs(project)
     assert run["evaluate.rouge1"] == pytest.approx(evaluate["rouge1"])
+    shutil.rmtree(project.directory)
+
+
+def test_question_answering_changes_one_parameter(make_project: Callable[[str], Project]) -> None:
+    project = make_project("questions").set(task="question_answering")
+    # Some stories do not fit, and are read in windows.
+    project.set(**{"encode.overflow": "window", "encode.max_source_tokens": 64, "encode.overlap": 16})
+    project.stages(STAGES)
+    encoded = encoding.read(project.directory / "data/encoded/test.arrow")
+    assert (encoded["shared"] > 0).any()
+    evaluate = read(project, "metrics/evaluate.json")
+    assert evaluate["score"] == evaluate["f1"] > evaluate["baseline"]["f1"]
+    assert {"exact_match", "no_answer_accuracy", "has_answer_f1"} <= evaluate.keys()
+    assert evaluate["examples"] == encoded["row"].nunique()
+    assert 0.0 <= read(project, "metrics/interpret.json")["support"]["average_precision"] <= 1.0
+    (run,) = runs(project)
+    assert run["evaluate.f1"] == pytest.approx(evaluate["f1"])
+    program = str(Path(sys.executable).with_name("attention-lab"))
+    story = "Anna went to the kitchen. " * 20
+    answer = project.run(program, "predict", "--json", "Where is Anna?", "--context", story).stdout
+    found = json.loads(answer)
+    assert story[found["begins"] :].startswith(found["prediction"]) or found["begins"] == -1
     shutil.rmtree(project.directory)
 
 
