@@ -293,3 +293,16 @@ def test_a_browser_says_where_there_are_no_weights(tmp_path: Path, browser: Chro
         assert browser.value(f"document.querySelector('#{name}').hidden")
     assert "fnet has no attention weights" in browser.value("document.querySelector('#notes').innerText")
     assert browser.errors == []
+
+
+def test_a_browser_has_a_box_for_question_and_context(tmp_path: Path, browser: Chromium) -> None:
+    model = folder(tmp_path, "question_answering")
+    row = {"question": "sees a dog", "context": TEXT, "answer": "cat", "prediction": "dog"}
+    predictions(tmp_path, [row])
+    browser.open(served(model))
+    assert browser.value("document.querySelector('#choices bdi').textContent") == f"sees a dog · {TEXT}"
+    browser.click("#choices button")
+    browser.wait(ANSWERED)
+    assert browser.value("[...document.querySelectorAll('textarea')].map(one => one.value)") == ["sees a dog", TEXT]
+    assert browser.value("document.querySelector('#picture').childElementCount") == 1
+    assert browser.errors == []

@@ -193,7 +193,7 @@ function take(example) {
 function offer() {
   for (const example of examples) {
     const button = made("button", undefined, { type: "button" });
-    button.append(made("bdi", Object.values(example.inputs).join(" · ")));
+    button.append(made("bdi", fields.map((field) => example.inputs[field.name]).join(" · ")));
     if (example.verdict) {
       button.append(made("small", example.verdict, { className: example.verdict.startsWith("✓") ? "right" : "wrong" }));
     }
