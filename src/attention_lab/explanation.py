@@ -8,21 +8,23 @@ Shapes: N layers, H heads, Wq words that look, Wk words that are looked at, L to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast
 
 from attention_lab.attention import Place
-from attention_lab.evaluation import Trained
+from attention_lab.encoding import Ids, Window
+from attention_lab.inference import Predictor
 from attention_lab.interpretation import KINDS
-from attention_lab.interpretation.weights import Words, merge, rollout, words_of
-from attention_lab.transformer import Classifier, Config, EncoderDecoder, LanguageModel
+from attention_lab.interpretation.weights import Words, merge, owners_of, rollout, words_of
+from attention_lab.transformer import Classifier, Config, LanguageModel, SpanExtractor
 from attention_lab.transformer.models import Seen
 from attention_lab.transformer.spans import segments_of
+from attention_lab.vocabulary import BOS
 
 CAUTION = (
     "The picture shows where the model looked. It is no proof that the prediction was made because of these words: "
@@ -33,15 +35,48 @@ LEFT_OUT = (
     "than 100 %."
 )
 
+# What a map is called, and what its numbers are.
+TOLD = {
+    "cross": (
+        "prediction to source",
+        "Each row is a word of the prediction. It shows where the model looked in the source when it wrote that word.",
+    ),
+    "encoder_self": (
+        "source to source",
+        "Each row is a word that the model reads. It shows which words the model looked at to read it.",
+    ),
+    "decoder_self": (
+        "text to text",
+        "Each row is a word of the text. It shows where the model looked, at that word or before it, when it had read "
+        "it and was to say the next.",
+    ),
+    "class": (
+        "layer by layer",
+        "How much the first position, from which the class is read, looked at each word.",
+    ),
+    "rollout": (
+        "through all layers",
+        "How much of each word has flowed into the first position, from which the class is read, if every layer "
+        "passes on half of what it looks at and half of what was there (attention rollout).",
+    ),
+    "answer": (
+        "answer to question and text",
+        "Each row is a word of the answer. It shows where the model looked, in the question and in the text.",
+    ),
+    "no answer": (
+        "no answer",
+        "How much the first position, at which no answer is read, looked at each word of question and text.",
+    ),
+}
+
 
 @dataclass(frozen=True)
 class Map:
     """What was looked at in one place of a model.
 
-    name: in two or three words. what: what the numbers are, in a sentence. queries: words that look (Wq), empty for a
-    classifier, whose one query is the first position. keys: words that are looked at (Wk). weights: (N, H, Wq, Wk),
-    Wq = 1 for a classifier, N = 0 where the mechanism has none. notes: sentences that a reader of the numbers has to
-    know.
+    name: in a few words. what: what the numbers are, in a sentence. queries: words that look (Wq), or the first
+    position, <s>, alone. keys: words that are looked at (Wk). weights: (N, H, Wq, Wk), with N = 0 where the mechanism
+    has none. notes: sentences that a reader of the numbers has to know.
     """
 
     name: str
@@ -58,128 +93,127 @@ class Map:
 
 
 @torch.inference_mode()
-def explain(trained: Trained, texts: Sequence[str], prediction: str) -> list[Map]:
+def explain(predictor: Predictor, texts: Mapping[str, str], answer: Mapping[str, Any]) -> list[Map]:
     """The maps of one input, the one that says most about the prediction first.
 
     Args:
-        texts: the input, a text for each field of the task.
-        prediction: what the model made of them: a text, or a class. All are cut where the model's positions end.
+        texts: the input, a text under each name of `predictor.fields`. Of a text that is too long to be read at once
+            the maps have the beginning; where an answer is looked for, the first window that has the answer.
+        answer: what `predictor.predict` says of it.
     """
-    model, config = trained.model, trained.model.config
+    model, config = predictor.model, predictor.model.config
+    if isinstance(model, SpanExtractor):
+        return _of_answer(predictor, model, texts, answer)
     # A language model goes on with its input: the prediction begins with it.
-    ids, source = _read(trained.tokenizer, [prediction] if isinstance(model, LanguageModel) else texts, config)
-    ids = ids.to(trained.device)
+    goes_on = isinstance(model, LanguageModel)
+    ids, source = _alone(predictor, answer["prediction"] if goes_on else texts[predictor.fields[0]])
     mask = torch.ones_like(ids, dtype=torch.bool)
-    if isinstance(model, EncoderDecoder):
-        written, target = _read(trained.tokenizer, [prediction], config)
-        read = written[:, :-1].to(trained.device)
-        _, seen = model(ids, mask, read, weights=True)
-        # A position reads one word and predicts the next. For the source it counts which word it predicts, for the
-        # words before it which one it reads.
-        says, reads = Words(target.words, target.owners[1:]), Words(target.words, target.owners[:-1])
-        return [
-            _map(config, seen, "cross", says, source),
-            _map(config, seen, "encoder_self", source, source),
-            _map(config, seen, "decoder_self", reads, reads),
-        ]
     if isinstance(model, LanguageModel):
         _, seen = model(ids, weights=True)
         return [_map(config, seen, "decoder_self", source, source)]
     if isinstance(model, Classifier):
         _, seen = model(ids, mask, weights=True)
-        return _from_first(config, seen, source)
-    _, seen = model(ids, mask, segments=segments_of(ids, config.end), weights=True)
-    return [_map(config, seen, "encoder_self", source, source)]
+        return _of_class(config, seen, source)
+    written, target = _alone(predictor, answer["prediction"])
+    _, seen = model(ids, mask, written[:, :-1], weights=True)
+    # A position reads one word and predicts the next. For the source it counts which word it predicts, for the words
+    # before it which one it reads.
+    says, reads = Words(target.words, target.owners[1:]), Words(target.words, target.owners[:-1])
+    return [
+        _map(config, seen, "cross", says, source),
+        _map(config, seen, "encoder_self", source, source),
+        _map(config, seen, "decoder_self", reads, reads),
+    ]
 
 
-NAMES: dict[Place, tuple[str, str]] = {
-    "cross": (
-        "prediction to source",
-        "Each row is a word of the prediction. It shows where the model looked in the source when it wrote that word.",
-    ),
-    "encoder_self": (
-        "source to source",
-        "Each row is a word that the model reads. It shows which words the model looked at to read it.",
-    ),
-    "decoder_self": (
-        "text to text",
-        "Each row is a word of the text. It shows where the model looked, at that word or before it, when it had read "
-        "it and was to say the next.",
-    ),
-}
-
-
-def _map(config: Config, seen: Seen, place: Place, queries: Words, keys: Words) -> Map:
-    own = _stacked(seen, place, len(queries.owners), len(keys.owners))
-    weights = merge(own, queries.owners, keys.owners, query_words=len(queries.words), key_words=len(keys.words))
-    name, what = NAMES[place]
-    return Map(name, what, queries.words, keys.words, weights, _notes(config, place))
-
-
-def _from_first(config: Config, seen: Seen, source: Words) -> list[Map]:
-    """Two maps of one row: a class is read from the first position alone."""
-    length = len(source.owners)
-    own, notes = _stacked(seen, "encoder_self", length, length), _notes(config, "encoder_self")
-
-    def row(weights: np.ndarray) -> np.ndarray:
-        return merge(weights[..., :1, :], [0], source.owners, query_words=1, key_words=len(source.words))
-
-    each = Map(
-        "layer by layer",
-        "How much the first position, from which the class is read, looked at each word.",
-        [],
-        source.words,
-        row(own),
-        notes,
-    )
+def _of_class(config: Config, seen: Seen, source: Words) -> list[Map]:
+    first = _first(len(source.owners))
+    each = _map(config, seen, "encoder_self", first, source, "class")
     # Rollout follows shares through the layers: what does not sum to 1 is no share.
-    if not len(own) or config.mechanism("encoder_self").weights != "probabilities":
+    if config.mechanism("encoder_self").weights != "probabilities":
         return [each]
-    through = Map(
-        "through all layers",
-        "How much of each word has flowed into the first position, from which the class is read, if every layer "
-        "passes on half of what it looks at and half of what was there (attention rollout).",
-        [],
-        source.words,
-        row(rollout(own)[None, None]),
-        notes,
-    )
-    return [through, each]
+    through = rollout(_stacked(seen, "encoder_self", source, source))
+    return [_merged(through[None, None], first, source, "rollout", each.notes), each]
 
 
-def _notes(config: Config, place: Place) -> list[str]:
+def _of_answer(
+    predictor: Predictor, model: SpanExtractor, texts: Mapping[str, str], answer: Mapping[str, Any]
+) -> list[Map]:
+    question, text = (texts[name] for name in predictor.fields)
+    begins, ends = answer["begins"], answer["begins"] + len(answer["prediction"])
+
+    def of_answer(window: Window) -> list[bool]:
+        return [start < ends and end > max(begins, start) for start, end in _places(window)]
+
+    windows = predictor.read([[question], [text]], windows=True)[0].windows
+    window = next((one for one in windows if any(of_answer(one))), windows[0])
+    source = _about(predictor, window, question, text)
+    ids, config = _on_device(predictor, window.ids), model.config
+    mask, segments = torch.ones_like(ids, dtype=torch.bool), segments_of(ids, config.end)
+    _, seen = model(ids, mask, segments=segments, weights=True)
+    whole = _map(config, seen, "encoder_self", source, source)
+    if not answer["prediction"]:
+        return [_map(config, seen, "encoder_self", _first(len(source.owners)), source, "no answer"), whole]
+    owners = [owner if here else None for owner, here in zip(source.owners, of_answer(window), strict=True)]
+    return [_map(config, seen, "encoder_self", _kept(Words(source.words, owners)), source, "answer"), whole]
+
+
+def _map(config: Config, seen: Seen, place: Place, queries: Words, keys: Words, told: str | None = None) -> Map:
     mechanism = config.mechanism(place)
+    notes = [LEFT_OUT, *KINDS.get(mechanism.weights, [])]
     if mechanism.weights == "none":
-        return [f"The mechanism {mechanism.name} has no attention weights, so there is nothing to show."]
-    return [LEFT_OUT, *KINDS.get(mechanism.weights, [])]
+        notes = [f"The mechanism {mechanism.name} has no attention weights, so there is nothing to show."]
+    return _merged(_stacked(seen, place, queries, keys), queries, keys, told or place, notes)
 
 
-def _stacked(seen: Seen, place: Place, queries: int, keys: int) -> np.ndarray:
+def _merged(weights: np.ndarray, queries: Words, keys: Words, told: str, notes: list[str]) -> Map:
+    """The map of weights between tokens (N, H, Lq, Lk)."""
+    rows, columns = len(queries.words), len(keys.words)
+    merged = merge(weights, queries.owners, keys.owners, query_words=rows, key_words=columns)
+    return Map(*TOLD[told], queries.words, keys.words, merged, notes)
+
+
+def _stacked(seen: Seen, place: Place, queries: Words, keys: Words) -> np.ndarray:
     """(N, H, Lq, Lk) of the only row of a batch; N = 0 if the mechanism gave none."""
     layers: list[Tensor] = getattr(seen, place)
     if not layers:
-        return np.zeros((0, 0, queries, keys), dtype=np.float32)
+        return np.zeros((0, 0, len(queries.owners), len(keys.owners)), dtype=np.float32)
     return torch.stack([layer[0].float() for layer in layers]).cpu().numpy()
 
 
-def _read(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], config: Config) -> tuple[Tensor, Words]:
-    """Token ids (1, L) and words of texts that stand one after the other, as the tokenizer joins a pair: each ends with
-    the end token, the first alone has a start token. What is empty, between two spaces, and what is cut off is no word.
-    """
-    ids: list[int] = []
-    words: list[str] = []
-    owners: list[int | None] = []
-    for text in texts:
-        own = tokenizer(text)["input_ids"]
-        found = words_of([text], [np.array(own)], tokenizer, [text])[0]
-        start = 1 if ids else 0
-        ids += own[start:]
-        owners += [None if owner is None else owner + len(words) for owner in found.owners[start:]]
-        words += found.words
-    if len(ids) > config.positions:
-        ids = [*ids[: config.positions - 1], config.end]
-        owners = [*owners[: config.positions - 1], None]
-    kept = sorted({owner for owner in owners if owner is not None and words[owner].strip()})
+def _first(length: int) -> Words:
+    """The first of so many positions, as if it were a word."""
+    return Words([BOS], [0, *[None] * (length - 1)])
+
+
+def _alone(predictor: Predictor, text: str) -> tuple[Tensor, Words]:
+    """Token ids (1, L) and words of one text."""
+    ids = predictor.read([[text]], windows=False)[0].windows[0].ids
+    return _on_device(predictor, ids), _kept(words_of([text], [ids], predictor.tokenizer, [text])[0])
+
+
+def _about(predictor: Predictor, window: Window, question: str, text: str) -> Words:
+    """The words of <s> question </s> text </s>, of which a window has what it has of the text."""
+    length = int(np.argmax(window.ids == predictor.model.config.end)) + 1
+    asked = words_of([question], [window.ids[:length]], predictor.tokenizer, [question])[0]
+    behind = [
+        None if owner is None else owner + len(asked.words) for owner in owners_of(_places(window)[length:], text)
+    ]
+    return _kept(Words([*asked.words, *text.split(" ")], [*asked.owners, *behind]))
+
+
+def _places(window: Window) -> list[tuple[int, int]]:
+    """Where each token stands in the text; (0, 0) for those that do not."""
+    return [] if window.places is None else [(start, end) for start, end in window.places.tolist()]
+
+
+def _kept(found: Words) -> Words:
+    """Without words that own no token, cut off or not asked for, and what stands between two spaces."""
+    kept = sorted({owner for owner in found.owners if owner is not None and found.words[owner].strip()})
     number = {owner: index for index, owner in enumerate(kept)}
-    left = [None if owner is None else number.get(owner) for owner in owners]
-    return torch.tensor([ids]), Words([words[owner] for owner in kept], left)
+    owners = [None if owner is None else number.get(owner) for owner in found.owners]
+    return Words([found.words[owner] for owner in kept], owners)
+
+
+def _on_device(predictor: Predictor, ids: Ids) -> Tensor:
+    return torch.from_numpy(ids.astype(np.int64))[None].to(predictor.device)

@@ -54,13 +54,6 @@ class Predictor(Trained):
         records = pd.DataFrame(
             [{"row": str(number), **self._texts(given, number)} for number, given in enumerate(inputs, start=1)]
         )
-        limits = params.Encode(
-            max_source_tokens=self.model.config.positions,
-            max_target_tokens=self.model.config.positions,
-            overflow="window" if shape.reads_windows else "truncate",
-            overlap=max(1, self.model.config.positions // 4),
-            max_overflow_share=1.0,
-        )
         options = params.Evaluate(
             split="test",
             beams=beams,
@@ -75,7 +68,7 @@ class Predictor(Trained):
             bootstrap=100,
             tokens_per_batch=TOKENS_PER_BATCH,
         )
-        sources = encoding.sources(self.tokenizer, [records[name].tolist() for name in self.fields], limits)
+        sources = self.read([records[name].tolist() for name in self.fields], windows=shape.reads_windows)
         table = encoding.table(records["row"].tolist(), sources)
         data = examples(table, pad=self.model.config.pad)
         windows: list[dict[str, Any]] = [{}] * len(data)
@@ -86,6 +79,22 @@ class Predictor(Trained):
                     windows[row] = answer
         answers = joined(self.task, windows, table["row"], records, options)
         return [{**answer, "truncated": source.cut} for answer, source in zip(answers, sources, strict=True)]
+
+    def read(self, texts: Sequence[list[str]], *, windows: bool) -> list[encoding.Source]:
+        """What the model reads of texts: at once as many tokens as it was trained for, in several windows or cut.
+
+        Args:
+            texts: one text of each input; or a question of each and a text of each.
+        """
+        positions = self.model.config.positions
+        limits = params.Encode(
+            max_source_tokens=positions,
+            max_target_tokens=positions,
+            overflow="window" if windows else "truncate",
+            overlap=max(1, positions // 4),
+            max_overflow_share=1.0,
+        )
+        return encoding.sources(self.tokenizer, texts, limits)
 
     def _texts(self, given: str | Mapping[str, str], number: int) -> dict[str, str]:
         texts = {self.fields[0]: given} if isinstance(given, str) else given

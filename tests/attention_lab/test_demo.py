@@ -28,7 +28,12 @@ from attention_lab.inference import Predictor
 from attention_lab.transformer import build, save
 
 TEXT = "the old dog sees a small cat"
-TASKS = {"translation": "encoder_decoder", "sentiment": "classifier", "generation": "decoder"}
+TASKS = {
+    "translation": "encoder_decoder",
+    "sentiment": "classifier",
+    "generation": "decoder",
+    "question_answering": "spans",
+}
 
 
 def folder(at: Path, task: str, mechanism: str = "scaled_dot_product") -> Path:
@@ -37,9 +42,8 @@ def folder(at: Path, task: str, mechanism: str = "scaled_dot_product") -> Path:
     options = params.Vocab(tokenizer="word", size=100, min_frequency=1, max_unknown_share=1.0)
     tokenizer = vocabulary.train([f"{TEXT} and sleeps ."], options, None)
     labels = ("no", "yes", "perhaps") if task == "sentiment" else ()
-    model = build(
-        config(architecture=TASKS[task], task=task, vocabulary=len(tokenizer), labels=labels, mechanism=mechanism)
-    )
+    sizes = {"vocabulary": len(tokenizer), "segments": 2 if task == "question_answering" else 0}
+    model = build(config(architecture=TASKS[task], task=task, labels=labels, mechanism=mechanism, **sizes))
     save(model, at / "model")
     vocabulary.save(tokenizer, at / "model")
     return at / "model"
@@ -74,18 +78,29 @@ def test_the_answer_is_that_of_the_predictor_with_the_maps_of_its_words(tmp_path
     wanted = predictor.predict([f"{TEXT} zebra"], beams=3)[0]
     assert reply.json["prediction"] == wanted["prediction"]
     assert reply.json["unknown"] == ["zebra"]
-    maps = explain(predictor, [f"{TEXT} zebra"], wanted["prediction"])
+    maps = explain(predictor, {"source": f"{TEXT} zebra"}, wanted)
     assert reply.json["maps"] == [drawn(found) for found in maps]
     assert reply.json["maps"][0]["keys"] == [*TEXT.split(), "zebra"]
 
 
-@pytest.mark.parametrize(("task", "option"), [("sentiment", {}), ("generation", {"temperature": 0.5, "max_tokens": 7})])
+@pytest.mark.parametrize(
+    ("task", "option"),
+    [
+        ("sentiment", {}),
+        ("generation", {"temperature": 0.5, "max_tokens": 7}),
+        ("question_answering", {"no_answer": 20}),
+        ("question_answering", {"no_answer": -20}),
+    ],
+)
 def test_every_architecture_answers(tmp_path: Path, task: str, option: dict[str, float]) -> None:
     predictor = Predictor(folder(tmp_path, task))
-    reply = ask(application(predictor, []).test_client(), {"text": TEXT}, option).json
-    wanted = predictor.predict([TEXT], **option)[0]
+    texts = dict.fromkeys(predictor.fields, TEXT)
+    client = application(predictor, []).test_client()
+    reply = ask(client, texts, option).json
+    wanted = predictor.predict([texts], **option)[0]
     assert reply["prediction"] == wanted["prediction"]
     assert reply.get("probabilities") == wanted.get("probabilities")
+    assert re.findall(r'<textarea id="field-(\w+)"', client.get("/").text) == list(predictor.fields)
 
 
 def test_a_map_has_the_mean_of_its_heads_before_them_in_thousandths() -> None:
@@ -97,10 +112,17 @@ def test_a_map_has_the_mean_of_its_heads_before_them_in_thousandths() -> None:
 
 def test_a_map_of_a_long_text_shows_its_first_words() -> None:
     long = [str(number) for number in range(SHOWN + 3)]
-    found = drawn(Map("name", "what", long[:5], long, np.ones((2, 3, 5, SHOWN + 3))))
+    found = drawn(Map("name", "what", long, long, np.ones((2, 3, SHOWN + 3, SHOWN + 3))))
     assert found["cut"]
-    assert found["keys"] == long[:SHOWN]
-    assert np.array(found["weights"]).shape == (2, 4, 5, SHOWN)
+    assert found["keys"] == found["queries"] == long[:SHOWN]
+    assert np.array(found["weights"]).shape == (2, 4, SHOWN, SHOWN)
+
+
+def test_a_map_of_few_rows_shows_all_words() -> None:
+    long = [str(number) for number in range(SHOWN + 3)]
+    found = drawn(Map("name", "what", ["q"] * 5, long, np.ones((2, 3, 5, SHOWN + 3))))
+    assert not found["cut"]
+    assert np.array(found["weights"]).shape == (2, 4, 5, SHOWN + 3)
 
 
 @pytest.mark.parametrize(
@@ -219,9 +241,9 @@ def test_a_browser_shows_prediction_and_map_and_asks_nobody_else(tmp_path: Path,
     browser.type("[name=beams]", "2")
     browser.click("button[type=submit]")
     browser.wait(ANSWERED)
-    prediction = predictor.predict([f"{TEXT} ملك"], beams=2)[0]["prediction"]
-    assert browser.value("document.querySelector('#prediction').textContent") == prediction
-    cross = explain(predictor, [f"{TEXT} ملك"], prediction)[0]
+    answer = predictor.predict([f"{TEXT} ملك"], beams=2)[0]
+    assert browser.value("document.querySelector('#prediction').textContent") == answer["prediction"]
+    cross = explain(predictor, {"source": f"{TEXT} ملك"}, answer)[0]
     for head in (None, 2):
         browser.choose("#head", str(head or 0))
         wanted = np.rint(1000 * cross.of(2, head)).ravel()
@@ -252,15 +274,15 @@ def test_a_browser_shows_classes_and_coloured_words(tmp_path: Path, browser: Chr
     predictor = Predictor(model)
     browser.open(f"{served(model)}?text={quote(TEXT)}")
     browser.wait(ANSWERED)
-    line = explain(predictor, [TEXT], "no")[0].of(2)[0]
+    answer = predictor.predict([TEXT])[0]
+    line = explain(predictor, {"text": TEXT}, answer)[0].of(2)[0]
     words = "[...document.querySelectorAll('.words li')]"
     assert browser.value(f"{words}.map(one => one.firstChild.textContent)") == TEXT.split()
     assert (
         browser.value(f"{words}.map(one => one.classList.contains('negative'))") == (np.rint(1000 * line) < 0).tolist()
     )
-    shares = predictor.predict([TEXT])[0]["probabilities"]
     bars = "[...document.querySelectorAll('.bar')].map(one => Number(one.style.getPropertyValue('--share')))"
-    assert browser.value(bars) == pytest.approx(list(shares.values()))
+    assert browser.value(bars) == pytest.approx(list(answer["probabilities"].values()))
     assert browser.errors == []
 
 
@@ -270,4 +292,17 @@ def test_a_browser_says_where_there_are_no_weights(tmp_path: Path, browser: Chro
     for name in ("picture", "legend", "what", "caution"):
         assert browser.value(f"document.querySelector('#{name}').hidden")
     assert "fnet has no attention weights" in browser.value("document.querySelector('#notes').innerText")
+    assert browser.errors == []
+
+
+def test_a_browser_has_a_box_for_question_and_context(tmp_path: Path, browser: Chromium) -> None:
+    model = folder(tmp_path, "question_answering")
+    row = {"question": "sees a dog", "context": TEXT, "answer": "cat", "prediction": "dog"}
+    predictions(tmp_path, [row])
+    browser.open(served(model))
+    assert browser.value("document.querySelector('#choices bdi').textContent") == f"sees a dog · {TEXT}"
+    browser.click("#choices button")
+    browser.wait(ANSWERED)
+    assert browser.value("[...document.querySelectorAll('textarea')].map(one => one.value)") == ["sees a dog", TEXT]
+    assert browser.value("document.querySelector('#picture').childElementCount") == 1
     assert browser.errors == []

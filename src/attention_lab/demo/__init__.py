@@ -31,9 +31,9 @@ from attention_lab.records import SHAPES
 from attention_lab.transformer import Architecture
 
 HOST = "127.0.0.1"
-SHOWN = 80  # words of each side of a map
+SHOWN = 80  # words of each side of a large map
 EXAMPLES = 6
-WRITTEN, CLASSED = ("✗ differs", "✓ same"), ("✗ wrong", "✓ right")  # from, or as, the reference
+WRITTEN, CLASSED = ("✗ differs", "✓ same"), ("✗ wrong", "✓ right")  # than, or as, the reference
 PROMPT = 4  # words of an example for a language model to go on with
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -81,7 +81,7 @@ OPTIONS: dict[Architecture, tuple[Option, ...]] = {
         Option("max_tokens", "Longest", "tokens of the continuation", 4, 128, 1, 60),
     ),
     "classifier": (),
-    "spans": (),
+    "spans": (Option("no_answer", "No answer", "is said where it is by so many nats likelier", -20.0, 20.0, 0.5, 0.0),),
 }
 
 
@@ -116,7 +116,7 @@ def application(predictor: Predictor, examples: list[dict[str, Any]]) -> Flask:
         inputs, search = _asked(request.get_json(), names, options)
         with one_at_a_time:
             answer = predictor.predict([inputs], **search)[0]
-            maps = explain(predictor, list(inputs.values()), str(answer["prediction"]))
+            maps = explain(predictor, inputs, answer)
         unknown = vocabulary.unknown_words(predictor.tokenizer, inputs.values(), SHOWN)
         return {**_plain(answer), "unknown": unknown, "maps": [drawn(found) for found in maps]}
 
@@ -150,19 +150,23 @@ def _asked(body: Any, names: tuple[str, ...], options: tuple[Option, ...]) -> tu
 
 def _plain(answer: Mapping[str, Any]) -> dict[str, Any]:
     """What of an answer the page shows."""
-    return {name: answer[name] for name in ("prediction", "truncated", "probabilities") if name in answer}
+    return {
+        name: answer[name] for name in ("prediction", "truncated", "probability", "probabilities") if name in answer
+    }
 
 
 def drawn(found: Map) -> dict[str, Any]:
-    """A map for the page, at most SHOWN words each way: weights (N, H + 1, Wq, Wk) in thousandths, the mean of the
-    heads before them."""
-    weights = found.weights[..., :SHOWN, :SHOWN]
+    """A map for the page: weights (N, H + 1, Wq, Wk) in thousandths, the mean of the heads before them; the first SHOWN
+    words of each side, if there are more cells than those have."""
+    cut = len(found.queries) * len(found.keys) > SHOWN**2
+    shown = SHOWN if cut else None
+    weights = found.weights[..., :shown, :shown]
     with_mean = np.concatenate([weights.mean(1, keepdims=True), weights], axis=1) if len(weights) else weights
     return {
         **{name: value for name, value in asdict(found).items() if name in ("name", "what", "notes")},
-        "queries": found.queries[:SHOWN],
-        "keys": found.keys[:SHOWN],
-        "cut": max(len(found.queries), len(found.keys)) > SHOWN,
+        "queries": found.queries[:shown],
+        "keys": found.keys[:shown],
+        "cut": cut,
         "weights": np.rint(1000.0 * with_mean).astype(int).tolist(),
     }
 
@@ -176,8 +180,8 @@ def examples_of(predictions: Path, task: str, number: int = EXAMPLES) -> list[di
     if not predictions.is_file():
         return []
     table = pd.DataFrame([json.loads(line) for line in predictions.read_text(encoding="utf-8").splitlines()])
-    shape, names = SHAPES[task], SHAPES[task].inputs
-    truth = shape.truth
+    shape = SHAPES[task]
+    names, truth = shape.inputs, shape.truth
     if not {"row", "prediction", *names, *([truth] if truth else [])} <= set(table.columns):
         return []
     right = (table["prediction"] == table[truth]).to_numpy() if truth else np.ones(len(table), dtype=bool)

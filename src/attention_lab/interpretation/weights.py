@@ -171,15 +171,17 @@ def words_of(
         # What was cut ends with </s> in place of the token that stood there.
         if encoding.ids[: cut - 1] != wanted[:-1].tolist():
             raise ValueError(f"{name}: the encoded ids are not what the tokenizer makes of the text; encode again")
-        words = text.split(" ")
-        owners = vocabulary.words(encoding.offsets[: cut - 1], text)
-        pieces = [text[start:end] for start, end in encoding.offsets[: cut - 1]]
-        owners = [
-            None if owner is not None and _has_letters(words[owner]) and not _has_letters(piece) else owner
-            for owner, piece in zip(owners, pieces, strict=True)
-        ]
-        found.append(Words(words, [*owners, None]))
+        found.append(Words(text.split(" "), [*owners_of(encoding.offsets[: cut - 1], text), None]))
     return found
+
+
+def owners_of(places: Sequence[tuple[int, int]], text: str) -> list[int | None]:
+    """The word of each token that stands at these places in the text; see `words_of`."""
+    words = text.split(" ")
+    return [
+        None if owner is not None and _has_letters(words[owner]) and not _has_letters(text[start:end]) else owner
+        for owner, (start, end) in zip(vocabulary.words(places, text), places, strict=True)
+    ]
 
 
 def _has_letters(text: str) -> bool:

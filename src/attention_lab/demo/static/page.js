@@ -62,11 +62,13 @@ function complain(sentence) {
 function show(given, answer) {
   at("waiting").hidden = true;
   at("answer").hidden = at("attention").hidden = false;
-  at("prediction").textContent = answer.prediction || "(no words)";
+  at("prediction").textContent = answer.prediction || "(nothing)";
   at("truncated").hidden = !answer.truncated;
   at("unknown").hidden = !answer.unknown.length;
   at("unknown").textContent = `Not in the model's vocabulary: ${answer.unknown.join(", ")}. It reads all such words alike.`;
   showReference(examples.find((one) => fields.every((field) => one.inputs[field.name] === given[field.name])));
+  at("probability").hidden = answer.probability === undefined || answer.probabilities !== undefined;
+  at("probability").textContent = `probability ${answer.probability?.toFixed(3)}`;
   showProbabilities(answer.probabilities);
   maps = answer.maps;
   pick(at("map"), maps.map((map, index) => [String(index), map.name]), at("map").value || "0");
@@ -130,10 +132,10 @@ function draw() {
   at("legend").classList.toggle("signed", signed);
   at("legend").firstElementChild.textContent = signed ? percent(-most) : percent(0);
   at("most").textContent = percent(most);
-  at("readout").textContent = map.queries.length
+  at("readout").textContent = weights.length > 1
     ? "Rows look, columns are looked at; numbers are percent. Point at a cell to read it."
     : "Numbers are percent. Point at a word to read it.";
-  at("picture").replaceChildren(map.queries.length ? table(map, weights, most) : strip(map, weights[0], most));
+  at("picture").replaceChildren(weights.length > 1 ? table(map, weights, most) : strip(map, weights[0], most));
 }
 
 function colour(element, weight, most) {
@@ -141,6 +143,10 @@ function colour(element, weight, most) {
   element.classList.toggle("negative", weight < 0);
   element.style.setProperty("--share", Math.abs(weight) / most);
   return element;
+}
+
+function told(map, query, key, weight) {
+  return `“${map.queries[query]}” → “${map.keys[key]}”: ${percent(weight)}`;
 }
 
 function table(map, weights, most) {
@@ -161,7 +167,7 @@ function table(map, weights, most) {
     row.append(title);
     line.forEach((weight, key) => {
       const cell = colour(made("td", Math.round(weight / 10) || ""), weight, most);
-      cell.dataset.says = `“${map.queries[query]}” looks at “${map.keys[key]}” with ${percent(weight)}`;
+      cell.dataset.says = told(map, query, key, weight);
       row.append(cell);
     });
   });
@@ -172,7 +178,7 @@ function strip(map, line, most) {
   const found = made("ol", undefined, { className: "words", dir: "auto" });
   line.forEach((weight, key) => {
     const item = colour(made("li"), weight, most);
-    item.dataset.says = `“${map.keys[key]}” gets ${percent(weight)}`;
+    item.dataset.says = told(map, 0, key, weight);
     item.append(word(map.keys[key]), made("small", Math.round(weight / 10)));
     found.append(item);
   });
@@ -187,7 +193,7 @@ function take(example) {
 function offer() {
   for (const example of examples) {
     const button = made("button", undefined, { type: "button" });
-    button.append(made("bdi", Object.values(example.inputs).join(" · ")));
+    button.append(made("bdi", fields.map((field) => example.inputs[field.name]).join(" · ")));
     if (example.verdict) {
       button.append(made("small", example.verdict, { className: example.verdict.startsWith("✓") ? "right" : "wrong" }));
     }
