@@ -4,8 +4,8 @@ Provilkov et al. 2020, BPE-dropout, arXiv 1910.13267, section 3, algorithm 1: wh
 characters, each merge that could be made next is left out with a certain probability. So the model sees a word in many
 forms, learns what its pieces mean and stands rare words better. In use, nothing is left out.
 
-The merges are made here and not by `tokenizers`, whose generator cannot be seeded: with it no training could be done
-again.
+The merges are made here and not by `tokenizers`, whose generator cannot be seeded: no training could be repeated. It
+also leaves out fewer than the algorithm says, for outdated entries of its queue give merges another chance.
 """
 
 from __future__ import annotations

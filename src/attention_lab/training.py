@@ -178,10 +178,10 @@ def train(
     Raises:
         InputError: the loss is no longer finite, or the model learned no more than the trivial baseline.
     """
-    curve: list[dict[str, float]] = []
+    earlier: Result | None = None
     if options.pretrain:
-        earlier = checkpoint / "pretraining"  # kept to the end: who goes on goes through the phase in no time
-        curve = _Run(*prepared(model, data, options, seed), seed, earlier, _named("pretrain", log)).run().valid_curve
+        kept = checkpoint / "pretraining"  # to the end: a training that goes on reads there how the phase ended
+        earlier = _Run(*prepared(model, data, options, seed), seed, kept, _named("pretrain", log)).run()
     result = _Run(model, task, data, options, seed, checkpoint, log).run()
     if result.metrics["valid_loss"] >= result.metrics["trivial_loss"]:
         raise InputError(
@@ -189,7 +189,14 @@ def train(
             f"{result.metrics['valid_loss']:.3f} nats, trivial {result.metrics['trivial_loss']:.3f}); train longer "
             f"(train.epochs, now {options.epochs}) or change train.learning_rate (now {options.learning_rate})"
         )
-    return replace(result, pretrain_curve=curve)
+    if earlier is None:
+        return result
+    return replace(
+        result,
+        metrics=result.metrics | {"pretrain_loss": earlier.metrics["valid_loss"]},
+        speed=result.speed | {"pretrain_seconds": earlier.speed["seconds"]},
+        pretrain_curve=earlier.valid_curve,
+    )
 
 
 def _named(phase: str, log: Log | None) -> Log | None:

@@ -11,7 +11,7 @@ import torch
 from test_models import config
 from test_training import DATA, TASK, KilledError, fresh, options, weights
 
-from attention_lab import training
+from attention_lab import plots, training
 from attention_lab.batching import Examples
 from attention_lab.errors import InputError
 from attention_lab.pretraining import Masked, MaskedReader, MaskedWords, hide
@@ -121,8 +121,16 @@ def test_its_loss_falls_and_is_a_curve_of_its_own(
     assert [values["pretrain_valid_loss"] for values in logged if "pretrain_valid_loss" in values] == [
         point["valid_loss"] for point in result.pretrain_curve
     ]
+    assert result.metrics["pretrain_loss"] == pytest.approx(
+        min(point["valid_loss"] for point in result.pretrain_curve), abs=1e-6
+    )
     _, plain = learn(tmp_path, pretrain=0)
     assert plain.pretrain_curve == []
+    assert result.metrics.keys() - plain.metrics.keys() == {"pretrain_loss"}
+    for name, one in (("with", result), ("without", plain)):
+        plots.training(one.train_curve, one.valid_curve, one.pretrain_curve, tmp_path / name)
+    assert len((tmp_path / "with" / "pretraining.csv").read_text(encoding="utf-8").splitlines()) == 1 + 3
+    assert not (tmp_path / "without" / "pretraining.csv").exists()
     assert result.metrics["steps"] == plain.metrics["steps"]
     assert result.valid_curve[-1]["valid_loss"] != plain.valid_curve[-1]["valid_loss"]
 
