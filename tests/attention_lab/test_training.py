@@ -120,6 +120,17 @@ def test_the_best_epoch_is_kept(tmp_path: Path) -> None:
     assert again.validate()[0] == pytest.approx(min(losses), rel=1e-6)
 
 
+def test_each_epoch_trains_on_its_own_examples(tmp_path: Path) -> None:
+    class Drawn(Examples):
+        def of_epoch(self, number: int) -> Examples:
+            return copies(90, 10 + number)
+
+    base = DATA["train"]
+    data = {"train": Drawn(base.source, base.target, pad=0), "valid": DATA["valid"]}
+    result = training.train(fresh(), TASK, data, options(), seed=5, checkpoint=tmp_path)
+    assert result.metrics["tokens"] == sum(copies(90, 10 + epoch).lengths.sum() for epoch in range(6))
+
+
 def test_patience_ends_a_training_that_no_longer_gets_better(tmp_path: Path) -> None:
     _, result = fit(tmp_path, epochs=40, patience=2, learning_rate=0.03)
     assert result.metrics["epochs"] < 40
