@@ -71,7 +71,7 @@ def test_epochs_hide_other_words_and_always_the_same() -> None:
     assert second.predictions([3, 7]) == int((second[[3, 7]].target != 0).sum())
 
 
-@pytest.mark.parametrize("architecture", ["encoder_decoder", "classifier"])
+@pytest.mark.parametrize("architecture", ["encoder_decoder", "classifier", "spans"])
 def test_the_loss_is_the_cross_entropy_of_the_hidden_words_with_the_embedding_as_output(architecture: str) -> None:
     labels = ("a", "b", "c") if architecture == "classifier" else ()
     model = build(config(architecture=architecture, vocabulary=VOCABULARY, labels=labels)).eval()

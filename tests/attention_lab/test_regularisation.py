@@ -133,7 +133,7 @@ def test_words_are_dropped_in_training_alone(tmp_path: Path) -> None:
     assert run.state.window.tolist() != pytest.approx(plain.state.window.tolist(), rel=1e-5)
 
 
-ARCHITECTURES = {"translation": "encoder_decoder", "generation": "decoder", "sentiment": "classifier"}
+ARCHITECTURES = {name: task.architecture for name, task in TASKS.items()}
 
 
 def _two_passes(name: str, dropout: float) -> tuple[Any, Loss, Loss]:
@@ -141,7 +141,10 @@ def _two_passes(name: str, dropout: float) -> tuple[Any, Loss, Loss]:
     labels = tuple("abcdefg") if name == "sentiment" else ()
     model = build(config(architecture=ARCHITECTURES[name], vocabulary=97, labels=labels, dropout=dropout)).train()
     source, target = torch.randint(5, 97, (11, 7)), torch.randint(5, 97, (11, 5))
-    batch = Batch([0] * 11, source, source != 0, target if name == "translation" else None, torch.arange(11) % 7)
+    source[:, 2] = source[:, 6] = 3  # question </s> text </s>
+    span = torch.tensor([[3, 5]]).expand(11, 2)
+    said = target if ARCHITECTURES[name] == "encoder_decoder" else None
+    batch = Batch([0] * 11, source, source != 0, said, torch.arange(11) % 7, span)
     return model, TASKS[name].loss(model, batch, 0.1), TASKS[name].loss(model, batch, 0.1)
 
 
