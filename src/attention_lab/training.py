@@ -181,7 +181,8 @@ def train(
     earlier: Result | None = None
     if options.pretrain:
         kept = checkpoint / "pretraining"  # to the end: a training that goes on reads there how the phase ended
-        earlier = _Run(*prepared(model, data, options, seed), seed, kept, _named("pretrain", log)).run()
+        own = log and (lambda step, values: log(step, {f"pretrain_{name}": value for name, value in values.items()}))
+        earlier = _Run(*prepared(model, data, options, seed), seed, kept, own).run()
     result = _Run(model, task, data, options, seed, checkpoint, log).run()
     if result.metrics["valid_loss"] >= result.metrics["trivial_loss"]:
         raise InputError(
@@ -197,11 +198,6 @@ def train(
         speed=result.speed | {"pretrain_seconds": earlier.speed["seconds"]},
         pretrain_curve=earlier.valid_curve,
     )
-
-
-def _named(phase: str, log: Log | None) -> Log | None:
-    """The same log, with the phase before the names of its metrics."""
-    return log and (lambda step, values: log(step, {f"{phase}_{name}": value for name, value in values.items()}))
 
 
 class _Run:
