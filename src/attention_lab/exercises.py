@@ -1,0 +1,295 @@
+"""Checks of the notebook's exercises: an answer is compared with numbers, and what is wrong is told in a sentence.
+
+    check(softmax) → "softmax: not yet. Your rows sum to 4.2 and not to 1: …"
+
+The numbers decide, for shapes and sums alone let most mistakes pass. The properties explain: of those that an answer
+lacks, the first is told.
+
+Shapes: B batch, H heads, L positions, Lq queries, Lk keys, D width of one head, W width of the model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from attention_lab.errors import InputError
+from attention_lab.interpretation.alignment import alignment_error_rate
+
+Answer = Callable[..., Any]
+Told = str | None  # what is wrong with an answer, None: nothing
+
+
+def check(answer: Answer) -> str:
+    """A sentence on an answer to the exercise of its name: right, not yet and why, or not written yet.
+
+    Raises:
+        InputError: no exercise has the function's name.
+    """
+    name = answer.__name__
+    if name not in EXERCISES:
+        raise InputError(f"there is no exercise {name!r}; there are {', '.join(EXERCISES)}")
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            wrong = EXERCISES[name](answer)
+    except NotImplementedError:
+        return (
+            f"{name}: not written yet. Put your code in the place of `raise NotImplementedError`; run the cell again."
+        )
+    except Exception as error:  # noqa: BLE001 - whatever a reader's code raises is told to the reader
+        return f"{name}: not yet. Your code raised {type(error).__name__}: {error}"
+    return f"{name}: right." if wrong is None else f"{name}: not yet. {wrong}"
+
+
+def _softmax(answer: Answer) -> Told:
+    scores = torch.randn(2, 3, 5)
+    found, wanted = answer(scores), scores.softmax(-1)
+    wrong = _compared(
+        found,
+        wanted,
+        lambda: (
+            _close(found.sum(-2), torch.ones(2, 5)),
+            "Your columns sum to 1 and your rows do not: over which axis is the softmax? A row is a query, which "
+            "shares out its attention among the keys, and they are the last axis.",
+        ),
+        lambda: (
+            not _close(found.sum(-1), torch.ones(2, 3)),
+            f"Your first row sums to {float(found[0, 0].sum()):.2f} and not to 1: each exponential is to be divided by "
+            "the sum of its own row (`keepdim=True` keeps the axis that you divide along).",
+        ),
+    )
+    if wrong is None and not _close(answer(1000.0 * scores), (1000.0 * scores).softmax(-1)):
+        return (
+            "For small scores it is right, for scores of 1000 it is not: e^1000 is more than a number can hold. Take "
+            "each row's largest score away first; numerator and denominator shrink alike, so no weight changes."
+        )
+    return wrong
+
+
+def _scaled_scores(answer: Answer) -> Told:
+    query, key = torch.randn(2, 23, 7), torch.randn(2, 31, 7)
+    found, wanted = answer(query, key), query @ key.transpose(-2, -1) / math.sqrt(7)
+    causes = {
+        math.sqrt(7): "You did not divide by √D.",
+        1.0 / math.sqrt(7): "You divided by D, and its root is asked for.",
+        7.0: "You multiplied by √D, and it is to divide.",
+        1.0 / math.sqrt(2): "You divided by the root of all heads' width together; D is the width of one head.",
+    }
+    cause = next((text for factor, text in causes.items() if _same(found, wanted * factor)), None)
+    return _compared(
+        found,
+        wanted,
+        lambda: (
+            cause is not None,
+            f"{cause} Queries and keys of variance 1 should have scores of variance 1, and yours have "
+            f"{float(found.var()):.2f}; the softmax would then be too {'sharp' if found.var() > 1 else 'flat'}.",
+        ),
+    )
+
+
+def _masked_weights(answer: Answer) -> Told:
+    scores = torch.randn(2, 3, 5, 7)
+    exists = torch.ones(2, 7, dtype=torch.bool)
+    exists[1, 4:] = False
+    wanted = scores.masked_fill(~exists[:, None, None, :], -torch.inf).softmax(-1)
+    found = answer(scores, exists)
+    return _compared(
+        found,
+        wanted,
+        lambda: (
+            bool((found[1, :, :, :4] == 0.0).all()),
+            "Words get weight 0 and padding gets all of it: True means that a key is there, so it is `~exists` that "
+            "has to be closed.",
+        ),
+        lambda: (
+            _close(found, scores.softmax(-1)),
+            "Your weights are those without a mask; what is made of `exists`?",
+        ),
+        lambda: (
+            bool((found[1, :, :, 4:] == 0.0).all()) and not _close(found.sum(-1), torch.ones(2, 3, 5)),
+            f"Padding gets 0, but the words' weights sum to {float(found[1, 0, 0].sum()):.2f} and not to 1: you closed "
+            "the mask after the softmax, which had counted the padding in. Set the scores to −inf before it.",
+        ),
+        lambda: (
+            not bool((found[1, :, :, 4:] == 0.0).all()),
+            f"Padding still gets a weight, {float(found[1, 0, 0, 4:].max()):.3f}: a score of 0 is a score like others "
+            "(e^0 = 1). Set it to −inf, of which e^−inf = 0 is left.",
+        ),
+    )
+
+
+def _causal_mask(answer: Answer) -> Told:
+    found, wanted = answer(5), torch.ones(5, 5, dtype=torch.bool).tril()
+    return _compared(
+        found,
+        wanted,
+        lambda: (
+            not bool(found.diagonal().all()),
+            "A word may not look at itself, so the first word may look at nothing: the diagonal belongs to the mask.",
+        ),
+        lambda: (
+            bool(found[0, 1:].any()),
+            "I changed the last of five words, and the output of the first changed with it: row i is the word that "
+            "looks, so in row 0 only column 0 may be True.",
+        ),
+        lambda: (
+            not bool(found[-1].all()),
+            "The last word does not see all that was said before it: its row has to be True as a whole.",
+        ),
+    )
+
+
+def _split_heads(answer: Answer) -> Told:
+    inputs = torch.randn(2, 5, 3 * 7)
+    found = answer(inputs, 3)
+    wanted = torch.stack([inputs[..., 7 * head : 7 * (head + 1)] for head in range(3)], 1)
+    return _compared(
+        found,
+        wanted,
+        lambda: (
+            _close(found, inputs.reshape(wanted.shape)),
+            "You went from (B, L, W) to (B, H, L, D) in one reshape, which keeps the order of the numbers: head 0 then "
+            "holds the whole of the first words and nothing of the last. Split W into (H, D), then exchange L and H.",
+        ),
+        lambda: (
+            _close(found, inputs.unflatten(-1, (7, 3)).movedim(-1, 1)),
+            "Head 0 got every third feature and not the first seven: W is to be split into (H, D) and not into (D, H).",
+        ),
+    )
+
+
+def _local_window(answer: Answer) -> Told:
+    found = answer(11, 4)
+    place = torch.arange(11)
+    wanted = (place.unsqueeze(-1) - place).abs() <= 4
+    wrong = _compared(
+        found,
+        wanted,
+        lambda: (
+            not _close(found, found.T),
+            "Your window looks to one side only: a distance counts whichever way it goes, so take |i − j|.",
+        ),
+        lambda: (
+            _close(found, (place.unsqueeze(-1) - place).abs() < 4),
+            "A key at the distance 4 is closed in a window of 4: “at most” is `<=`.",
+        ),
+        lambda: (
+            _close(found, (place.unsqueeze(-1) - place).abs() <= 2),
+            "Your window is 4 keys wide in all; here it is 4 to each side, and the word itself.",
+        ),
+    )
+    if wrong is None and not _close(answer(5, 11), torch.ones(5, 5, dtype=torch.bool)):
+        return "A window wider than the sentence should leave everything open, as if there were none; yours does not."
+    return wrong
+
+
+def _linear_attention(answer: Answer) -> Told:
+    query, key, value = torch.randn(2, 29, 3), torch.randn(2, 31, 3), torch.randn(2, 31, 5)
+    with _Largest() as seen:
+        found = answer(query, key, value)
+    products = (F.elu(query) + 1.0) @ (F.elu(key) + 1.0).transpose(-2, -1)
+    wanted = products / products.sum(-1, keepdim=True) @ value
+    ones = answer(query, key, torch.ones_like(value))
+    wrong = _compared(
+        found,
+        wanted,
+        lambda: (
+            not _close(ones, torch.ones_like(ones)),
+            f"Of values that are all 1 you make {float(ones[0, 0, 0]):.2f}, and a mean of ones is 1: the sum over "
+            "values is to be divided by the sum of weights, φ(q)·Σφ(k).",
+        ),
+        lambda: (
+            _close(found, (query.softmax(-1) @ (key.softmax(-1).transpose(-2, -1) @ value))),
+            "Your features φ are a softmax; here they are elu(x) + 1.",
+        ),
+    )
+    if wrong is None and seen.most >= 2 * 29 * 31:
+        return (
+            "The numbers are right, but on the way you made a tensor with a number for each query and each key, which "
+            "is what linear attention saves. Multiply the keys with the values first: Σ φ(k)vᵀ is (D, Dv)."
+        )
+    return wrong
+
+
+def _alignment_error(answer: Answer) -> Told:
+    found = {(0, 0), (1, 2), (2, 1), (3, 3), (4, 3)}
+    sure = {(0, 0), (1, 2), (2, 1), (3, 4), (4, 4), (5, 5)}
+    rate, wanted = answer(found, sure), alignment_error_rate([found], [sure])
+    if not isinstance(rate, int | float):
+        return f"Your function returns a {type(rate).__name__}, and should return a number."
+    hits = len(found & sure)
+    told = {
+        1.0 - wanted: "You return the share that is right; the error is 1 minus it: no link in common gives 1.",
+        1.0 - hits / len(found): "You divided by the links that were found alone, so a single sure guess would be "
+        "perfect; links that were missed are errors too.",
+        1.0 - hits / len(sure): "You divided by the known links alone, so to link everything with everything would be "
+        "perfect; links too many are errors too.",
+        1.0 - hits / (len(found) + len(sure)): "Of two equal sets you make 0.5 and not 0: a link in common stands in "
+        "both sets, so it counts twice.",
+    }
+    for value, text in told.items():
+        if math.isclose(rate, value, abs_tol=1e-6) and not math.isclose(rate, wanted, abs_tol=1e-6):
+            return text
+    return None if math.isclose(rate, wanted, abs_tol=1e-6) else f"You return {rate:.4f}, and it is {wanted:.4f}."
+
+
+EXERCISES: dict[str, Callable[[Answer], Told]] = {
+    "softmax": _softmax,
+    "scaled_scores": _scaled_scores,
+    "masked_weights": _masked_weights,
+    "causal_mask": _causal_mask,
+    "split_heads": _split_heads,
+    "local_window": _local_window,
+    "linear_attention": _linear_attention,
+    "alignment_error": _alignment_error,
+}
+
+
+class _Largest(TorchDispatchMode):
+    """Notes how many numbers the largest tensor had that was made."""
+
+    most = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, Tensor):
+            self.most = max(self.most, made.numel())
+        return made
+
+
+def _compared(found: Any, wanted: Tensor, *reasons: Callable[[], tuple[bool, str]]) -> Told:
+    """None if both are the same numbers; else what is wrong: kind, shape, the first reason that holds, or where."""
+    if not isinstance(found, Tensor):
+        return f"Your function returns a {type(found).__name__}, and should return a tensor."
+    if found.shape != wanted.shape:
+        return f"Your result has the shape {_shape(found.shape)}, and should have {_shape(wanted.shape)}."
+    if wanted.dtype == torch.bool and found.dtype != torch.bool:
+        return f"Your mask holds {found.dtype} and should hold True (may look) and False, torch.bool."
+    if _close(found, wanted):
+        return None
+    for reason in reasons:
+        holds, text = reason()
+        if holds:
+            return text
+    away = (found.double() - wanted.double()).abs().nan_to_num(nan=math.inf)
+    place = tuple(int(index) for index in torch.unravel_index(away.argmax(), away.shape))
+    return f"At {list(place)} you have {found[place].item():.4g}, and the reference has {wanted[place].item():.4g}."
+
+
+def _close(left: Tensor, right: Tensor) -> bool:
+    return torch.allclose(left.double(), right.double(), atol=1e-5)
+
+
+def _same(found: Any, wanted: Tensor) -> bool:
+    return isinstance(found, Tensor) and found.shape == wanted.shape and _close(found, wanted)
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return f"({', '.join(map(str, shape))})"

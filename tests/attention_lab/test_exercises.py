@@ -1,0 +1,114 @@
+"""The checks of the exercises: they accept the solutions, and explain the mistakes that learners make."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from attention_lab.errors import InputError
+from attention_lab.exercises import EXERCISES, check
+from notebooks import solutions
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_the_solution_is_right(name: str) -> None:
+    assert check(getattr(solutions, name)) == f"{name}: right."
+
+
+def places(length: int) -> Tensor:
+    """Column minus row."""
+    return torch.arange(length)[None, :] - torch.arange(length)[:, None]
+
+
+def scaled(factor: float) -> Callable[[Tensor, Tensor], Tensor]:
+    return lambda query, key: query @ key.transpose(-2, -1) * factor
+
+
+def quadratic(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    products = (F.elu(query) + 1) @ (F.elu(key) + 1).transpose(-2, -1)
+    return products / products.sum(-1, keepdim=True) @ value
+
+
+def undivided(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    return (F.elu(query) + 1) @ ((F.elu(key) + 1).transpose(-2, -1) @ value)
+
+
+MISTAKES: list[tuple[str, Callable[..., Any], str]] = [
+    ("softmax", lambda s: s.softmax(-2), "over which axis is the softmax"),
+    ("softmax", lambda s: s.exp() / s.exp().sum(), "divided by the sum of its own row"),
+    ("softmax", lambda s: s.exp(), "Your first row sums to"),
+    ("softmax", lambda s: s.exp() / s.exp().sum(-1, keepdim=True), "e^1000 is more than a number can hold"),
+    ("softmax", lambda s: (2 * s).softmax(-1), "the reference has"),
+    ("scaled_scores", scaled(1.0), "You did not divide by √D"),
+    ("scaled_scores", scaled(1 / 7), "You divided by D"),
+    ("scaled_scores", scaled(math.sqrt(7)), "You multiplied by √D"),
+    ("scaled_scores", scaled(1 / math.sqrt(14)), "all heads' width together"),
+    ("scaled_scores", lambda q, k: k @ q.transpose(-2, -1) / math.sqrt(7), "has the shape (2, 31, 23)"),
+    ("masked_weights", lambda s, e: s.softmax(-1), "without a mask"),
+    ("masked_weights", lambda s, e: s.softmax(-1) * e[:, None, None], "you closed the mask after the softmax"),
+    ("masked_weights", lambda s, e: (s * e[:, None, None]).softmax(-1), "a score of 0 is a score like others"),
+    ("masked_weights", lambda s, e: s.masked_fill(e[:, None, None], -1e9).softmax(-1), "padding gets all of it"),
+    ("causal_mask", lambda n: places(n) < 0, "the first word may look at nothing"),
+    ("causal_mask", lambda n: places(n) >= 0, "changed the last of five words"),
+    ("causal_mask", lambda n: (places(n) <= 0) & (places(n) > -3), "does not see all that was said"),
+    ("causal_mask", lambda n: torch.zeros(n, n).masked_fill(places(n) > 0, -torch.inf), "should hold True"),
+    ("split_heads", lambda x, h: x.reshape(2, h, 5, 7), "in one reshape"),
+    ("split_heads", lambda x, h: x.unflatten(-1, (7, h)).movedim(-1, 1), "(H, D) and not into (D, H)"),
+    ("split_heads", lambda x, h: x.unflatten(-1, (h, 7)), "should have (2, 3, 5, 7)"),
+    ("local_window", lambda n, w: (places(n) <= 0) & (places(n) >= -w), "looks to one side only"),
+    ("local_window", lambda n, w: places(n).abs() < w, "“at most” is `<=`"),
+    ("local_window", lambda n, w: places(n).abs() <= w // 2, "4 to each side"),
+    ("local_window", lambda n, w: places(n).abs() <= min(w, 4), "leave everything open"),
+    ("linear_attention", quadratic, "a number for each query and each key"),
+    ("linear_attention", undivided, "a mean of ones is 1"),
+    ("linear_attention", lambda q, k, v: F.scaled_dot_product_attention(q, k, v), "the reference has"),
+    ("alignment_error", lambda a, s: 2 * len(a & s) / (len(a) + len(s)), "the share that is right"),
+    ("alignment_error", lambda a, s: 1 - len(a & s) / len(a), "links that were missed"),
+    ("alignment_error", lambda a, s: 1 - len(a & s) / len(s), "links too many"),
+    ("alignment_error", lambda a, s: 1 - len(a & s) / (len(a) + len(s)), "counts twice"),
+    ("alignment_error", lambda a, s: None, "returns a NoneType"),
+]
+
+
+@pytest.mark.parametrize(("name", "mistake", "told"), MISTAKES)
+def test_a_mistake_is_explained(name: str, mistake: Callable[..., Any], told: str) -> None:
+    mistake.__name__ = name
+    sentence = check(mistake)
+    assert sentence.startswith(f"{name}: not yet. ")
+    assert told in sentence
+
+
+def test_every_exercise_has_its_mistakes() -> None:
+    assert {name for name, _, _ in MISTAKES} == set(EXERCISES)
+
+
+def test_what_is_not_written_and_what_raises_is_told() -> None:
+    def softmax(scores: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    assert "not written yet" in check(softmax)
+
+    def causal_mask(length: int) -> Tensor:
+        return torch.ones(length) @ torch.ones(length + 1)
+
+    assert "Your code raised RuntimeError" in check(causal_mask)
+
+
+def test_a_check_draws_nothing_from_the_readers_generator() -> None:
+    state = torch.get_rng_state()
+    check(solutions.softmax)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_an_unknown_exercise_names_those_there_are() -> None:
+    def sofmax(scores: Tensor) -> Tensor:
+        return scores
+
+    with pytest.raises(InputError, match="there are softmax, scaled_scores"):
+        check(sofmax)
