@@ -36,7 +36,7 @@ format: install
 # Versions without hashes: torch's wheel differs from platform to platform.
 lock:
 	$(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager '.[test,benchmarks]'
+	.venv-lock/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager '.[test,benchmarks,notebook]'
 	.venv-lock/bin/python -m pip freeze --exclude attention-lab | sed 's/+cpu$$//' > requirements.lock
 	rm -rf .venv-lock
 

@@ -185,7 +185,7 @@ def _local_window(answer: Answer) -> Told:
             "Your window is 4 keys wide in all; here it is 4 to each side, and the word itself.",
         ),
     )
-    if wrong is None and not _close(answer(5, 11), torch.ones(5, 5, dtype=torch.bool)):
+    if wrong is None and not _close(answer(7, 13), torch.ones(7, 7, dtype=torch.bool)):
         return "A window wider than the sentence should leave everything open, as if there were none; yours does not."
     return wrong
 
