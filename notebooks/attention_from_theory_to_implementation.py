@@ -285,7 +285,7 @@ for text in ("The dog runs.", "A bird sings.", "a  bird SINGS."):
 # In classification the answer is one of a few labels, and its number is its place in the sorted list of labels.
 
 # %%
-sentiment_rows, _ = sources.load(changed(options.data, size=6000), sentiment, options.seed, "sentiment")
+sentiment_rows, _ = sources.load(changed(options.data, size=9000), sentiment, options.seed, "sentiment")
 labels = vocabulary.labels(sentiment_rows["label"])
 numbers = {label: number for number, label in enumerate(labels)}
 print(numbers)
@@ -465,7 +465,7 @@ def package(name, query, key, **options):
 
 def show(weights, title):
     names = {"query_name": "word that looks (query)", "key_name": "word that is looked at (key)"}
-    return Image(heatmap.weights_map(weights.detach().numpy(), WORDS, WORDS, title=title, **names))
+    return Image(heatmap.weights_map(weights.detach().numpy(), WORDS, WORDS, title=title, **names), width=480)
 
 
 SEEN = {}  # the weights of each mechanism, for a picture of all of them at the end
@@ -606,7 +606,7 @@ mine = scaled_dot_product(query, key, causal)
 part, call = package("causal", query, key)
 torch.testing.assert_close(mine, part.weights(call))
 SEEN["scaled, causal mask"] = mine[0, 0]
-show(mine[0, 0], "Scaled dot-product attention with a causal mask: no word looks ahead")
+show(mine[0, 0], "Causal mask: no word looks ahead")
 
 # %% [markdown]
 # “The” now sees itself alone and “old” cannot see its noun. A decoder has to live with that: it writes from left to
@@ -728,7 +728,7 @@ torch.testing.assert_close(mine, part.weights(call))
 SEEN["sink"] = mine[0, 0]
 sums = mine[0, 0].sum(-1).tolist()
 print("sum of weights:", {word: round(total, 2) for word, total in zip(WORDS, sums, strict=True)})
-show(mine[0, 0], "Attention with a sink of score 3: the full stop looks at little")
+show(mine[0, 0], "Attention with a sink: the full stop looks at little")
 
 # %% [markdown]
 # ### ALiBi: near words count more
@@ -847,18 +847,28 @@ check(linear_attention)
 # ### All of them on one sentence
 
 # %%
-figure, grid = plt.subplots(3, 3, figsize=(11, 11), sharex=True, sharey=True)
+figure, grid = plt.subplots(3, 3, figsize=(12, 12.5))
 for axes, (name, weights) in zip(grid.flat, SEEN.items(), strict=True):
-    image = axes.imshow(weights.detach(), cmap="Blues", vmin=0, vmax=1)
+    axes.set_facecolor("0.85")  # shows through where a weight is exactly 0
+    weights = weights.detach()
+    image = axes.imshow(weights.masked_fill(weights == 0, torch.nan), cmap="Blues", vmin=0, vmax=1)
+    for (row, column), weight in np.ndenumerate(weights.numpy()):
+        if weight >= 0.05:
+            colour = "white" if weight > 0.6 else "black"
+            axes.text(column, row, f"{weight:.2f}", ha="center", va="center", fontsize=7, color=colour)
     axes.set_title(name)
     axes.set_xticks(range(len(WORDS)), WORDS, rotation=60)
     axes.set_yticks(range(len(WORDS)), WORDS)
+    axes.tick_params(length=0)
+    axes.set_xticks([edge - 0.5 for edge in range(1, len(WORDS))], minor=True)
+    axes.set_yticks([edge - 0.5 for edge in range(1, len(WORDS))], minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.5)
 for axes in grid[:, 0]:
     axes.set_ylabel("word that looks (query)")
 for axes in grid[-1]:
     axes.set_xlabel("word that is looked at (key)")
-figure.colorbar(image, ax=grid, shrink=0.5, label="weight")
-figure.suptitle("The same queries and keys under nine choices of mechanism")
+figure.colorbar(image, ax=grid, shrink=0.4, label="weight (grey: exactly 0)")
+figure.suptitle("The same queries and keys under nine choices of mechanism (numbers: weights of 0.05 and more)")
 plt.show()
 
 # %% [markdown]
@@ -982,11 +992,12 @@ curve.round(3)
 # %% tags=["varies"]
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4))
 steps, epochs = [p["step"] for p in result.train_curve], [p["step"] for p in result.valid_curve]
-for axes, name, title in ((left, "loss", "Loss (nats per token)"), (right, "accuracy", "Accuracy (share of tokens)")):
+for axes, name, unit in ((left, "loss", "nats per token"), (right, "accuracy", "share of right tokens")):
     axes.plot(steps, [p[name] for p in result.train_curve], color="0.65", label="training, mean of 10 steps")
     axes.plot(epochs, [p[f"valid_{name}"] for p in result.valid_curve], "o-", label="validation, after each epoch")
     axes.set_xlabel("step")
-    axes.set_title(title)
+    axes.set_ylabel(unit)
+    axes.set_title(name.capitalize())
 left.axhline(result.metrics["trivial_loss"], linestyle=":", color="black", label="knows word frequencies only")
 left.set_ylim(0)
 right.set_ylim(0, 1)
@@ -1029,8 +1040,11 @@ wrong[["source", "prediction", "target"]].head(4)
 
 # %% tags=["varies"]
 of_sentiment = changed(
-    options, task="sentiment", model=changed(options.model, width=64, feedforward=128),
-)  # fmt: skip
+    options,
+    task="sentiment",
+    model=changed(options.model, layers=2, width=64, feedforward=128),
+    train=changed(options.train, epochs=6),
+)
 kept_texts, _ = cleaning.clean(sentiment_rows, sentiment, options.clean)
 where = splitting.assign(kept_texts, sentiment, options.split, options.seed)
 texts_by_split = {name: kept_texts[where == name].reset_index(drop=True) for name in records.SPLITS}
@@ -1062,18 +1076,19 @@ figure, axes = plt.subplots(figsize=(4.4, 3.6))
 axes.imshow(confusion, cmap="Blues", vmin=0)
 for row, line in enumerate(confusion):
     for column, count in enumerate(line):
-        axes.text(column, row, count, ha="center", va="center", color="white" if count > 150 else "black", fontsize=14)
+        axes.text(column, row, count, ha="center", va="center", color="white" if count > 200 else "black", fontsize=14)
 axes.set_xticks(range(2), labels)
 axes.set_yticks(range(2), labels)
 axes.set_xlabel("predicted")
 axes.set_ylabel("actual")
-axes.set_title("Sentiment: how many test texts")
+axes.set_title("Sentiment: number of test texts")
 plt.show()
 
 # %% [markdown]
-# Both classes occur equally often, so guessing gives 0.5. Counting words (tf-idf) helps little in this corpus, because
-# its texts hold words of the other side and negations: “Nobody would call the room unpleasant.” What counts is which
-# words belong together, and that is what attention is for.
+# Both classes occur equally often, so guessing gives 0.5. Counting words and pairs of words (tf-idf) goes a long way.
+# What it cannot see is which words belong together when they stand apart, as in “Nobody would call the room
+# unpleasant.” Connecting such words is what attention is for. (Set `layers=1` above and try again: with one layer the
+# first position looks at all words once, before any of them has looked at its negation.)
 #
 # ## Inference
 #
@@ -1166,8 +1181,8 @@ Image(
 )
 
 # %% [markdown]
-# The same weights, read one row later, are worse than chance. Many published pictures of attention do not say which
-# row they show.
+# The same weights, read one row later, are no alignment at all. A picture of attention that does not say which row it
+# shows says little.
 #
 # Does the model *need* these weights? Agreement is not a cause, so we intervene: take one head of the cross-attention
 # away, then all of them, and see how many next tokens are still right.
@@ -1200,6 +1215,10 @@ axes.set_title("How much does the model need its cross-attention?")
 plt.show()
 
 # %% [markdown]
+# One head is hardly missed, for the others know much the same. Without all of them the decoder has not read the source
+# and can only guess how German sentences go on. So the model needs its cross-attention; that does not show that it
+# needs any single weight.
+#
 # **What may be concluded.** These sentences come from the package, which writes them from the numbers:
 
 # %% tags=["varies"]

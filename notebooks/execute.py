@@ -55,6 +55,7 @@ def execute(notebook: Any) -> Counter[str]:
         notebook,
         timeout=600,
         record_timing=False,
+        coalesce_streams=True,  # how a cell's text came in pieces is chance
         resources={"metadata": {"path": str(SOURCE.parent)}},
         on_cell_execute=begin,
         on_cell_executed=end,
