@@ -85,6 +85,7 @@
 import math
 import os
 import tempfile
+import textwrap
 import warnings
 from pathlib import Path
 
@@ -203,8 +204,8 @@ except InputError as error:
 
 # %% [markdown]
 # The main thread of this notebook uses the embedded English–German corpus. A grammar writes it, and the grammar knows
-# which word translates which: `alignment` lists pairs (source word, target word), counted from 0. No file of real
-# translations has that, and in the section on interpretability we need it. German is hard enough even so: verbs move
+# which word translates which: `alignment` lists pairs (source word, target word), counted from 0. Files of real
+# translations hardly ever say that, and in the section on interpretability we need it. German is hard enough even so: verbs move
 # to the end, and articles change with gender and case.
 
 # %%
@@ -286,7 +287,7 @@ for text in ("The dog runs.", "A bird sings.", "a  bird SINGS."):
 
 # %%
 sentiment_rows, _ = sources.load(changed(options.data, size=9000), sentiment, options.seed, "sentiment")
-labels = vocabulary.labels(sentiment_rows["label"])
+labels = vocabulary.labels(sentiment_rows.loc[sentiment_rows["split"] == "train", "label"])
 numbers = {label: number for number, label in enumerate(labels)}
 print(numbers)
 sentiment_rows[["text", "label"]].assign(number=sentiment_rows["label"].map(numbers)).head(3)
@@ -445,7 +446,7 @@ def vectors(features):
 
 query, key = vectors(WANTS)[None, None], vectors(HAS)[None, None]  # (B, H, L, D) with B = H = 1
 value = key
-pd.DataFrame({"word": WORDS, "wants (query)": WANTS, "has (key, value)": HAS}).T
+pd.DataFrame({"wants (query)": WANTS, "has (key, value)": HAS}, index=WORDS).T
 
 # %% [markdown]
 # Two small functions serve all mechanisms. `package` takes a mechanism from the catalogue of `attention_lab` and asks
@@ -465,7 +466,8 @@ def package(name, query, key, **options):
 
 def show(weights, title):
     names = {"query_name": "word that looks (query)", "key_name": "word that is looked at (key)"}
-    return Image(heatmap.weights_map(weights.detach().numpy(), WORDS, WORDS, title=title, **names), width=480)
+    picture = heatmap.weights_map(weights.detach().numpy(), WORDS, WORDS, title=title, **names)
+    return Image(picture, width=480, alt=f"A map of weights, words by words. {title}")
 
 
 SEEN = {}  # the weights of each mechanism, for a picture of all of them at the end
@@ -528,8 +530,8 @@ SEEN["additive"] = mine[0, 0]
 show(mine[0, 0], "Additive attention: softmax(vᵀ tanh(q + k))")
 
 # %% [markdown]
-# Every pair of words needs $D$ values of tanh, where the dot product needs one matrix multiplication. That is why
-# dot products won.
+# Every pair of words needs $D$ values of tanh, where all dot products together are one matrix multiplication. So
+# additive attention takes more time and memory.
 #
 # ### Scaled dot-product attention
 #
@@ -845,6 +847,8 @@ check(linear_attention)
 
 # %% [markdown]
 # ### All of them on one sentence
+#
+# On one scale, with numbers. Grey is exactly 0: forbidden by a mask or a window, or left out by sparsemax.
 
 # %%
 figure, grid = plt.subplots(3, 3, figsize=(12, 12.5))
@@ -859,7 +863,7 @@ for axes, (name, weights) in zip(grid.flat, SEEN.items(), strict=True):
     axes.set_title(name)
     axes.set_xticks(range(len(WORDS)), WORDS, rotation=60)
     axes.set_yticks(range(len(WORDS)), WORDS)
-    axes.tick_params(length=0)
+    axes.tick_params(which="both", length=0)
     axes.set_xticks([edge - 0.5 for edge in range(1, len(WORDS))], minor=True)
     axes.set_yticks([edge - 0.5 for edge in range(1, len(WORDS))], minor=True)
     axes.grid(which="minor", color="white", linewidth=1.5)
@@ -947,7 +951,7 @@ for step in range(1, 11):
     optimizer.step()
     optimizer.zero_grad()
     if step in (1, 10):
-        print(f"step {step:2}: {float(loss.detach()):.2f} nats (knows nothing: {math.log(config.vocabulary):.2f})")
+        print(f"step {step:2}: {float(loss.detach()):.1f} nats (knows nothing: {math.log(config.vocabulary):.1f})")
 
 # %% [markdown]
 # Ten steps on one batch already lower its loss. The project's training loop, `attention_lab.training`, adds what a
@@ -1136,10 +1140,13 @@ Image(
         row.cross_words("predicting")[0].mean(0), row.target.words, row.source.words, gold=gold.numpy(),
         title="Cross-attention of a test sentence, mean of the heads\nOutlined: the known alignment",
         query_name="target word that is being written (query)", key_name="source word (key)",
-    )
+    ),
+    width=560, alt="A map of cross-attention, target words by source words, with the known alignment outlined.",
 )  # fmt: skip
 
 # %% [markdown]
+# A row whose darkest cell has no outline is a word where attention and grammar disagree.
+#
 # One sentence is an anecdote. The **alignment error rate** (Och and Ney 2003, *A systematic comparison of various
 # statistical alignment models*, “Evaluation Methodology”) measures all of them. Link every target word with the source
 # word that it looks at most:
@@ -1177,7 +1184,9 @@ Image(
         ["row that predicts the word", "row that reads the word"],
         title="Alignment error rate on test sentences, by head (darker is better)",
         value_name="alignment error rate",
-    )
+    ),
+    width=900,
+    alt="A map of alignment error rates, rows of weights by heads.",
 )
 
 # %% [markdown]
@@ -1215,15 +1224,15 @@ axes.set_title("How much does the model need its cross-attention?")
 plt.show()
 
 # %% [markdown]
-# One head is hardly missed, for the others know much the same. Without all of them the decoder has not read the source
-# and can only guess how German sentences go on. So the model needs its cross-attention; that does not show that it
+# Without a single head little is lost: the others make up for most of it. Without all of them the decoder has not read
+# the source and can only guess how German sentences go on. So the model needs its cross-attention; that does not show that it
 # needs any single weight.
 #
 # **What may be concluded.** These sentences come from the package, which writes them from the numbers:
 
 # %% tags=["varies"]
 for sentence in alignment.reading(error):
-    print("-", sentence)
+    print(textwrap.fill(sentence, 100, initial_indent="- ", subsequent_indent="  "))
 
 # %% [markdown]
 # Be careful beyond this corpus:
@@ -1243,7 +1252,7 @@ for sentence in alignment.reading(error):
 # - Mechanisms differ in a few choices: the score (dot, additive), the normaliser (softmax, sparsemax, sink), who may
 #   look at whom (causal, local), and what position adds (ALiBi, rotary). Linear attention changes the order of the
 #   computation.
-# - The scale $1/\sqrt{D}$ and the masks look like details. Most mistakes are made there.
+# - The scale $1/\sqrt{D}$ and the masks look like details. Mistakes there are easily made and hard to see.
 # - A shape that is right proves little. Compare with numbers.
 # - A score alone says little too: put an interval and a baseline beside it.
 # - Weights can be read as an alignment where that was measured, and not elsewhere.

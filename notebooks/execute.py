@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ def read() -> Any:
     return notebook
 
 
-def execute(notebook: Any) -> Counter[str]:
+def execute(notebook: Any) -> dict[str, float]:
     """Run all cells in place.
 
     Returns:
@@ -39,7 +38,7 @@ def execute(notebook: Any) -> Counter[str]:
     Raises:
         nbclient.exceptions.CellExecutionError: a cell raises.
     """
-    seconds: Counter[str] = Counter()
+    seconds: dict[str, float] = {}
     section, started = "start", time.perf_counter()
 
     def begin(cell: Any, cell_index: int) -> None:
@@ -49,7 +48,7 @@ def execute(notebook: Any) -> Counter[str]:
         started = time.perf_counter()
 
     def end(cell: Any, cell_index: int, execute_reply: Any) -> None:
-        seconds[section] += time.perf_counter() - started
+        seconds[section] = seconds.get(section, 0.0) + time.perf_counter() - started
 
     NotebookClient(
         notebook,
@@ -74,7 +73,7 @@ def main() -> None:
     nbformat.write(notebook, NOTEBOOK)
     for section, took in seconds.items():
         print(f"{took:6.1f} s  {section}")
-    print(f"{seconds.total():6.1f} s  in all")
+    print(f"{sum(seconds.values()):6.1f} s  in all")
 
 
 if __name__ == "__main__":
