@@ -127,7 +127,8 @@ from attention_lab.transformer import build
 
 QUICK = os.environ.get("ATTENTION_LAB_NOTEBOOK") == "quick"  # for tests: fewer steps, fewer sentences to measure
 ROOT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "params.yaml").exists())
-WORK = Path(tempfile.mkdtemp(prefix="attention-notebook-"))  # files that this notebook writes
+FOLDER = tempfile.TemporaryDirectory(prefix="attention-notebook-")  # goes when the notebook is closed
+WORK = Path(FOLDER.name)  # files that this notebook writes
 torch.manual_seed(0)
 pd.set_option("display.max_colwidth", 90)
 plt.rcParams.update({"figure.constrained_layout.use": True, "axes.spines.top": False, "axes.spines.right": False})
@@ -1010,8 +1011,8 @@ right.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
-# The dotted line is a model that knows how often each word occurs and nothing else. Validation lies close to training:
-# the model has not just learned its sentences by heart.
+# The dotted line is a model that knows how often each word occurs and nothing else. Validation follows training, a little
+# behind: most of what the model learned holds for new sentences, and some of it for the training sentences alone.
 #
 # ## Evaluation
 #
