@@ -144,7 +144,7 @@ options = changed(
     options,
     data=changed(options.data, size=8000),
     model=changed(options.model, layers=1, decoder_layers=1, width=128, heads=4, feedforward=256),
-    train=changed(options.train, epochs=8, tokens_per_batch=600, learning_rate=3e-3, max_steps=130 if QUICK else None),
+    train=changed(options.train, epochs=8, tokens_per_batch=600, learning_rate=3e-3, max_steps=200 if QUICK else None),
 )
 print(f"task: {options.task}, attention: {options.attention.mechanism}, sentences: {options.data.size:,}")
 
