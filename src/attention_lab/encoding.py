@@ -27,7 +27,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from attention_lab import params, records
+from attention_lab import params, records, vocabulary
 from attention_lab.errors import InputError
 from attention_lab.records import Shape
 from attention_lab.vocabulary import EOS_ID
@@ -249,7 +249,7 @@ def _ids(
     silent = len(texts) <= SHOW or not sys.stderr.isatty()
     with tqdm(total=len(texts), desc=title, unit=" rows", disable=silent) as bar:
         for start in range(0, len(texts), BATCH):
-            chunk = tokenizer.backend_tokenizer.encode_batch_fast(texts[start : start + BATCH])
+            chunk = vocabulary.backend(tokenizer).encode_batch_fast(texts[start : start + BATCH])
             for i, encoding in enumerate(chunk, start):
                 row = np.array(encoding.ids, dtype=np.int32)
                 lengths[i] = len(row)
@@ -266,7 +266,7 @@ def _with_places(tokenizer: PreTrainedTokenizerFast, texts: list[str], title: st
     silent = len(texts) <= SHOW or not sys.stderr.isatty()
     with tqdm(total=len(texts), desc=title, unit=" rows", disable=silent) as bar:
         for start in range(0, len(texts), BATCH):
-            chunk = tokenizer.backend_tokenizer.encode_batch(texts[start : start + BATCH], add_special_tokens=False)
+            chunk = vocabulary.backend(tokenizer).encode_batch(texts[start : start + BATCH], add_special_tokens=False)
             for encoding in chunk:
                 yield np.array(encoding.ids, dtype=np.int32), np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2)
             bar.update(len(chunk))

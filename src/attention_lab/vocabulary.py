@@ -88,6 +88,7 @@ def labels(frame_labels: Iterable[object]) -> list[str]:
 def save(tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
     """Write tokenizer.json and tokenizer_config.json, each whole or not at all."""
     directory.mkdir(parents=True, exist_ok=True)
+    backend(tokenizer)
     with tempfile.TemporaryDirectory(dir=directory, prefix=".tokenizer.") as temporary:
         tokenizer.save_pretrained(temporary)
         config = Path(temporary) / "tokenizer_config.json"
@@ -112,6 +113,15 @@ def load(directory: Path) -> PreTrainedTokenizerFast:
         if not (directory / name).is_file():
             raise InputError(f"{directory / name}: there is no such file; `dvc repro vocab` makes it")
     return PreTrainedTokenizerFast.from_pretrained(str(directory), local_files_only=True)
+
+
+def backend(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
+    """What does the work in it, at full length: a call with `padding=True` or `truncation=True` leaves both switched on
+    for all who come after."""
+    found: Tokenizer = tokenizer.backend_tokenizer
+    found.no_padding()
+    found.no_truncation()
+    return found
 
 
 def save_labels(names: list[str], directory: Path) -> None:
@@ -143,9 +153,7 @@ def unknown_share(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> f
     total = unknown = 0
     texts = list(texts)
     for start in range(0, len(texts), 10_000):
-        for encoding in tokenizer.backend_tokenizer.encode_batch_fast(
-            texts[start : start + 10_000], add_special_tokens=False
-        ):
+        for encoding in backend(tokenizer).encode_batch_fast(texts[start : start + 10_000], add_special_tokens=False):
             ids = encoding.ids
             total += len(ids)
             unknown += ids.count(UNK_ID)
@@ -156,7 +164,7 @@ def unknown_words(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str], most
     """The parts of `texts` that became <unk> most often, at most `most` of them."""
     found: Counter[str] = Counter()
     for text in texts:
-        encoding = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
+        encoding = backend(tokenizer).encode(text, add_special_tokens=False)
         for number, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
             if number == UNK_ID:
                 found[text[start:end].strip()] += 1

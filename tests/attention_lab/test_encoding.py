@@ -206,3 +206,16 @@ def test_windows_survive_the_disk(tokenizer, tmp_path: Path) -> None:
     for name in ("source", "span", "places"):
         assert [ids.tolist() for ids in back[name]] == [ids.tolist() for ids in table[name]]
     assert back["shared"].tolist() == table["shared"].tolist()
+
+
+def test_a_call_that_pads_and_cuts_leaves_nothing_behind(tokenizer, tmp_path: Path) -> None:
+    frame = pairs(("one two", "uno dos."), ("three", "tres"), ("one two three four", "uno"))
+    before, _ = encoding.encode(frame, PAIRS, tokenizer, [], limits(target=9))
+    vocabulary.save(tokenizer, tmp_path / "before")
+    tokenizer(["one two three", "one"], padding=True, truncation=True, max_length=4)
+    after, _ = encoding.encode(frame, PAIRS, tokenizer, [], limits(target=9))
+    assert [ids.tolist() for ids in after["source"]] == [ids.tolist() for ids in before["source"]]
+    tokenizer(["one two three", "one"], padding=True, truncation=True, max_length=4)
+    vocabulary.save(tokenizer, tmp_path / "after")
+    name = "tokenizer.json"
+    assert (tmp_path / "after" / name).read_bytes() == (tmp_path / "before" / name).read_bytes()

@@ -165,7 +165,7 @@ def words_of(
     """
     found = []
     for text, wanted, name, encoding in zip(
-        texts, ids, names, tokenizer.backend_tokenizer.encode_batch(list(texts)), strict=True
+        texts, ids, names, vocabulary.backend(tokenizer).encode_batch(list(texts)), strict=True
     ):
         cut = len(wanted)
         # What was cut ends with </s> in place of the token that stood there.
