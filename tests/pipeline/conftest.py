@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -18,6 +20,8 @@ import yaml
 import pipeline
 
 ROOT = Path(__file__).parents[2]
+
+STAGES = ("ingest", "clean", "vocab", "split", "encode", "train", "evaluate", "interpret")
 
 # A tiny corpus and a tiny model: seconds instead of minutes, and still better than the trivial baseline.
 TINY = {
@@ -111,6 +115,24 @@ class Project:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return name
+
+    def read(self, name: str) -> dict:
+        """A file of metrics."""
+        return json.loads((self.directory / name).read_text(encoding="utf-8"))
+
+    def runs(self) -> list[dict[str, str]]:
+        """Status, tags, parameters and metrics of every MLflow run."""
+        with sqlite3.connect(self.directory / "mlflow.db") as store:
+            found = store.execute("select run_uuid, status from runs").fetchall()
+            return [
+                {"status": status}
+                | {
+                    key: value
+                    for table in ("tags", "params", "latest_metrics")
+                    for key, value in store.execute(f"select key, value from {table} where run_uuid = ?", (run,))
+                }
+                for run, status in found
+            ]
 
 
 @pytest.fixture

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Project
-
-from attention_lab import encoding
-
-STAGES = ("ingest", "clean", "vocab", "split", "encode", "train", "evaluate", "interpret")
+from conftest import STAGES, Project
 
 
 @pytest.fixture(scope="module")
@@ -28,25 +23,6 @@ def translated(make_project: Callable[[str], Project]) -> Iterator[Project]:
     shutil.rmtree(project.directory)
 
 
-def read(project: Project, name: str) -> dict:
-    return json.loads((project.directory / name).read_text(encoding="utf-8"))
-
-
-def runs(project: Project) -> list[dict[str, str]]:
-    """Status, model digest and number of metrics of every MLflow run."""
-    with sqlite3.connect(project.directory / "mlflow.db") as store:
-        found = store.execute("select run_uuid, status from runs").fetchall()
-        return [
-            {
-                "status": status,
-                **dict(store.execute("select key, value from tags where run_uuid = ?", (run,)).fetchall()),
-                **dict(store.execute("select key, value from params where run_uuid = ?", (run,)).fetchall()),
-                **dict(store.execute("select key, value from latest_metrics where run_uuid = ?", (run,)).fetchall()),
-            }
-            for run, status in found
-        ]
-
-
 def test_a_second_run_does_nothing(translated: Project) -> None:
     lock = (translated.directory / "dvc.lock").read_bytes()
     said = translated.run("dvc", "repro").stdout
@@ -56,15 +32,15 @@ def test_a_second_run_does_nothing(translated: Project) -> None:
 
 
 def test_what_it_writes(translated: Project) -> None:
-    train, evaluate = read(translated, "metrics/train.json"), read(translated, "metrics/evaluate.json")
+    train, evaluate = translated.read("metrics/train.json"), translated.read("metrics/evaluate.json")
     assert train["valid_loss"] < train["trivial_loss"]
     assert {"train_loss", "steps", "epochs", "parameters", "tokens"} <= train.keys()
     assert evaluate["score"] == evaluate["bleu"]
     assert evaluate["score_low"] <= evaluate["score"] <= evaluate["score_high"]
     assert evaluate["attention"] == {"mechanism": "scaled_dot_product"}
-    assert 0.0 <= read(translated, "metrics/interpret.json")["alignment"]["error_rate"] <= 1.0
+    assert 0.0 <= translated.read("metrics/interpret.json")["alignment"]["error_rate"] <= 1.0
     for stage in STAGES[:5]:
-        assert read(translated, f"metrics/validation/{stage}.json")["success"] is True
+        assert translated.read(f"metrics/validation/{stage}.json")["success"] is True
     for page in ("metrics/report.html", "metrics/validation/index.html"):
         text = (translated.directory / page).read_text(encoding="utf-8")
         assert "http://" not in text
@@ -75,8 +51,8 @@ def test_what_it_writes(translated: Project) -> None:
 
 
 def test_one_mlflow_run_holds_the_result_of_all_stages(translated: Project) -> None:
-    (run,) = runs(translated)
-    evaluate = read(translated, "metrics/evaluate.json")
+    (run,) = translated.runs()
+    evaluate = translated.read("metrics/evaluate.json")
     assert run["status"] == "FINISHED"
     assert run["evaluate.bleu"] == pytest.approx(evaluate["bleu"])
     assert run["interpret.alignment.error_rate"] >= 0.0
@@ -117,84 +93,17 @@ def test_a_comment_in_training_reruns_what_trains_and_nothing_before(translated:
     path.write_text(before, encoding="utf-8")
 
 
-def test_sentiment_changes_one_parameter(make_project: Callable[[str], Project]) -> None:
-    # What decides a label is learned from more rows than 300, whatever the seed.
-    project = make_project("sentiment").set(task="sentiment")
-    project.set(**{"data.size": 3000, "train.epochs": 4, "train.learning_rate": 0.003})
-    project.stages(STAGES)
-    evaluate = read(project, "metrics/evaluate.json")
-    assert evaluate["score_name"] == "accuracy"
-    assert {"f1_macro", "f1_weighted", "precision_macro", "recall_macro", "calibration_error", "confusion"} <= (
-        evaluate.keys()
-    )
-    assert evaluate["classical"]["accuracy"] > evaluate["baseline"]["accuracy"]
-    assert 0.0 <= read(project, "metrics/interpret.json")["rationale"]["average_precision"] <= 1.0
-    (run,) = runs(project)
-    assert run["evaluate.accuracy"] == pytest.approx(evaluate["accuracy"])
-    shutil.rmtree(project.directory)
-
-
-def test_summarization_changes_one_parameter(make_project: Callable[[str], Project]) -> None:
-    project = make_project("summarization").set(task="summarization")
-    project.stages(STAGES)
-    evaluate = read(project, "metrics/evaluate.json")
-    assert evaluate["score"] == evaluate["rouge1"] > evaluate["baseline"]["rouge1"]
-    assert {"rouge2", "rougeL", "rouge_signature", "compression", "novelty_2", "copy_rate"} <= evaluate.keys()
-    assert 0.0 <= read(project, "metrics/interpret.json")["salient"]["average_precision"] <= 1.0
-    (run,) = runs(project)
-    assert run["evaluate.rouge1"] == pytest.approx(evaluate["rouge1"])
-    shutil.rmtree(project.directory)
-
-
-def test_question_answering_changes_one_parameter(make_project: Callable[[str], Project]) -> None:
-    project = make_project("questions").set(task="question_answering")
-    # Some stories do not fit, and are read in windows.
-    project.set(**{"encode.overflow": "window", "encode.max_source_tokens": 64, "encode.overlap": 16})
-    project.stages(STAGES)
-    encoded = encoding.read(project.directory / "data/encoded/test.arrow")
-    assert (encoded["shared"] > 0).any()
-    evaluate = read(project, "metrics/evaluate.json")
-    assert evaluate["score"] == evaluate["f1"] > evaluate["baseline"]["f1"]
-    assert {"exact_match", "no_answer_accuracy", "has_answer_f1"} <= evaluate.keys()
-    assert evaluate["examples"] == encoded["row"].nunique()
-    assert 0.0 <= read(project, "metrics/interpret.json")["support"]["average_precision"] <= 1.0
-    (run,) = runs(project)
-    assert run["evaluate.f1"] == pytest.approx(evaluate["f1"])
-    program = str(Path(sys.executable).with_name("attention-lab"))
-    story = "Anna went to the kitchen. " * 20
-    answer = project.run(program, "predict", "--json", "Where is Anna?", "--context", story).stdout
-    found = json.loads(answer)
-    assert story[found["begins"] :].startswith(found["prediction"]) or found["begins"] == -1
-    shutil.rmtree(project.directory)
-
-
-def test_generation_changes_one_parameter(make_project: Callable[[str], Project]) -> None:
-    project = make_project("generation").set(task="generation")
-    project.stages(STAGES)
-    evaluate = read(project, "metrics/evaluate.json")
-    assert evaluate["score"] == evaluate["character_probability"] > evaluate["baseline"]["character_probability"]
-    assert 0.0 < evaluate["entropy"] < evaluate["loss"]  # no model foresees more than there is to foresee
-    assert evaluate["excess"] == pytest.approx(evaluate["loss"] / evaluate["entropy"] - 1.0, abs=1e-5)
-    assert "nobody knows" in read(project, "metrics/interpret.json")["reason"]
-    (run,) = runs(project)
-    assert run["evaluate.loss"] == pytest.approx(evaluate["loss"])
-    program = str(Path(sys.executable).with_name("attention-lab"))
-    answer = project.run(program, "predict", "--temperature", "0", "--max-tokens", "6", "Julia lives on").stdout
-    assert answer.startswith("Julia lives on")
-    shutil.rmtree(project.directory)
-
-
 def test_another_evaluation_of_the_same_model_is_a_run_of_its_own(translated: Project) -> None:
-    before = runs(translated)
+    before = translated.runs()
     original = (translated.directory / "params.yaml").read_text(encoding="utf-8")
     translated.set(**{"evaluate.beams": 2}).stage("evaluate")
-    found = runs(translated)
+    found = translated.runs()
     assert len(found) == len(before) + 1
     assert sorted(run["evaluate.beams"] for run in found)[0] == "2"
     assert len({run["model_digest"] for run in found}) == 1
     (translated.directory / "params.yaml").write_text(original, encoding="utf-8")
     translated.stage("evaluate")
-    assert len(runs(translated)) == len(found)
+    assert len(translated.runs()) == len(found)
 
 
 def test_help_draws_inputs_and_outputs(project: Project) -> None:
