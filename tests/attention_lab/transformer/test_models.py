@@ -340,6 +340,7 @@ def test_gradient_checkpointing_changes_no_gradient(architecture: str) -> None:
         {"architecture": "decoder", "normalisation": "rms", "gated": True, "norm": "sandwich"},
         {"architecture": "spans", "embedding_norm": True},
         {"architecture": "encoder_decoder", "tied": False, "output_bias": True, "target_embedding": True},
+        {"architecture": "encoder_decoder", "copy": True},
     ],
 )
 def test_saved_and_loaded_to_the_bit(changes: dict[str, Any], tmp_path: Path) -> None:
