@@ -22,7 +22,9 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=False, protected_namespaces=(), serialize_by_alias=True
+    )
 
 
 class Data(Section):
@@ -130,6 +132,8 @@ class Model(Section):
     activation: Literal["relu", "gelu", "gelu_tanh", "silu"]  # gelu_tanh: the approximation of GPT-2
     gated: bool  # GLU: a third matrix in the feed-forward layer
     tied: bool  # the output has the embedding as its weights, or has its own
+    # Models that read a source and write a target: they may copy its tokens (pydantic has a method of the name `copy`).
+    copies: bool = Field(alias="copy")
     position: Literal["none", "sinusoidal", "learned", "rotary"]
 
     @model_validator(mode="after")
@@ -251,7 +255,8 @@ def _sentence(error: ValidationError) -> str:
         owner: Any = Params
         for part in first["loc"][:-1]:
             owner = owner.model_fields[str(part)].annotation
-        return f"unknown parameter {name}; known here: {', '.join(owner.model_fields)}"
+        known = ", ".join(field.alias or own for own, field in owner.model_fields.items())
+        return f"unknown parameter {name}; known here: {known}"
     if first["type"] == "missing":
         return f"the parameter {name} is missing; add it (params.py says what it means)"
     message = first["msg"].removeprefix("Value error, ").replace("Input should be", "should be")

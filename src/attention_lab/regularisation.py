@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from attention_lab.batching import Batch
 from attention_lab.params import Train
 from attention_lab.tasks import Loss, Trainable
+from attention_lab.transformer.pointer import States
 from attention_lab.vocabulary import SPECIALS, UNK_ID
 
 CHUNK = 2_000_000  # logits of one pass at a time
@@ -64,7 +65,7 @@ def divergence(first: Loss, second: Loss) -> Tensor:
     The logits of a chunk are made again for its gradient, so that never more than those of one are in memory.
     """
 
-    def of_chunk(states: Tensor, others: Tensor) -> Tensor:
+    def of_chunk(states: States, others: States) -> Tensor:
         logs, other_logs = (each.float().log_softmax(-1) for each in (first.project(states), second.project(others)))
         return 0.5 * ((logs.exp() - other_logs.exp()) * (logs - other_logs)).sum()
 

@@ -53,15 +53,14 @@ class TargetState:
     def __init__(self, model: EncoderDecoder, source: Tensor, source_mask: Tensor) -> None:
         self.config = model.config
         self.model = model
-        self.memory = model.encode(source, source_mask)
-        self.memory_mask = source_mask
+        self.memory, _ = model.read(source, source_mask)
         self.caches = model.caches()
 
     def next(self, tokens: Tensor) -> Tensor:
-        return self.model.step(tokens.unsqueeze(1), self.memory, self.memory_mask, self.caches)
+        return self.model.step(tokens.unsqueeze(1), self.memory, self.caches)
 
     def select(self, rows: Tensor) -> None:
-        self.memory, self.memory_mask = self.memory[rows], self.memory_mask[rows]
+        self.memory = self.memory.select(rows)
         for cache in self.caches:
             cache.select(rows)
 

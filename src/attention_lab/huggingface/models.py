@@ -12,6 +12,7 @@ Shapes: B batch, Ls source positions, Lt target positions, V vocabulary, C class
 
 # No `from __future__ import annotations`: transformers checks the fields of a configuration by their types.
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -38,7 +39,7 @@ from transformers.modeling_outputs import (
 
 from attention_lab.errors import InputError
 from attention_lab.transformer import Config, EncoderDecoder, LanguageModel, Model, build
-from attention_lab.transformer.models import writing
+from attention_lab.transformer.models import Memory, writing
 
 
 class LabConfig(PreTrainedConfig):
@@ -129,6 +130,13 @@ class _Generating(LabModel, GenerationMixin):
             model_kwargs["past_key_values"] = LabCache(self.transformer)
 
 
+@dataclass
+class Encoded(BaseModelOutput):
+    """What an encoder made of its tokens (B, Ls), and these, for a decoder that copies."""
+
+    tokens: Tensor | None = None
+
+
 class LabForSeq2SeqLM(_Generating):
     """`EncoderDecoder`."""
 
@@ -147,11 +155,14 @@ class LabForSeq2SeqLM(_Generating):
         return_dict: bool | None = None,
         **ignored: Any,
     ) -> Any:
-        """input_ids (B, Ls) → logits (B, Lt, V)
+        """input_ids (B, Ls) → logits (B, Lt, V), of a model that copies log-probabilities
 
         Args:
             labels: (B, Lt), the target from its first word to its end token; without decoder_input_ids the decoder
                 reads the start token and all of them but the last.
+
+        Raises:
+            InputError: the model copies, and there are neither input_ids nor the tokens of `encoder_outputs`.
         """
         model = self.transformer
         if decoder_input_ids is None and labels is not None:
@@ -159,24 +170,21 @@ class LabForSeq2SeqLM(_Generating):
         encoder_self = None
         if encoder_outputs is None:
             mask = _mask(attention_mask, input_ids)
-            memory, encoder_self = model.encoder(model.embedding(input_ids), mask, weights=bool(output_attentions))
+            memory, encoder_self = model.read(input_ids, mask, weights=bool(output_attentions))
         else:
-            memory = encoder_outputs[0]
-            mask = _mask(attention_mask, memory[..., 0])
-        start = 0 if past_key_values is None else past_key_values.get_seq_length()
-        hidden, decoder_self, cross = model.decoder(
-            model.embed_target(decoder_input_ids, start=start),
+            memory = _memory(model, encoder_outputs, attention_mask, input_ids)
+        states, decoder_self, cross = model.decode(
+            decoder_input_ids,
             memory,
-            mask,
             caches=None if past_key_values is None else past_key_values.blocks,
             weights=bool(output_attentions),
         )
-        logits = model.project(hidden)
+        logits = model.project(states)
         found = Seq2SeqLMOutput(
             loss=_loss(logits, labels),
             logits=logits,
             past_key_values=past_key_values,
-            encoder_last_hidden_state=memory,
+            encoder_last_hidden_state=memory.vectors,
             encoder_attentions=_seen(encoder_self, output_attentions),
             decoder_attentions=_seen(decoder_self, output_attentions),
             cross_attentions=_seen(cross, output_attentions),
@@ -187,7 +195,8 @@ class LabForSeq2SeqLM(_Generating):
         self, inputs_tensor: Tensor, model_kwargs: dict[str, Any], **others: Any
     ) -> dict[str, Any]:
         mask = _mask(model_kwargs.get("attention_mask"), inputs_tensor)
-        return {**model_kwargs, "encoder_outputs": BaseModelOutput(self.transformer.encode(inputs_tensor, mask))}
+        memory, _ = self.transformer.read(inputs_tensor, mask)
+        return {**model_kwargs, "encoder_outputs": Encoded(memory.vectors, tokens=memory.tokens)}
 
 
 class LabForCausalLM(_Generating):
@@ -308,6 +317,18 @@ def _mask(mask: Tensor | None, like: Tensor | None) -> Tensor:
     if like is None:
         raise InputError("the model needs input_ids")
     return torch.ones(like.shape, dtype=torch.bool, device=like.device)
+
+
+def _memory(model: EncoderDecoder, encoded: Any, mask: Tensor | None, tokens: Tensor | None) -> Memory:
+    """What was encoded before, of the tokens that come with it or of these."""
+    vectors, own = encoded[0], getattr(encoded, "tokens", None)
+    mask = _mask(mask, vectors[..., 0])
+    tokens = tokens if own is None else own
+    if tokens is None:
+        if model.pointer is not None:
+            raise InputError("encoder_outputs: the model copies tokens of its source; give input_ids beside it")
+        tokens = mask.long()  # nobody looks at them
+    return Memory(vectors, mask, tokens)
 
 
 def _loss(logits: Tensor, labels: Tensor | None) -> Any:

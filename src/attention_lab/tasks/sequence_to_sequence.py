@@ -30,10 +30,10 @@ class SequenceToSequence(Task):
         """
         model = _encoder_decoder(model)
         target = _target(batch)
-        hidden, _ = model(batch.source, batch.source_mask, target[:, :-1])
+        said, _ = model(batch.source, batch.source_mask, target[:, :-1])
         truth = target[:, 1:]
         wanted = truth != model.config.pad
-        states = hidden[wanted]
+        states = said[wanted]
         return Loss(*model.cross_entropy(states, truth[wanted], smoothing), states, model.project)
 
     def predict(

@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerFast
 from attention_lab import params
 from attention_lab.batching import Batch
 from attention_lab.transformer import Architecture
+from attention_lab.transformer.pointer import States
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Loss:
     smoothed: Tensor
     nll: Tensor
     correct: Tensor
-    states: Tensor
-    project: Callable[[Tensor], Tensor]
+    states: States
+    project: Callable[[Any], Tensor]
 
 
 class Trainable(Protocol):

@@ -150,14 +150,14 @@ class BlockCache:
         self.cross.select(rows)
 
 
-def attention(config: Config, place: Place) -> MultiHeadAttention:
-    """The attention layer of a place, as the configuration has it."""
+def attention(config: Config, place: Place, dropout: float | None = None) -> MultiHeadAttention:
+    """The attention layer of a place, as the configuration has it; dropout None: `config.attention_dropout`."""
     return MultiHeadAttention(
         config.width,
         config.heads,
         config.mechanism(place),
         place,
-        dropout=config.attention_dropout,
+        dropout=config.attention_dropout if dropout is None else dropout,
         rotary=config.position == "rotary",
         length=config.positions,
     )
@@ -187,13 +187,19 @@ class EncoderBlock(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    """Self-attention over what was said, cross-attention to the source if there is one, then the feed-forward layer."""
+    """Self-attention over what was said, cross-attention to the source if there is one, then the feed-forward layer.
 
-    def __init__(self, config: Config) -> None:
+    Args:
+        points: its cross-attention weights are wanted in every call, for they say what is copied. As parts of a
+            distribution they sum to 1, so none of them is dropped.
+    """
+
+    def __init__(self, config: Config, *, points: bool = False) -> None:
         super().__init__()
         reads = "cross" in config.places
         self.itself = attention(config, "decoder_self")
-        self.cross = attention(config, "cross") if reads else None
+        self.points = points
+        self.cross = attention(config, "cross", dropout=0.0 if points else None) if reads else None
         self.feedforward = FeedForward(config)
         self.around_itself = Residual(config)
         self.around_cross = Residual(config) if reads else None
@@ -226,7 +232,8 @@ class DecoderBlock(nn.Module):
             def attend_source(normed: Tensor) -> Tensor:
                 nonlocal other
                 kept = None if cache is None else cache.cross
-                output, other = cross(normed, memory, mask=memory_mask, cache=kept, weights=weights)
+                asked = weights or self.points
+                output, other = cross(normed, memory, mask=memory_mask, cache=kept, weights=asked)
                 return output
 
             hidden = self.around_cross(hidden, attend_source)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from attention_lab.attention import PLACES, Mechanism, Place, mechanism
 from attention_lab.errors import InputError
@@ -44,6 +44,7 @@ class Config(BaseModel):
         rms (Zhang & Sennrich 2019, arXiv 1910.07467). epsilon: what both add to the variance.
     activation, gated: of the feed-forward layer; see `blocks.FeedForward`.
     tied: the output has the embedding as its weights (Press & Wolf 2017, arXiv 1608.05859), or has its own.
+    copies: an encoder-decoder may copy tokens of its source; see `pointer`. Its name in files is copy.
     dropout: of what a block adds to its input; attention_dropout: of attention weights; feedforward_dropout: inside the
         feed-forward layer; embedding_dropout: of embeddings, None: as dropout.
     mechanisms: the attention mechanism of each place.
@@ -58,7 +59,7 @@ class Config(BaseModel):
     pooled: a hidden layer with tanh stands before the class.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), serialize_by_alias=True)
 
     architecture: Architecture
     task: str
@@ -83,6 +84,7 @@ class Config(BaseModel):
     activation: Literal["relu", "gelu", "gelu_tanh", "silu"] = "relu"
     gated: bool = False
     tied: bool = True
+    copies: bool = Field(default=False, alias="copy")  # models of pydantic have a method of that name
     position: Literal["none", "sinusoidal", "learned", "rotary"]
     mechanisms: dict[Place, Chosen]
 

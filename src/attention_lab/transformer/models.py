@@ -21,6 +21,7 @@ from attention_lab.errors import InputError
 from attention_lab.transformer.blocks import BlockCache, Embedding
 from attention_lab.transformer.config import Architecture, Config
 from attention_lab.transformer.loss import projected_cross_entropy
+from attention_lab.transformer.pointer import Pointed, Pointer, States, mixed_cross_entropy
 from attention_lab.transformer.stacks import Decoder, Encoder, Stack
 
 
@@ -33,9 +34,25 @@ class Seen:
     cross: list[Tensor] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Memory:
+    """What was read of sources: vectors (B, Ls, W), mask (B, Ls), and their tokens (B, Ls)."""
+
+    vectors: Tensor
+    mask: Tensor
+    tokens: Tensor
+
+    def select(self, rows: Tensor) -> Memory:
+        """These rows of the batch, in this order."""
+        return Memory(self.vectors[rows], self.mask[rows], self.tokens[rows])
+
+
 class Writer(nn.Module):
     """What models that write tokens have in common: an embedding, and the projection to the vocabulary, which has the
-    embedding as its weights (Press & Wolf 2017, arXiv 1608.05859) or weights of its own, that start like it."""
+    embedding as its weights (Press & Wolf 2017, arXiv 1608.05859) or weights of its own, that start like it.
+
+    Its states are what `project` and `cross_entropy` take: hidden vectors, and in a model that copies `Pointed` ones.
+    """
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -46,13 +63,17 @@ class Writer(nn.Module):
             nn.init.normal_(self.output, std=1.0 / math.sqrt(config.width))
         self.output_bias = nn.Parameter(torch.zeros(config.vocabulary)) if config.output_bias else None
 
-    def project(self, hidden: Tensor) -> Tensor:
-        """hidden (…, W) → logits (…, V)"""
-        return F.linear(self._scaled(hidden), self._output(), self.output_bias)
+    def project(self, states: States) -> Tensor:
+        """states (…, W) → logits (…, V), of pointed states log-probabilities"""
+        if isinstance(states, Pointed):
+            return states.mixed(self.project(states.hidden))
+        return F.linear(self._scaled(states), self._output(), self.output_bias)
 
-    def cross_entropy(self, hidden: Tensor, truth: Tensor, smoothing: float) -> tuple[Tensor, Tensor, Tensor]:
-        """hidden (N, W), truth (N,) → see `projected_cross_entropy`: `project` and the loss in one"""
-        return projected_cross_entropy(self._scaled(hidden), self._output(), truth, smoothing, self.output_bias)
+    def cross_entropy(self, states: States, truth: Tensor, smoothing: float) -> tuple[Tensor, Tensor, Tensor]:
+        """states (N, W), truth (N,) → see `projected_cross_entropy`: `project` and the loss in one"""
+        if isinstance(states, Pointed):
+            return mixed_cross_entropy(states, truth, smoothing, self.project)
+        return projected_cross_entropy(self._scaled(states), self._output(), truth, smoothing, self.output_bias)
 
     def caches(self) -> list[BlockCache]:
         """Empty caches for a decoding."""
@@ -66,31 +87,46 @@ class Writer(nn.Module):
 
 
 class EncoderDecoder(Writer):
-    """The Transformer of the paper, with one embedding for source and target."""
+    """The Transformer of the paper, with one embedding for source and target.
+
+    Raises:
+        InputError: it is to copy, and its cross-attention has no weights for that; see `Pointer`.
+    """
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.target_embedding = Embedding(config, tokens=False) if config.target_embedding else None
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
+        self.pointer = Pointer(config) if config.copies else None
 
     def forward(
         self, source: Tensor, source_mask: Tensor, target: Tensor, *, weights: bool = False
-    ) -> tuple[Tensor, Seen]:
-        """source (B, Ls), source_mask (B, Ls), target (B, Lt) → hidden (B, Lt, W), weights if asked for"""
-        memory, encoder_self = self.encoder(self.embedding(source), source_mask, weights=weights)
-        hidden, decoder_self, cross = self.decoder(self.embed_target(target), memory, source_mask, weights=weights)
-        return hidden, Seen(encoder_self, decoder_self, cross)
+    ) -> tuple[States, Seen]:
+        """source (B, Ls), source_mask (B, Ls), target (B, Lt) → states (B, Lt, W), weights if asked for"""
+        memory, encoder_self = self.read(source, source_mask, weights=weights)
+        states, decoder_self, cross = self.decode(target, memory, weights=weights)
+        return states, Seen(encoder_self, decoder_self, cross)
 
-    def encode(self, source: Tensor, source_mask: Tensor) -> Tensor:
-        """source (B, Ls) → memory (B, Ls, W)"""
-        return self.encoder(self.embedding(source), source_mask)[0]
+    def read(self, source: Tensor, source_mask: Tensor, *, weights: bool = False) -> tuple[Memory, list[Tensor]]:
+        """source (B, Ls), source_mask (B, Ls) → memory, weights if asked for"""
+        vectors, seen = self.encoder(self.embedding(source), source_mask, weights=weights)
+        return Memory(vectors, source_mask, source), seen
 
-    def step(self, token: Tensor, memory: Tensor, memory_mask: Tensor, caches: list[BlockCache]) -> Tensor:
+    def decode(
+        self, target: Tensor, memory: Memory, *, caches: list[BlockCache] | None = None, weights: bool = False
+    ) -> tuple[States, list[Tensor], list[Tensor]]:
+        """target (B, Lt) → states (B, Lt, W), weights of both kinds if asked for; with caches, which are extended, the
+        target is what was said since."""
+        vectors = self.embed_target(target, start=caches[0].itself.length if caches else 0)
+        hidden, own, cross = self.decoder(vectors, memory.vectors, memory.mask, caches=caches, weights=weights)
+        states = hidden if self.pointer is None else self.pointer(hidden, cross[-1], memory.tokens)
+        return states, own, cross if weights else []
+
+    def step(self, token: Tensor, memory: Memory, caches: list[BlockCache]) -> Tensor:
         """One step of decoding: the newest tokens (B, 1) → logits for the next (B, V). Extends the caches."""
-        vectors = self.embed_target(token, start=caches[0].itself.length)
-        hidden, _, _ = self.decoder(vectors, memory, memory_mask, caches=caches)
-        return self.project(hidden[:, -1])
+        states, _, _ = self.decode(token, memory, caches=caches)
+        return self.project(states[:, -1])
 
     def embed_target(self, target: Tensor, start: int = 0) -> Tensor:
         """target (B, Lt), the first of them at position `start` → (B, Lt, W)"""

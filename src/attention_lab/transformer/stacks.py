@@ -57,7 +57,8 @@ class Decoder(Stack):
     one."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__(config, [DecoderBlock(config) for _ in range(config.decoder_layers)])
+        last = config.decoder_layers - 1 if config.copies else None
+        super().__init__(config, [DecoderBlock(config, points=n == last) for n in range(config.decoder_layers)])
 
     def forward(
         self,
@@ -69,7 +70,8 @@ class Decoder(Stack):
         weights: bool = False,
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """vectors (B, Lt, W), memory (B, Ls, W), memory_mask (B, Ls) →
-        hidden (B, Lt, W), self weights (B, H, Lt, Lt) and cross weights (B, H, Lt, Ls) per layer if asked for.
+        hidden (B, Lt, W), self weights (B, H, Lt, Lt) and cross weights (B, H, Lt, Ls) per layer if asked for. Cross
+        weights of a layer that points are there in any case.
 
         With caches the vectors are those of new positions only. Padding of the target needs no mask: it stands
         at the end, where no earlier position may look.

@@ -22,8 +22,9 @@ def every_text(most: int) -> list[list[int]]:
 
 
 @torch.inference_mode()
-def test_wide_beams_find_the_best_of_all_sequences() -> None:
-    model = tiny()
+@pytest.mark.parametrize("copy", [False, True])
+def test_wide_beams_find_the_best_of_all_sequences(copy: bool) -> None:
+    model = tiny(copy=copy)
     source, mask, _ = sentences()
     source = source.clamp(max=6)
     for row in range(2):
@@ -50,9 +51,10 @@ def test_one_beam_takes_the_most_probable_token_each_time() -> None:
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("copy", [False, True])
 @pytest.mark.parametrize("beams", [1, 4])
-def test_a_batch_gives_what_its_rows_give_alone(beams: int) -> None:
-    model = tiny(29, position="learned")
+def test_a_batch_gives_what_its_rows_give_alone(beams: int, copy: bool) -> None:
+    model = tiny(29, position="learned", copy=copy)
     source, mask, _ = sentences()
     together, values = beam_search(model, source, mask, beams=beams, length_penalty=1.0, max_tokens=9)
     for row in range(2):

@@ -64,9 +64,9 @@ def same(ours: Any, theirs: Any) -> bool:
     return all(left[0] == right[0] and torch.equal(left[1], right[1]) for left, right in pairs)
 
 
-@pytest.mark.parametrize("architecture", AUTO)
-def test_files_go_both_ways_to_the_bit(architecture: str, tmp_path: Path) -> None:
-    ours = model(architecture)
+@pytest.mark.parametrize(("architecture", "copy"), [*((name, False) for name in AUTO), ("encoder_decoder", True)])
+def test_files_go_both_ways_to_the_bit(architecture: str, copy: bool, tmp_path: Path) -> None:
+    ours = model(architecture, copy=copy)
     save(ours, tmp_path / "ours")
     theirs = AUTO[architecture].from_pretrained(tmp_path / "ours")
     assert same(ours, theirs.transformer)
@@ -98,9 +98,10 @@ def test_a_new_process_needs_the_import_alone(tmp_path: Path) -> None:
     assert done.stdout.strip() == "LabForCausalLM"
 
 
+@pytest.mark.parametrize("copy", [False, True])
 @pytest.mark.parametrize("beams", [1, 3])
-def test_generate_says_what_our_search_says_with_and_without_cache(beams: int) -> None:
-    ours, (source, mask) = model(), texts()
+def test_generate_says_what_our_search_says_with_and_without_cache(beams: int, copy: bool) -> None:
+    ours, (source, mask) = model(copy=copy), texts()
     theirs = LabForSeq2SeqLM.of(ours)
     expected, _ = beam_search(ours, source, mask.bool(), beams=beams, length_penalty=1.0, max_tokens=10)
     for cached in (True, False):
@@ -129,11 +130,12 @@ def test_a_language_model_generates_after_prompts_of_one_length(tmp_path: Path) 
 def test_losses_are_those_of_our_tasks() -> None:
     tokens, mask = texts()
     target = torch.cat((torch.full((3, 1), START), tokens), 1)
-    ours = model()
-    expected = TASKS["translation"].loss(ours, Batch([0] * 3, tokens, mask.bool(), target), 0.0)
     labels = tokens.masked_fill(tokens == PAD, -100)
-    found = LabForSeq2SeqLM.of(ours)(input_ids=tokens, attention_mask=mask, labels=labels).loss
-    torch.testing.assert_close(found, expected.nll / mask.sum())
+    for copy in (False, True):
+        ours = model(copy=copy)
+        expected = TASKS["translation"].loss(ours, Batch([0] * 3, tokens, mask.bool(), target), 0.0)
+        found = LabForSeq2SeqLM.of(ours)(input_ids=tokens, attention_mask=mask, labels=labels).loss
+        torch.testing.assert_close(found, expected.nll / mask.sum())
 
     ours = model("decoder")
     expected = TASKS["generation"].loss(ours, Batch([0] * 3, tokens, mask.bool()), 0.0)
@@ -152,6 +154,20 @@ def test_the_loss_of_an_answer_is_the_mean_of_its_two_ends() -> None:
     expected = -(shares[range(3), 0, start] + shares[range(3), 1, end]).mean() / 2.0
     torch.testing.assert_close(found.loss, expected)
     assert [weights.shape for weights in found.attentions] == [(3, 3, 7, 7)] * 2
+
+
+def test_who_copies_has_to_know_the_source() -> None:
+    tokens, mask = texts()
+    for copy in (False, True):
+        theirs = LabForSeq2SeqLM.of(model(copy=copy))
+        whole = theirs(input_ids=tokens, attention_mask=mask, decoder_input_ids=tokens[:, :5])
+        given = {"encoder_outputs": (whole.encoder_last_hidden_state,), "attention_mask": mask}
+        given["decoder_input_ids"] = tokens[:, :5]
+        torch.testing.assert_close(theirs(input_ids=tokens, **given).logits, whole.logits)
+        if not copy:
+            torch.testing.assert_close(theirs(**given).logits, whole.logits)
+    with pytest.raises(InputError, match="copies tokens of its source; give input_ids"):
+        theirs(**given)
 
 
 def test_attention_comes_back() -> None:

@@ -20,6 +20,7 @@ SAID = (
     "activation",
     "gated",
     "tied",
+    "copies",
 )
 
 
@@ -43,6 +44,7 @@ def test_the_projects_own_model_has_the_defaults() -> None:
         ("activation", "silu"),
         ("gated", True),
         ("tied", False),
+        ("copies", True),
     ],
 )
 def test_what_params_yaml_asks_for_is_there(name: str, value: Any) -> None:

@@ -128,9 +128,9 @@ def test_step_by_step_equals_the_full_pass(mechanism: str, position: str) -> Non
     transformer = model(mechanism=mechanism, position=position)
     source, mask, target = sentences()
     expected = transformer.project(transformer(source, mask, target)[0])
-    memory, caches = transformer.encode(source, mask), transformer.caches()
+    (memory, _), caches = transformer.read(source, mask), transformer.caches()
     for step in range(target.shape[1]):
-        logits = transformer.step(target[:, step : step + 1], memory, mask, caches)
+        logits = transformer.step(target[:, step : step + 1], memory, caches)
         torch.testing.assert_close(logits, expected[:, step])
 
 
@@ -155,11 +155,9 @@ def test_every_mechanism_learns_and_decodes_in_a_transformer(mechanism: str) -> 
     assert losses[-1] < 0.5 * losses[0]
     transformer.eval()
     expected = transformer.project(transformer(source, mask, target)[0])
-    memory, caches = transformer.encode(source, mask), transformer.caches()
+    (memory, _), caches = transformer.read(source, mask), transformer.caches()
     for step in range(target.shape[1]):
-        torch.testing.assert_close(
-            transformer.step(target[:, step : step + 1], memory, mask, caches), expected[:, step]
-        )
+        torch.testing.assert_close(transformer.step(target[:, step : step + 1], memory, caches), expected[:, step])
 
 
 def test_weights_have_their_shapes_and_asking_changes_nothing() -> None:
@@ -266,13 +264,13 @@ def test_a_target_with_positions_of_its_own() -> None:
     transformer = model(target_embedding=True, position="learned", embedding_norm=True)
     assert transformer.target_embedding is not None
     source, mask, target = sentences()
-    memory = transformer.encode(source, mask)
+    memory, _ = transformer.read(source, mask)
     vectors = transformer.embedding.tokens(target) * 12**0.5 + transformer.target_embedding.learned.weight[:5]
-    expected, _, _ = transformer.decoder(transformer.target_embedding.norm(vectors), memory, mask)
+    expected, _, _ = transformer.decoder(transformer.target_embedding.norm(vectors), memory.vectors, mask)
     torch.testing.assert_close(transformer(source, mask, target)[0], expected)
     caches = transformer.caches()
     for step in range(5):
-        logits = transformer.step(target[:, step : step + 1], memory, mask, caches)
+        logits = transformer.step(target[:, step : step + 1], memory, caches)
         torch.testing.assert_close(logits, transformer.project(expected[:, step]))
 
 
@@ -342,6 +340,7 @@ def test_gradient_checkpointing_changes_no_gradient(architecture: str) -> None:
         {"architecture": "decoder", "normalisation": "rms", "gated": True, "norm": "sandwich"},
         {"architecture": "spans", "embedding_norm": True},
         {"architecture": "encoder_decoder", "tied": False, "output_bias": True, "target_embedding": True},
+        {"architecture": "encoder_decoder", "copy": True},
     ],
 )
 def test_saved_and_loaded_to_the_bit(changes: dict[str, Any], tmp_path: Path) -> None:
