@@ -1,7 +1,7 @@
 """Encoded rows → padded batches and masks, bucketed by tokens.
 
 Rows of like length share a batch, so hardly any position is padding, and a batch holds as many rows as fit into a
-budget of tokens, so every step costs about the same. Shapes: B rows, Ls and Lt the longest source and target.
+budget of tokens, so every step costs about the same. Shapes: B rows, Ls and Lt the longest source and target, C labels.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from torch.utils.data import Dataset, Sampler
 @dataclass(frozen=True)
 class Batch:
     """rows: numbers of the rows in their data set; source (B, Ls), source_mask (B, Ls) True = a token, no padding;
-    and where the task has them, target (B, Lt) from start to end token, label (B,), span (B, 2) first and last position
-    of an answer, places (B arrays of (S, 2)) characters of each position, and shared (B,), how many tokens at the
-    beginning of a window were read in the one before."""
+    and where the task has them, target (B, Lt) from start to end token, label (B,), or (B, C) True = has that label,
+    span (B, 2) first and last position of an answer, places (B arrays of (S, 2)) characters of each position, and
+    shared (B,), how many tokens at the beginning of a window were read in the one before."""
 
     rows: list[int]
     source: Tensor
@@ -41,8 +41,8 @@ class Batch:
 class Examples(Dataset[Batch]):
     """The encoded rows of one split. Indexing with row numbers gives a padded batch, not a single row.
 
-    source, target: token ids of each row; label: (rows,) class numbers; span (rows, 2), places and shared (rows,): see
-    `Batch`; lengths (rows, 2): source and target tokens.
+    source, target: token ids of each row; label: (rows,) class numbers or (rows, C) bool; span (rows, 2), places and
+    shared (rows,): see `Batch`; lengths (rows, 2): source and target tokens.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Examples(Dataset[Batch]):
     ) -> None:
         self.source = source
         self.target = target
-        self.label = None if label is None else label.astype(np.int64)
+        self.label = label
         self.span = None if span is None else span.astype(np.int64)
         self.places = places
         self.shared = None if shared is None else shared.astype(np.int64)
@@ -91,10 +91,11 @@ class Examples(Dataset[Batch]):
         return self
 
     def predictions(self, rows: list[int]) -> int:
-        """How many values a model has to predict for these rows: a label each, both ends of an answer, or each token
-        but the first of the target, or of the text itself where it has neither, if no window before has had it."""
+        """How many values a model has to predict for these rows: a label each, or whether each has each label; both
+        ends of an answer; or each token but the first of the target, or of the text itself where it has neither, if no
+        window before has had it."""
         if self.label is not None:
-            return len(rows)
+            return int(self.label[rows].size)
         if self.span is not None:
             return 2 * len(rows)
         tokens = int(self.lengths[rows, 0 if self.target is None else 1].sum())
@@ -153,12 +154,19 @@ class TokenBuckets(Sampler[list[int]]):
         return batches
 
 
-def examples(encoded: pd.DataFrame, pad: int) -> Examples:
-    """The examples of a table that `encoding.read` gives."""
+def examples(encoded: pd.DataFrame, pad: int, classes: int = 0) -> Examples:
+    """The examples of a table that `encoding.read` gives.
+
+    Args:
+        classes: C, where a text can have any number of labels.
+    """
+    label: np.ndarray | None = encoded["label"].to_numpy(np.int64) if "label" in encoded else None
+    if "labels" in encoded:
+        label = np.array([np.isin(np.arange(classes), numbers) for numbers in encoded["labels"]])
     return Examples(
         encoded["source"].tolist(),
         encoded["target"].tolist() if "target" in encoded else None,
-        encoded["label"].to_numpy() if "label" in encoded else None,
+        label,
         span=np.stack(encoded["span"].tolist()) if "span" in encoded else None,
         places=[places.reshape(-1, 2) for places in encoded["places"]] if "places" in encoded else None,
         shared=encoded["shared"].to_numpy() if "shared" in encoded else None,

@@ -17,7 +17,7 @@ from tokenizers import Regex, normalizers
 
 from attention_lab.errors import InputError
 from attention_lab.params import Clean
-from attention_lab.records import Shape
+from attention_lab.records import Shape, labels
 
 REASONS = (
     "empty",  # a text without a visible character
@@ -25,7 +25,7 @@ REASONS = (
     "too_long",  # a text above clean.max_characters
     "no_label",
     "answer_not_in_text",  # an answer that is to be found in a text does not occur in it
-    "conflicting_label",  # the same texts occur with two labels: all of them go
+    "conflicting_label",  # the same texts occur with two labels, or two sets of labels: all of them go
     "overlap",  # the source text also stands in a given split that goes before
     "duplicate",  # the same texts and label stand in an earlier row
     "near_duplicate",  # almost the same texts stand in an earlier row
@@ -68,7 +68,8 @@ def normaliser(clean: Clean) -> normalizers.Normalizer:
 def clean(raw: pd.DataFrame, shape: Shape, params: Clean) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Divide raw records into (kept, rejected); together they are the raw records, each once, in their order.
 
-    kept has the raw columns, its texts normalised. rejected has them as they were, and `reason`.
+    kept has the raw columns, its texts normalised; lists of labels become tuples, sorted and without repetitions.
+    rejected has them as they were, and `reason`.
     Gold counts words by split(" "), so it becomes None where normalising a text does more than change its
     words one by one: it would point at other words.
 
@@ -123,7 +124,8 @@ def _normalised(raw: pd.DataFrame, shape: Shape, normal: normalizers.Normalizer)
         rows[shape.answer] = pd.Series(answers, index=raw.index, dtype=object)
         rows["start"] = [_place(*row) for row in zip(rows[shape.source], answers, wanted, strict=True)]
     if shape.label is not None:
-        rows[shape.label] = pd.Series([_label(value) for value in raw[shape.label]], index=raw.index, dtype=object)
+        tidy = _labels if shape.several_labels else _label
+        rows[shape.label] = pd.Series([tidy(value) for value in raw[shape.label]], index=raw.index, dtype=object)
     return rows
 
 
@@ -151,6 +153,11 @@ def _label(value: str | None) -> str | None:
     return value.strip() or None if isinstance(value, str) else None
 
 
+def _labels(value: object) -> tuple[str, ...] | None:
+    """Labels in one order, without white space around them; None if they are not known, which is not to have none."""
+    return None if value is None else tuple(sorted({label.strip() for label in labels(value)} - {""}))
+
+
 def _row_filters(rows: pd.DataFrame, shape: Shape, params: Clean) -> Iterator[tuple[str, pd.Series]]:
     lengths = rows[list(shape.texts)].map(len)
     yield "empty", rows[list(shape.texts)].map(lambda text: _VISIBLE.search(text) is None).any(axis=1)
@@ -165,8 +172,8 @@ def _row_filters(rows: pd.DataFrame, shape: Shape, params: Clean) -> Iterator[tu
 def _conflicting(rows: pd.DataFrame, shape: Shape, params: Clean) -> pd.Index:
     if shape.label is None or not params.conflicting_labels:
         return rows.index[:0]
-    labels = rows.groupby(list(shape.texts), sort=False)[shape.label].transform("nunique")
-    return rows.index[labels > 1]
+    different = rows.groupby(list(shape.texts), sort=False)[shape.label].transform("nunique")
+    return rows.index[different > 1]
 
 
 def _overlapping(rows: pd.DataFrame, shape: Shape, params: Clean) -> pd.Index:

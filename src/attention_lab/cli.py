@@ -46,6 +46,9 @@ def predict(
     max_ratio: Annotated[
         float, typer.Option(min=0.0, help="Longest answer: so many times the text's tokens, plus ten.")
     ] = 2.0,
+    threshold: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Several labels: the least probability of one that is predicted.")
+    ] = 0.5,
     temperature: Annotated[
         float, typer.Option(min=0.0, help="Generation: 0 is always the most probable token, more is bolder.")
     ] = 1.0,
@@ -68,7 +71,7 @@ def predict(
     from tqdm import tqdm
 
     from attention_lab.inference import Predictor
-    from attention_lab.records import replaced
+    from attention_lab.records import replaced, spelled
 
     given = _inputs(text, input_file)
     if context is not None:
@@ -78,6 +81,7 @@ def predict(
         "length_penalty": length_penalty,
         "max_tokens": max_tokens,
         "max_ratio": max_ratio,
+        "threshold": threshold,
         "temperature": temperature,
         "top_k": top_k,
         "top_p": top_p,
@@ -90,7 +94,7 @@ def predict(
             texts = {"text": one} if isinstance(one, str) else one
             structured = as_json or output_file is not None
             lines.append(
-                json.dumps({**texts, **answer}, ensure_ascii=False) if structured else str(answer["prediction"])
+                json.dumps({**texts, **answer}, ensure_ascii=False) if structured else spelled(answer["prediction"])
             )
     if output_file is None:
         typer.echo("\n".join(lines))

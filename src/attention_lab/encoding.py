@@ -5,6 +5,7 @@ source     int32 (S,)     <s> pieces </s>, at most encode.max_source_tokens; of 
 target     int32 (T,)     <s> pieces </s>, at most encode.max_target_tokens, if the task produces text:
                           target[:-1] is the decoder's input, target[1:] its labels
 label      int64          the position in labels.json, if the task has classes
+labels     int32 (K,)     the positions in labels.json, if a text has any number of them
 span       int32 (2,)     first and last position in source of the answer, if the task looks for one; 0 and 0, the
                           place of <s>, if it is not there
 places     int32 (2S,)    with it: where in the last text each position of source begins and ends, in characters
@@ -98,7 +99,8 @@ def encode(
             over = f"{shape.target} has {lengths[row]} tokens, encode.max_target_tokens is {limit}"
             reasons[row] = reasons[row] or over
     if shape.label is not None:
-        values["label"] = _labels(frame, shape.label, labels)
+        numbers = _labels(frame, shape.label, labels)
+        values[shape.label] = numbers if shape.several_labels else [int(number) for (number,) in numbers]
     if shape.answer is not None:
         answers = zip(found, frame["start"], frame[shape.answer], strict=True)
         found = [_spanned(source, start, start + len(answer)) for source, start, answer in answers]
@@ -203,7 +205,7 @@ def _spanned(source: Source, start: int, end: int) -> Source:
 def write(frame: pd.DataFrame, path: Path) -> None:
     """Write encoded rows as one uncompressed Arrow record batch, whole or not at all, the same bytes for the same."""
     arrays: dict[str, pa.Array] = {"row": pa.array(frame["row"].tolist(), type=pa.string())}
-    for name in ("source", "target", "span", "places"):
+    for name in ("source", "target", "labels", "span", "places"):
         if name in frame:
             arrays[name] = _list_array(frame[name].tolist())
     for name in ("label", "shared"):
@@ -272,16 +274,18 @@ def _with_places(tokenizer: PreTrainedTokenizerFast, texts: list[str], title: st
             bar.update(len(chunk))
 
 
-def _labels(frame: pd.DataFrame, column: str, labels: list[str]) -> NDArray[np.int64]:
+def _labels(frame: pd.DataFrame, column: str, labels: list[str]) -> list[Ids]:
+    """The numbers of the labels of each row (K,), from small to large."""
     number = {label: i for i, label in enumerate(labels)}
-    found = [str(label) for label in frame[column]]
-    for row, label in zip(frame["row"], found, strict=True):
-        if label not in number:
-            raise InputError(
-                f"{row}: the label {label!r} does not occur in the training rows, which have "
-                f"{', '.join(labels[:10]) or 'none'}; add training rows with it or remove this row"
-            )
-    return np.array([number[label] for label in found], dtype=np.int64)
+    found = [records.labels(cell) for cell in frame[column]]
+    for row, cell in zip(frame["row"], found, strict=True):
+        for label in cell:
+            if label not in number:
+                raise InputError(
+                    f"{row}: the label {label!r} does not occur in the training rows, which have "
+                    f"{', '.join(labels[:10]) or 'none'}; add training rows with it or remove this row"
+                )
+    return [np.array(sorted(number[label] for label in cell), dtype=np.int32) for cell in found]
 
 
 def _list_array(rows: list[Ids]) -> pa.ListArray:

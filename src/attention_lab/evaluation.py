@@ -42,7 +42,7 @@ def predict(
         rows: the records of that split.
     """
     table = encoding.read(encoded / f"{options.split}.arrow")
-    data = examples(table, trained.model.config.pad)
+    data = examples(table, trained.model.config.pad, len(trained.model.config.labels))
     windows: list[dict[str, Any]] = [{}] * len(data)
     with tqdm(total=len(data), desc="predict", unit="row", mininterval=1.0) as bar:
         for batch in TokenBuckets(data.lengths, options.tokens_per_batch).epoch(0):

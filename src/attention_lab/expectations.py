@@ -8,7 +8,7 @@ their failing rows can be named. How they are held against the data, and reporte
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
@@ -48,7 +48,10 @@ def check_ingest(raw: pd.DataFrame, shape: Shape) -> Report:
         Check("ExpectTableRowCountToBeBetween", {"min_value": 1}, "there is at least one row"),
         *_named_once(),
         _among("split", list(SPLITS), f"a split, where one is given, is one of {', '.join(SPLITS)}"),
-        *(_is_text(column) for column in shape.required),
+        *(
+            _is_kind(column, "list" if shape.several_labels and column == shape.label else "str")
+            for column in shape.required
+        ),
     ]
     for text in shape.texts:
         checks += [
@@ -95,17 +98,7 @@ def check_clean(
             )
         )
     if shape.label is not None:
-        known = sorted({str(label).strip() for label in raw[shape.label].dropna()})
-        checks += [
-            _there(shape.label, f"every row has a {shape.label}"),
-            _among(shape.label, known, f"every {shape.label} is one of the raw data's"),
-            Check(
-                "ExpectColumnUniqueValueCountToBeBetween",
-                {"column": shape.label, "min_value": 2},
-                "there are at least two classes",
-                loosen,
-            ),
-        ]
+        checks.append(_there(shape.label, f"every row has its {shape.label}"))
     points = [
         Check(
             "ExpectColumnPairValuesAToBeGreaterThanB",
@@ -115,14 +108,26 @@ def check_clean(
         for text in shape.gold_texts
     ]
     once = "every raw row is either kept or rejected, and no other row is"
+    # Lists cannot be hashed, which expectations do.
+    plain = kept.drop(columns=[shape.gold, "references"], errors="ignore")
+    if shape.several_labels:
+        plain = plain.assign(labels=plain["labels"].map(records.spelled, na_action="ignore"))
     tables = [
-        Table(
-            kept.drop(columns=[shape.gold, "references"], errors="ignore"), checks
-        ),  # lists cannot be hashed, which expectations do
+        Table(plain, checks),
         Table(rejected[["row", "reason"]], [_there("reason", "every rejected row has a reason")]),
         Table(facts.times(raw, kept, rejected), [_among("times", [1], once)]),
         Table(facts.gold(kept, shape), points),
     ]
+    if shape.label is not None:
+        known = sorted({label.strip() for label in facts.labels(raw, shape.label)["label"]})
+        classes = Check(
+            "ExpectColumnUniqueValueCountToBeBetween",
+            {"column": "label", "min_value": 2},
+            "there are at least two classes",
+            loosen,
+        )
+        among = _among("label", known, "every label is one of the raw data's")
+        tables.append(Table(facts.labels(kept, shape.label), [among, classes], "labels"))
     if shape.answer is not None:
         stands = _equal("found", "answer", f"every {shape.answer} stands in its {shape.source} where `start` says")
         tables.append(Table(facts.answers(kept, shape), [stands]))
@@ -208,12 +213,12 @@ def check_split(kept: pd.DataFrame, parts: Frames, shape: Shape, params: params.
     ]
     if shape.label is not None:
         known = _among(
-            shape.label,
-            sorted(set(parts["train"][shape.label])),
-            f"every {shape.label} occurs in train",
-            "add training rows with it or use split.strategy=stratified",
+            "label",
+            sorted(set(facts.labels(parts["train"], shape.label)["label"])),
+            "every label occurs in train",
+            "add training rows with it" + " or use split.strategy=stratified" * (not shape.several_labels),
         )
-        tables.append(Table(every[["row", shape.label]], [known]))
+        tables.append(Table(facts.labels(every, shape.label), [known], "labels"))
     if kept["split"].isna().all():  # the shares of given splits are the data's own affair
         tables.append(Table(facts.shares(kept, parts, shape, params), _by_chance(), "shares"))
     return validate("split", len(kept), tables)
@@ -262,7 +267,7 @@ def check_encode(
         stands = _equal("found", "answer", f"every {shape.answer} stands between the places of its span")
         tables.append(Table(facts.spans(encoded, parts, shape), [stands]))
     if shape.label is not None:
-        right = _equal("decoded", "label", f"the number of every label gives the {shape.label} back")
+        right = _equal("decoded", "label", "the number of every label gives the label back")
         tables.append(Table(facts.numbered(encoded, parts, labels, shape.label), [right]))
     return validate("encode", sum(map(len, parts.values())), tables)
 
@@ -281,9 +286,10 @@ def _there(column: str, meaning: str) -> Check:
     return Check("ExpectColumnValuesToNotBeNull", {"column": column}, meaning)
 
 
-def _is_text(column: str) -> Check:
-    arguments = {"column": column, "type_": "str"}
-    return Check("ExpectColumnValuesToBeOfType", arguments, f"{column} is a column of text")
+def _is_kind(column: str, kind: Literal["str", "list"]) -> Check:
+    arguments = {"column": column, "type_": kind}
+    meaning = f"{column} is a column of {'text' if kind == 'str' else 'lists'}"
+    return Check("ExpectColumnValuesToBeOfType", arguments, meaning)
 
 
 def _among(column: str, values: Sequence[object], meaning: str, remedy: str = "") -> Check:

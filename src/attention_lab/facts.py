@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from attention_lab import params
+from attention_lab import params, records
 from attention_lab.records import SPLITS, Shape
 
 if TYPE_CHECKING:
@@ -43,6 +43,14 @@ def gold(kept: pd.DataFrame, shape: Shape) -> pd.DataFrame:
         table[f"{text}_words"] = np.array([len(value.split(" ")) for value in known[text]], dtype=np.int64)
         table[f"{text}_named"] = np.array([max(found, default=0) for found in numbers], dtype=np.int64)
     return table
+
+
+def labels(frame: pd.DataFrame, column: str) -> pd.DataFrame:
+    """label: a line for each label of each row."""
+    lines = [
+        (row, label) for row, cell in zip(frame["row"], frame[column], strict=True) for label in records.labels(cell)
+    ]
+    return pd.DataFrame(lines, columns=["row", "label"], dtype=object)
 
 
 def answers(kept: pd.DataFrame, shape: Shape) -> pd.DataFrame:
@@ -154,9 +162,9 @@ def shares(kept: pd.DataFrame, parts: Frames, shape: Shape, params: params.Split
             continue
         add(name, len(part) / len(kept), expected[name], len(kept) / clump)
         if shape.label is not None:
-            for label, share in kept[shape.label].value_counts(normalize=True).sort_index().items():
-                inside = float((part[shape.label] == label).mean())
-                add(f"{name}, {shape.label} {label}", inside, float(share), len(part) / clump)
+            every, inside = (labels(frame, shape.label)["label"].value_counts() / len(frame) for frame in (kept, part))
+            for label, share in every.sort_index().items():
+                add(f"{name}, label {label}", float(inside.get(label, 0.0)), float(share), len(part) / clump)
     return pd.DataFrame(table, columns=["row", "share", "least", "most"])
 
 
@@ -244,12 +252,13 @@ def decoded(
     return pd.DataFrame({"row": names, "text": texts, "decoded": back}, dtype=object)
 
 
-def numbered(encoded: Frames, parts: Frames, labels: Sequence[str], column: str) -> pd.DataFrame:
-    """label, and the one that its number means (decoded)."""
+def numbered(encoded: Frames, parts: Frames, names: Sequence[str], column: str) -> pd.DataFrame:
+    """label, and the one that its number means (decoded); of several labels all, in the order of their names."""
     table: list[tuple[str, str, str]] = []
     for split, frame in encoded.items():
         original = dict(zip(parts[split]["row"], parts[split][column], strict=True))
-        for name, number in zip(frame["row"], frame["label"], strict=True):
-            meant = labels[number] if 0 <= number < len(labels) else f"none has the number {number}"
-            table.append((name, meant, str(original.get(name))))
+        for row, cell in zip(frame["row"], frame[column], strict=True):
+            numbers = [int(number) for number in np.atleast_1d(cell)]
+            meant = [names[n] if 0 <= n < len(names) else f"none has the number {n}" for n in numbers]
+            table.append((row, records.spelled(sorted(meant)), records.spelled(original.get(row))))
     return pd.DataFrame(table, columns=["row", "decoded", "label"], dtype=object)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from attention_lab.errors import InputError
 
-TaskName = Literal["translation", "summarization", "question_answering", "generation", "sentiment"]
+TaskName = Literal["translation", "summarization", "question_answering", "generation", "sentiment", "multi_label"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -176,6 +176,7 @@ class Evaluate(Section):
     max_tokens: Positive
     max_ratio: Annotated[float, Field(gt=0.0)]  # longest target: so many times the source's tokens, plus ten
     no_answer: float | None  # questions: none is said where it is by so many nats likelier; None: always one
+    threshold: Share  # multi_label: the least probability of a label that is predicted
     prompt_tokens: Positive | None  # generation: how much of a text is given, start token included; None: all of it
     temperature: Annotated[float, Field(ge=0.0)]  # generation: 0 is the most probable token, always
     top_k: Positive | None  # generation: draw from the k most probable tokens

@@ -39,14 +39,14 @@ def training(
 
 
 def evaluation(found: dict[str, Any], predictions: pd.DataFrame, shape: Shape, directory: Path) -> None:
-    """The confusion matrix of a classifier as confusion.csv and confusion.png; for text the score beside the baseline.
+    """The confusion matrix of classes as confusion.csv and evaluation.png; for all else the score beside the baselines.
 
     Args:
         found: the content of metrics/evaluate.json.
     """
     figure = Figure(figsize=(5, 4), layout="constrained")
     axes = figure.subplots()
-    if shape.label is not None:
+    if "confusion" in found:
         pairs = pd.DataFrame({"actual": predictions[shape.label], "predicted": predictions["prediction"]})
         write_bytes(pairs.to_csv(index=False, lineterminator="\n").encode(), directory / "confusion.csv")
         names = list(found["confusion"])

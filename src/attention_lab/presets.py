@@ -6,6 +6,7 @@
     question_answering   SQuAD 1.1 and 2.0, nested as published or flat as on the Hub; bAbI (story, question, answer)
     generation           plain text, see data.unit; TinyStories and others with one text column
     sentiment            SST and GLUE (sentence, label), IMDB (text or review, label or sentiment)
+    multi_label          GoEmotions (text, labels) and others with a list of labels, tags or topics
 
 What a user names in data.columns goes before all this.
 """
@@ -27,6 +28,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "context": ("passage", "paragraph"),
     "text": ("sentence", "review", "content"),
     "label": ("sentiment",),
+    "labels": ("label", "tags", "topics"),
 }
 
 

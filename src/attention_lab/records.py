@@ -14,6 +14,8 @@ and the columns of its task, listed in `SHAPES`. Gold columns tell what is known
     salient     [i, …]        word i of the document is what the summary states
     true_nats   number        −log of the probability of the text in the language that it was drawn from
 
+A text has one label, `label`, or any number of them, `labels`: ["…", …], [] for none, None where nobody has said.
+
 Where a text is to be given as the answer, `references` has further ones that are as good, ["…", …], or None. An answer
 that is a piece of a text begins at the character `start` of it (from 0), −1 if there is none or nobody has said.
 """
@@ -23,6 +25,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +45,7 @@ class Shape:
     texts: what is read, cleaned and tokenized; the first is the model's input and decides the split.
     target: the text to be produced, if the task produces text.
     answer: the piece of the first text to be found, if the task looks for one; "" where there is none.
-    label: the class, if the task has classes.
+    label: the class, if the task has classes; or the list of labels, if a row can have any number (several_labels).
     gold: the column of known truth.
     """
 
@@ -51,6 +54,7 @@ class Shape:
     label: str | None
     gold: str
     answer: str | None = None
+    several_labels: bool = False
 
     @property
     def source(self) -> str:
@@ -98,14 +102,16 @@ SHAPES: dict[str, Shape] = {
     ),
     "generation": Shape(texts=("text",), target=None, label=None, gold="true_nats"),
     "sentiment": Shape(texts=("text",), target=None, label="label", gold="rationale"),
+    "multi_label": Shape(texts=("text",), target=None, label="labels", gold="rationale", several_labels=True),
 }
 
-GOLD_TYPES = {
+TYPES = {
     "alignment": pa.list_(pa.list_(pa.int32())),
     "rationale": pa.list_(pa.int32()),
     "salient": pa.list_(pa.int32()),
     "support": pa.list_(pa.int32()),
     "references": pa.list_(pa.string()),
+    "labels": pa.list_(pa.string()),
     "true_nats": pa.float64(),
 }
 
@@ -115,16 +121,28 @@ def columns(shape: Shape) -> list[str]:
     return ["row", "split", *shape.required, *shape.optional, shape.gold]
 
 
+def labels(cell: object) -> list[str]:
+    """The labels in a cell: one, or those of a list; none where nobody has said."""
+    if isinstance(cell, str) or not isinstance(cell, Iterable):
+        return [] if cell is None or cell != cell else [str(cell)]
+    return [str(label) for label in cell]
+
+
+def spelled(cell: object) -> str:
+    """A text as it is, a list of labels as people read it and files may have it: "a | b"; "" for none."""
+    return " | ".join(labels(cell))
+
+
 def write(frame: pd.DataFrame, path: Path) -> None:
     """Write a table as Parquet, whole or not at all, the same bytes for the same rows.
 
-    Columns that name a gold kind get its nested type, lists of numbers stay lists, the rest is text, number or
-    truth as pandas has it. Pandas' own metadata is left out, for it names library versions.
+    Columns of `TYPES` get the type there, other lists stay lists, the rest is text, number or truth as
+    pandas has it. Pandas' own metadata is left out, for it names library versions.
     """
     table = pa.table(
         {
-            name: pa.array(frame[name].tolist(), type=GOLD_TYPES.get(name), from_pandas=True)
-            if frame[name].dtype == object or name in GOLD_TYPES
+            name: pa.array(frame[name].tolist(), type=TYPES.get(name), from_pandas=True)
+            if frame[name].dtype == object or name in TYPES
             else pa.Array.from_pandas(frame[name])
             for name in frame.columns
         }

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 import pandas as pd
 
-from attention_lab import presets, readers
+from attention_lab import presets, readers, records
 from attention_lab.corpora import CORPORA
 from attention_lab.errors import InputError
 from attention_lab.params import Data
@@ -156,13 +156,15 @@ def _frame(table: Table, data: Data, shape: Shape) -> pd.DataFrame:
         values = [None if theirs is None else _pick(record, theirs) for _, record in table.records]
         content[ours] = [convert(value, ours, row) for value, row in zip(values, rows, strict=True)]
     if shape.label is not None:
-        content[shape.label] = [label or None for label in content[shape.label]]
+        content[shape.label] = [None if label == "" else label for label in content[shape.label]]
     if table.split is None and "split" in mapping:
         content["split"] = _splits([_pick(record, mapping["split"]) for _, record in table.records], rows)
     frame = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in content.items()})
     _check_words(frame, shape)
     # JSON can spell half a character ("\ud83d" alone); no file in UTF-8 could hold the row.
-    whole = ~frame[list(shape.required)].map(lambda text: bool(_HALF_CHARACTER.search(text or ""))).any(axis=1)
+    whole = ~frame[list(shape.required)].map(lambda cell: bool(_HALF_CHARACTER.search(records.spelled(cell)))).any(
+        axis=1
+    )
     if not whole.all():
         table.refused["half_character"] += int((~whole).sum())
     return frame[whole]
@@ -210,7 +212,29 @@ def _texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
-CONVERSIONS: dict[str, Callable[[Any, str, str], Any]] = {"start": _start, "references": _references}
+def _labels(value: Any, column: str, row: str) -> list[str] | None:
+    """Labels; in JSON or between bars if the file has no lists. An empty list or text is no label, None not known."""
+    expected = "a list of labels, or labels between bars (a | b)"
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            _wrong(value, column, row, expected)
+    if isinstance(value, str):
+        return [label for label in value.split("|") if label.strip()]
+    if value is None or value != value:
+        return None
+    found = value if isinstance(value, list) else [value]
+    if not all(isinstance(label, str | int | float) for label in found):
+        _wrong(value, column, row, expected)
+    return [_text(label, column, row) for label in found]
+
+
+CONVERSIONS: dict[str, Callable[[Any, str, str], Any]] = {
+    "start": _start,
+    "references": _references,
+    "labels": _labels,
+}
 
 
 def _gold(value: Any, column: str, row: str) -> list[Any] | None:
@@ -275,9 +299,9 @@ def _splits(values: list[Any], rows: list[str]) -> list[str | None]:
 
 
 def _check_classes(frame: pd.DataFrame, label: str, name: str) -> None:
-    classes = frame[label].dropna().unique()
+    classes = {name for cell in frame[label] for name in records.labels(cell)}
     if len(classes) < 2:
-        found = f"only one class, {classes[0]!r}," if len(classes) else "no label"
+        found = f"only one class, {classes.pop()!r}," if classes else "no label"
         raise InputError(
             f"{name}: there is {found} in {len(frame)} rows and a classifier needs two; "
             f"add rows of another class or name the right column in data.columns.{label}"
@@ -286,12 +310,12 @@ def _check_classes(frame: pd.DataFrame, label: str, name: str) -> None:
 
 def _read(given: str | list[str], split: str | None, shape: Shape, unit: str) -> Table:
     names = [given] if isinstance(given, str) else given
-    records, contents = readers.read(names, shape, unit)
-    records = presets.understood(records, shape)
-    if not records:
+    rows, contents = readers.read(names, shape, unit)
+    rows = presets.understood(rows, shape)
+    if not rows:
         raise InputError(f"{names[0]} holds no rows (a header at most); add some or name another file")
-    files = [_entry(shown(n), c, len(records), split) for n, c in zip(names, contents, strict=True)]
-    return Table(names[0], shown(names[0]), split, records, _known(records), files)
+    files = [_entry(shown(n), c, len(rows), split) for n, c in zip(names, contents, strict=True)]
+    return Table(names[0], shown(names[0]), split, rows, _known(rows), files)
 
 
 def _known(records: Records) -> list[str]:
@@ -329,11 +353,19 @@ def _table(dataset: Any, split: str, data: Data, shape: Shape) -> Table:
     known = list(dataset.column_names)
     values = dataset.select_columns([name for name in known if name in wanted])[:]
     for name, feature in dataset.features.items():
-        if name in values and hasattr(feature, "int2str"):  # classes by name; -1 is a hidden label
-            values[name] = [feature.int2str(v) if v is not None and v >= 0 else None for v in values[name]]
+        inner = getattr(feature, "feature", feature)  # of a list
+        if name in values and hasattr(inner, "int2str"):
+            values[name] = [_class_names(value, inner) for value in values[name]]
     rows = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
     content = "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows).encode()
     entry = _entry(split, content, len(rows), SPLIT_NAMES[split])
-    records = presets.understood(list(enumerate(rows, start=1)), shape)
-    known = list(dict.fromkeys([*known, *_known(records)]))
-    return Table(f"{data.name}, split {split}", split, SPLIT_NAMES[split], records, known, [entry])
+    understood = presets.understood(list(enumerate(rows, start=1)), shape)
+    known = list(dict.fromkeys([*known, *_known(understood)]))
+    return Table(f"{data.name}, split {split}", split, SPLIT_NAMES[split], understood, known, [entry])
+
+
+def _class_names(value: Any, feature: Any) -> Any:
+    """A class, or each of a list, by its name; −1 is a hidden label."""
+    if isinstance(value, list):
+        return [feature.int2str(number) for number in value]
+    return feature.int2str(value) if value is not None and value >= 0 else None

@@ -70,6 +70,11 @@ def _stratified(frame: pd.DataFrame, shape: Shape, params: Split, seed: int) -> 
     """Only rows that are to be divided take part in the ranks: given rows are nobody's share."""
     if shape.label is None:
         raise InputError("split.strategy=stratified needs labels and this task has none; use split.strategy=hash")
+    if shape.several_labels:
+        raise InputError(
+            "split.strategy=stratified keeps the shares of classes, and a row with several labels is of no one class; "
+            "use split.strategy=hash"
+        )
     free = frame["split"].isna()
     part = frame[free if free.any() else frame["split"] == "train"]
     rows = pd.DataFrame(

@@ -132,7 +132,8 @@ def fit(
         unfinished: where the state of a training lives until it is done; see `key`.
     """
     tokenizer = vocabulary.load(vocab)
-    data = {name: examples(encoding.read(encoded / f"{name}.arrow"), config.pad) for name in ("train", "valid")}
+    tables = {name: encoding.read(encoded / f"{name}.arrow") for name in ("train", "valid")}
+    data = {name: examples(table, config.pad, len(config.labels)) for name, table in tables.items()}
     if share := options.train.subword_dropout:
         data["train"] = Resegmented(data["train"], tokenizer, share, options.encode, options.seed)
     torch.manual_seed(options.seed)

@@ -78,9 +78,9 @@ def train(
     return _wrap(backend)
 
 
-def labels(frame_labels: Iterable[object]) -> list[str]:
-    """The sorted set of labels; whole numbers are sorted as numbers."""
-    found = {str(label) for label in frame_labels}
+def labels(cells: Iterable[object]) -> list[str]:
+    """The sorted set of labels in cells that hold one or a list; whole numbers are sorted as numbers."""
+    found = {label for cell in cells for label in records.labels(cell)}
     numeric = all(re.fullmatch(r"-?\d+", label) for label in found)
     return sorted(found, key=lambda label: (int(label), label)) if numeric else sorted(found)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from attention_lab.corpora.generation import generate as generation_rows
+from attention_lab.corpora.multi_label import generate as labelled_rows
 from attention_lab.corpora.question_answering import generate as question_rows
 from attention_lab.corpora.sentiment import generate as sentiment_rows
 from attention_lab.corpora.summarization import generate as summary_rows
@@ -24,4 +25,5 @@ CORPORA: dict[str, Callable[[int, int], pd.DataFrame]] = {
     "generation": generation_rows,
     "question_answering": question_rows,
     "sentiment": sentiment_rows,
+    "multi_label": labelled_rows,
 }

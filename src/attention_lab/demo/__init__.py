@@ -27,7 +27,7 @@ from attention_lab.errors import InputError
 from attention_lab.explanation import CAUTION, Map, explain
 from attention_lab.inference import Predictor
 from attention_lab.interpretation.examples import choose
-from attention_lab.records import SHAPES
+from attention_lab.records import SHAPES, spelled
 from attention_lab.transformer import Architecture
 
 HOST = "127.0.0.1"
@@ -150,9 +150,8 @@ def _asked(body: Any, names: tuple[str, ...], options: tuple[Option, ...]) -> tu
 
 def _plain(answer: Mapping[str, Any]) -> dict[str, Any]:
     """What of an answer the page shows."""
-    return {
-        name: answer[name] for name in ("prediction", "truncated", "probability", "probabilities") if name in answer
-    }
+    shown = {name: answer[name] for name in ("truncated", "probability", "probabilities") if name in answer}
+    return {"prediction": spelled(answer["prediction"]), **shown}
 
 
 def drawn(found: Map) -> dict[str, Any]:
@@ -195,7 +194,7 @@ def examples_of(predictions: Path, task: str, number: int = EXAMPLES) -> list[di
         else:
             reference, same = records[row][truth], records[row]["prediction"] == records[row][truth]
             verdict = (CLASSED if shape.label else WRITTEN)[int(same)]
-            found.append({"inputs": texts, "reference": str(reference), "verdict": verdict})
+            found.append({"inputs": texts, "reference": spelled(reference), "verdict": verdict})
     return found
 
 

@@ -70,6 +70,8 @@ class LabConfig(PreTrainedConfig):
             if config.labels:
                 self.id2label = dict(enumerate(config.labels))
                 self.label2id = {label: number for number, label in enumerate(config.labels)}
+            if config.task == "multi_label":  # what pipelines and the Trainer go by
+                self.problem_type = "multi_label_classification"
         super().__post_init__(**kwargs)
 
 
@@ -268,10 +270,15 @@ class LabForSequenceClassification(_Reading):
         return_dict: bool | None = None,
         **ignored: Any,
     ) -> Any:
-        """input_ids (B, L) → logits (B, C); labels: (B,)"""
+        """input_ids (B, L) → logits (B, C)
+
+        Args:
+            labels: (B,); of a model for several labels (B, C), 1 for each that a text has.
+        """
         logits, attentions = self.read(input_ids, attention_mask, token_type_ids, output_attentions)
+        loss = _of_several if self.config.problem_type == "multi_label_classification" else _loss
         found = SequenceClassifierOutput(
-            loss=_loss(logits, labels),
+            loss=loss(logits, labels),
             logits=logits,
             attentions=attentions,
         )
@@ -333,6 +340,10 @@ def _memory(model: EncoderDecoder, encoded: Any, mask: Tensor | None, tokens: Te
 
 def _loss(logits: Tensor, labels: Tensor | None) -> Any:
     return None if labels is None else F.cross_entropy(logits.float().flatten(0, -2), labels.flatten())
+
+
+def _of_several(logits: Tensor, labels: Tensor | None) -> Any:
+    return None if labels is None else F.binary_cross_entropy_with_logits(logits.float(), labels.float())
 
 
 def _seen(weights: list[Tensor] | None, wanted: bool | None) -> tuple[Tensor, ...] | None:

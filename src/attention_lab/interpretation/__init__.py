@@ -238,8 +238,11 @@ def _examples(data: _Data, predictions: pd.DataFrame, measured: dict[str, Any] |
         return []
     truth = data.shape.truth or data.shape.source
     texts = data.records[split].set_index("row")
-    told = told.assign(reference=texts.loc[told["row"], truth].astype(str).to_numpy())
-    right = (told["prediction"].astype(str) == told["reference"]).to_numpy()
+    told = told.assign(
+        reference=texts.loc[told["row"], truth].map(tables.spelled).to_numpy(),
+        prediction=told["prediction"].map(tables.spelled),
+    )
+    right = (told["prediction"] == told["reference"]).to_numpy()
     words = texts.loc[told["row"], list(data.shape.texts)].map(lambda text: len(text.split(" "))).max(axis=1)
     names = choose(told, right, words.to_numpy(), number, data.seed)
     records, answers = texts.to_dict("index"), told.set_index("row").to_dict("index")

@@ -25,7 +25,13 @@ SHOWN = 40  # words of each side of a heatmap: keeps the page small and the tabl
 PERCENT = ("bleu", "bleu_lowercase", "chrf")  # metrics that end at 100, all others at 1
 
 
-SPELLED = {"bleu": "BLEU", "chrf": "chrF", "rouge1": "ROUGE-1", "character_probability": "probability of a character"}
+SPELLED = {
+    "bleu": "BLEU",
+    "chrf": "chrF",
+    "rouge1": "ROUGE-1",
+    "character_probability": "probability of a character",
+    "f1_micro": "micro-F1",
+}
 
 
 @dataclass(frozen=True)

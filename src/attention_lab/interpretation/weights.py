@@ -99,7 +99,7 @@ def collect(
     if encoded.empty:
         return
     model = model.to(device).eval()
-    data = examples(encoded, pad=model.config.pad)
+    data = examples(encoded, model.config.pad, len(model.config.labels))
     names = encoded["row"].tolist()
     texts = records.set_index("row").loc[names]
     ids = encoded["source"].tolist()

@@ -55,22 +55,32 @@ def classification(
 
 
 def multi_label(
-    truth: Sequence[Collection[str]], guessed: Sequence[Collection[str]], resamples: int, seed: int
+    truth: Sequence[Collection[str]],
+    guessed: Sequence[Collection[str]],
+    resamples: int,
+    seed: int,
+    *,
+    names: Collection[str] = (),
 ) -> dict[str, Any]:
     """Texts with any number of labels: precision, recall and F1 over all decisions (micro) and as mean over labels
     (macro), `subset_accuracy` (the share of texts whose labels are all right) and `hamming_loss` (the share of
     decisions that are wrong: less is better).
 
     `score_low` and `score_high` are those of `f1_micro`, in which a text counts with as many labels as it has.
+
+    Args:
+        names: labels that there are as well. Not to guess them, where no text has them, counts as right in
+            `hamming_loss`; means over labels are of those that a text has or was guessed to have.
     """
     from sklearn.metrics import accuracy_score, hamming_loss, precision_recall_fscore_support
     from sklearn.preprocessing import MultiLabelBinarizer
 
-    binarizer = MultiLabelBinarizer().fit([*truth, *guessed])
+    binarizer = MultiLabelBinarizer().fit([*truth, *guessed, names])
     left, right = binarizer.transform(truth), binarizer.transform(guessed)
     micro = precision_recall_fscore_support(left, right, average="micro", zero_division=0)
-    macro = precision_recall_fscore_support(left, right, average="macro", zero_division=0)
     each = precision_recall_fscore_support(left, right, average=None, zero_division=0)
+    occurring = (left | right).any(0)
+    macro = [values[occurring].mean() if occurring.any() else 0.0 for values in each[:3]]
     both, either = (left & right).sum(1), (left + right).sum(1)
 
     def f1_micro(rows: np.ndarray) -> float:

@@ -12,8 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from attention_lab import metrics, params
 from attention_lab.batching import Batch
-from attention_lab.tasks.task import Loss, Task, classified, unigram_nll
-from attention_lab.transformer import Classifier
+from attention_lab.tasks.task import Loss, Task, classified, classifier_of, true_label, unigram_nll
 
 
 class Sentiment(Task):
@@ -24,14 +23,14 @@ class Sentiment(Task):
     score = "accuracy"
 
     def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss:
-        logits, _ = _classifier(model)(batch.source, batch.source_mask)
-        return classified(logits, _label(batch), smoothing)
+        logits, _ = classifier_of(model)(batch.source, batch.source_mask)
+        return classified(logits, true_label(batch), smoothing)
 
     @torch.inference_mode()
     def predict(
         self, model: nn.Module, batch: Batch, tokenizer: PreTrainedTokenizerFast, options: params.Evaluate
     ) -> list[dict[str, Any]]:
-        classifier = _classifier(model)
+        classifier = classifier_of(model)
         logits, _ = classifier(batch.source, batch.source_mask)
         shares = logits.float().softmax(-1)
         names = classifier.config.labels
@@ -70,7 +69,7 @@ class Sentiment(Task):
         }
 
     def trivial_nll(self, train: Iterable[Batch], valid: Iterable[Batch]) -> float:
-        return unigram_nll((_label(b) for b in train), (_label(b) for b in valid))
+        return unigram_nll((true_label(b) for b in train), (true_label(b) for b in valid))
 
 
 def _short(truth: list[str], guessed: list[str]) -> dict[str, float]:
@@ -80,15 +79,3 @@ def _short(truth: list[str], guessed: list[str]) -> dict[str, float]:
         "accuracy": metrics.rounded(accuracy_score(truth, guessed)),
         "f1_macro": metrics.rounded(f1_score(truth, guessed, average="macro", zero_division=0)),
     }
-
-
-def _label(batch: Batch) -> torch.Tensor:
-    if batch.label is None:
-        raise TypeError("a classification batch needs labels")
-    return batch.label
-
-
-def _classifier(model: nn.Module) -> Classifier:
-    if not isinstance(model, Classifier):
-        raise TypeError(f"classification needs a classifier, not {type(model).__name__}")
-    return model

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from attention_lab import params
 from attention_lab.batching import Batch
-from attention_lab.transformer import Architecture
+from attention_lab.transformer import Architecture, Classifier
 from attention_lab.transformer.pointer import States
 
 
@@ -91,6 +91,19 @@ def accepted(rows: pd.DataFrame, column: str) -> list[list[str]]:
     """All answers to each question that are right: that of the column, and its further references."""
     further: Sequence[Any] = rows["references"].tolist() if "references" in rows else [None] * len(rows)
     return [[text, *(others if others is not None else [])] for text, others in zip(rows[column], further, strict=True)]
+
+
+def classifier_of(model: nn.Module) -> Classifier:
+    if not isinstance(model, Classifier):
+        raise TypeError(f"classification needs a classifier, not {type(model).__name__}")
+    return model
+
+
+def true_label(batch: Batch) -> Tensor:
+    """The label of each text (B,), or whether it has each (B, C)."""
+    if batch.label is None:
+        raise TypeError("a classification batch needs labels")
+    return batch.label
 
 
 def classified(logits: Tensor, truth: Tensor, smoothing: float) -> Loss:

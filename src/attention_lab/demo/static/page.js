@@ -7,6 +7,7 @@ const fields = [...form.querySelectorAll(".field")];
 const options = [...form.querySelectorAll(".option-value")];
 const examples = JSON.parse(at("examples").textContent);
 const MEAN = "0"; // weights of a layer begin with the mean of its heads
+const NOTHING = "(nothing)"; // no words, no answer, no label
 const ROOMY = 20; // columns; a wider map has smaller cells
 let maps = [];
 
@@ -62,7 +63,7 @@ function complain(sentence) {
 function show(given, answer) {
   at("waiting").hidden = true;
   at("answer").hidden = at("attention").hidden = false;
-  at("prediction").textContent = answer.prediction || "(nothing)";
+  at("prediction").textContent = answer.prediction || NOTHING;
   at("truncated").hidden = !answer.truncated;
   at("unknown").hidden = !answer.unknown.length;
   at("unknown").textContent = `Not in the model's vocabulary: ${answer.unknown.join(", ")}. It reads all such words alike.`;
@@ -80,9 +81,10 @@ function show(given, answer) {
 function showReference(example) {
   at("reference").hidden = !example || example.reference === undefined;
   if (at("reference").hidden) return;
-  const same = example.reference === at("prediction").textContent;
+  const reference = example.reference || NOTHING;
+  const same = reference === at("prediction").textContent;
   at("reference").className = same ? "right" : "wrong";
-  at("reference").textContent = same ? "✓ as the reference has it" : `✗ the reference has: ${example.reference}`;
+  at("reference").textContent = same ? "✓ as the reference has it" : `✗ the reference has: ${reference}`;
 }
 
 function showProbabilities(probabilities) {

@@ -1,0 +1,116 @@
+"""Multi-label classification: a text in, any number of labels out, none included, with the encoder.
+
+Shapes: B texts, C labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerFast
+
+from attention_lab import metrics, params
+from attention_lab.batching import Batch
+from attention_lab.tasks.task import Loss, Task, classified, classifier_of, true_label
+
+
+class MultiLabel(Task):
+    """Whether a text has a label is a prediction of its own for each label (binary relevance; Tsoumakas & Katakis 2007,
+    Multi-label classification: an overview, section 2.1). Scored with F1 over all of them."""
+
+    name = "multi_label"
+    architecture: Literal["classifier"] = "classifier"
+    score = "f1_micro"
+
+    def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss:
+        """Binary cross-entropy of each label, B · C predictions. The sigmoid of a logit z is the softmax of 0 and z, so
+        each is a choice of two classes."""
+        logits, _ = classifier_of(model)(batch.source, batch.source_mask)
+        pairs = torch.stack((torch.zeros_like(logits), logits), -1).flatten(0, 1)  # (B · C, 2)
+        return classified(pairs, true_label(batch).long().flatten(), smoothing)
+
+    @torch.inference_mode()
+    def predict(
+        self, model: nn.Module, batch: Batch, tokenizer: PreTrainedTokenizerFast, options: params.Evaluate
+    ) -> list[dict[str, Any]]:
+        """All labels whose probability is `options.threshold` or more, in the order of their names; `probability` is
+        that of having these and no other."""
+        classifier = classifier_of(model)
+        logits, _ = classifier(batch.source, batch.source_mask)
+        shares = logits.float().sigmoid().cpu()
+        has = shares >= options.threshold
+        names = classifier.config.labels
+        return [
+            {
+                "prediction": sorted(name for name, there in zip(names, which, strict=True) if there),
+                "probability": together,
+                "probabilities": dict(zip(names, each, strict=True)),
+            }
+            for which, together, each in zip(
+                has.tolist(), torch.where(has, shares, 1.0 - shares).prod(-1).tolist(), shares.tolist(), strict=True
+            )
+        ]
+
+    def measure(self, predictions: pd.DataFrame, options: params.Evaluate, seed: int) -> dict[str, Any]:
+        truth, answers = predictions["labels"].tolist(), predictions["prediction"].tolist()
+        names = predictions["probabilities"].iloc[0]
+        return metrics.multi_label(truth, answers, options.bootstrap, seed, names=names)
+
+    def baselines(
+        self, train: pd.DataFrame, test: pd.DataFrame, options: params.Evaluate, seed: int
+    ) -> dict[str, dict[str, Any]]:
+        """Trivial: the most frequent labels for every text, as many as do best in training. Classical: tf-idf of words
+        and word pairs with a logistic regression for each label, cut at the same threshold."""
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.multiclass import OneVsRestClassifier
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import MultiLabelBinarizer
+
+        binarizer = MultiLabelBinarizer()
+        has = binarizer.fit_transform(train["labels"])  # (rows, C)
+        frequent = _best_constant(has)
+        model = make_pipeline(
+            TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"),
+            OneVsRestClassifier(LogisticRegression(C=10.0, solver="liblinear", random_state=seed)),
+        )
+        model.fit(train["text"], has)
+        guesses = {
+            "baseline": (
+                f"the {len(frequent)} most frequent label{'s' * (len(frequent) > 1)} for every text",
+                np.isin(np.arange(has.shape[1]), frequent)[None].repeat(len(test), 0),
+            ),
+            "classical": (
+                "tf-idf (1-2 words) with a logistic regression for each label",
+                model.predict_proba(test["text"]) >= options.threshold,
+            ),
+        }
+        keys = ("f1_micro", "f1_macro", "subset_accuracy", "hamming_loss")
+        result = {}
+        for name, (what, guessed) in guesses.items():
+            said: Sequence[Sequence[str]] = [binarizer.classes_[row].tolist() for row in guessed]
+            measured = metrics.multi_label(
+                test["labels"].tolist(), said, options.bootstrap, seed, names=binarizer.classes_
+            )
+            result[name] = {"what": what, **{key: measured[key] for key in keys}}
+        return result
+
+    def trivial_nll(self, train: Iterable[Batch], valid: Iterable[Batch]) -> float:
+        """How often each label occurs, add-one smoothed: a label's frequency is its probability in every text."""
+        seen = torch.cat([true_label(batch) for batch in train]).double()
+        asked = torch.cat([true_label(batch) for batch in valid]).double()
+        share = (seen.sum(0) + 1.0) / (len(seen) + 2.0)
+        return float(-(asked * share.log() + (1.0 - asked) * (1.0 - share).log()).mean())
+
+
+def _best_constant(has: np.ndarray) -> np.ndarray:
+    """The labels (k,) which, predicted for every text, have the best F1: the k most frequent. has: (rows, C)."""
+    counts = has.sum(0)
+    order = np.argsort(-counts, kind="stable")
+    hits, size = counts[order].cumsum(), np.arange(1, len(order) + 1)
+    return np.asarray(order[: 1 + int(np.argmax(2 * hits / (size * len(has) + counts.sum())))])
