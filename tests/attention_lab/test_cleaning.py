@@ -19,6 +19,7 @@ from attention_lab.errors import InputError
 ROOT = Path(__file__).parents[2]
 SENTIMENT = records.SHAPES["sentiment"]
 TRANSLATION = records.SHAPES["translation"]
+SEVERAL = records.SHAPES["multi_label"]
 CLEAN = params.load(ROOT / "params.yaml").clean.model_copy(
     update={
         "unicode": "NFC",
@@ -175,6 +176,26 @@ def test_conflicting_labels_go_all() -> None:
     raw = sentiment(("a", "1"), ("b", "1"), ("a ", "0"), ("a", "1"), ("a", None))
     assert reasons(raw) == ["conflicting_label", None, "conflicting_label", "conflicting_label", "no_label"]
     assert reasons(raw, conflicting_labels=False) == [None, None, None, "duplicate", "no_label"]
+
+
+def several(*rows: tuple[str, list[str] | None]) -> pd.DataFrame:
+    full = [(f"x.csv:{i}", None, text, labels, [0]) for i, (text, labels) in enumerate(rows, start=2)]
+    return pd.DataFrame(full, columns=records.columns(SEVERAL), dtype=object)
+
+
+def test_several_labels_are_a_set(tmp_path: Path) -> None:
+    raw = several(("a", [" y", "x", "y "]), ("b", []), ("c", [" "]), ("d", None))
+    kept, rejected = cleaning.clean(raw, SEVERAL, CLEAN)
+    assert kept["labels"].tolist() == [("x", "y"), (), ()]
+    assert rejected["reason"].tolist() == ["no_label"]  # nobody has said, which is not to have none
+    records.write(kept, tmp_path / "kept.parquet")
+    assert records.read(tmp_path / "kept.parquet")["labels"].tolist() == [["x", "y"], [], []]
+
+
+def test_the_same_text_with_two_sets_of_labels_is_a_conflict() -> None:
+    raw = several(("a", ["x", "y"]), ("a", ["y", " x"]), ("b", ["x"]), ("b", ["x", "y"]), ("c", []), ("c", ["x"]))
+    assert reasons(raw, SEVERAL) == [None, "duplicate", *["conflicting_label"] * 4]
+    assert reasons(raw, SEVERAL, conflicting_labels=False) == [None, "duplicate", None, None, None, None]
 
 
 def test_overlap_is_dropped_from_the_lower_split() -> None:

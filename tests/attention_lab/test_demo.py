@@ -31,6 +31,7 @@ TEXT = "the old dog sees a small cat"
 TASKS = {
     "translation": "encoder_decoder",
     "sentiment": "classifier",
+    "multi_label": "classifier",
     "generation": "decoder",
     "question_answering": "spans",
 }
@@ -41,7 +42,7 @@ def folder(at: Path, task: str, mechanism: str = "scaled_dot_product") -> Path:
     torch.manual_seed(5)
     options = params.Vocab(tokenizer="word", size=100, min_frequency=1, max_unknown_share=1.0)
     tokenizer = vocabulary.train([f"{TEXT} and sleeps ."], options, None)
-    labels = ("no", "yes", "perhaps") if task == "sentiment" else ()
+    labels = ("no", "yes", "perhaps") if TASKS[task] == "classifier" else ()
     sizes = {"vocabulary": len(tokenizer), "segments": 2 if task == "question_answering" else 0}
     model = build(config(architecture=TASKS[task], task=task, labels=labels, mechanism=mechanism, **sizes))
     save(model, at / "model")
@@ -168,6 +169,15 @@ def test_examples_are_wrong_and_right_predictions(tmp_path: Path) -> None:
     assert len(found) == 3
 
 
+def test_examples_with_several_labels_say_them_as_one_text(tmp_path: Path) -> None:
+    rows = [{"text": TEXT, "labels": ["a", "b"], "prediction": ["a"]}, {"text": "x", "labels": [], "prediction": []}]
+    found = examples_of(predictions(tmp_path, rows), "multi_label")
+    assert found == [
+        {"inputs": {"text": TEXT}, "reference": "a | b", "verdict": "✗ wrong"},
+        {"inputs": {"text": "x"}, "reference": "", "verdict": "✓ right"},
+    ]
+
+
 def test_a_language_model_gets_beginnings_to_go_on_with(tmp_path: Path) -> None:
     found = examples_of(predictions(tmp_path, [{"text": TEXT, "prediction": TEXT}]), "generation")
     assert found == [{"inputs": {"text": "the old dog sees"}}]
@@ -283,6 +293,22 @@ def test_a_browser_shows_classes_and_coloured_words(tmp_path: Path, browser: Chr
     )
     bars = "[...document.querySelectorAll('.bar')].map(one => Number(one.style.getPropertyValue('--share')))"
     assert browser.value(bars) == pytest.approx(list(answer["probabilities"].values()))
+    assert browser.errors == []
+
+
+def test_a_browser_shows_a_bar_for_each_of_several_labels(tmp_path: Path, browser: Chromium) -> None:
+    model = folder(tmp_path, "multi_label")
+    rows = [{"text": TEXT, "labels": ["a"], "prediction": []}, {"text": "a cat", "labels": [], "prediction": []}]
+    predictions(tmp_path, rows)
+    predictor = Predictor(model)
+    browser.open(f"{served(model)}?text={quote(TEXT)}")
+    browser.wait(ANSWERED)
+    answer = predictor.predict([TEXT])[0]
+    shown = " | ".join(answer["prediction"]) or "(nothing)"
+    assert browser.value("document.querySelector('#prediction').textContent") == shown
+    bars = "[...document.querySelectorAll('.bar')].map(one => Number(one.style.getPropertyValue('--share')))"
+    assert browser.value(bars) == pytest.approx(list(answer["probabilities"].values()))
+    assert "the reference has: a" in browser.value("document.querySelector('#reference').textContent")
     assert browser.errors == []
 
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attention_lab import encoding, vocabulary
+from attention_lab.batching import examples
 from attention_lab.errors import InputError
 from attention_lab.params import Encode, Vocab
 from attention_lab.records import SHAPES
@@ -16,6 +17,7 @@ from attention_lab.records import SHAPES
 PAIRS = SHAPES["translation"]
 CLASSES = SHAPES["sentiment"]
 QUESTIONS = SHAPES["question_answering"]
+SEVERAL = SHAPES["multi_label"]
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +131,22 @@ def test_labels_survive_the_file(tokenizer, tmp_path: Path) -> None:
     encoded, _ = encoding.encode(classes(("one", "b"), ("two", "a")), CLASSES, tokenizer, ["a", "b"], limits())
     encoding.write(encoded, tmp_path / "x.arrow")
     assert encoding.read(tmp_path / "x.arrow")["label"].tolist() == [1, 0]
+
+
+def test_several_labels_become_their_places_and_survive_the_file(tokenizer, tmp_path: Path) -> None:
+    frame = classes(("one", "x"), ("two", "x"), ("three", "x")).drop(columns="label")
+    frame["labels"] = [["pos", "long", "neg"], [], ["neg"]]
+    names = ["neg", "long", "pos"]
+    encoded, _ = encoding.encode(frame, SEVERAL, tokenizer, names, limits())
+    encoding.write(encoded, tmp_path / "x.arrow")
+    back = encoding.read(tmp_path / "x.arrow")
+    assert list(back) == ["row", "source", "labels", "truncated"]
+    assert [numbers.tolist() for numbers in back["labels"]] == [[0, 1, 2], [], [0]]
+    data = examples(back, vocabulary.PAD_ID, len(names))
+    assert data[[2, 1, 0]].label.tolist() == [[True, False, False], [False] * 3, [True] * 3]
+    assert data.predictions([0, 2]) == 2 * 3
+    with pytest.raises(InputError, match=r"x\.csv:2: the label 'long' does not occur in the training rows"):
+        encoding.encode(frame, SEVERAL, tokenizer, ["neg", "pos"], limits())
 
 
 def test_a_missing_file_is_named_with_the_remedy(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from attention_lab.validation import Report, Result
 
 PAIRS = SHAPES["translation"]
 CLASSES = SHAPES["sentiment"]
+SEVERAL = SHAPES["multi_label"]
 CLEAN = Clean(
     unicode="NFC", lowercase=False, remove_punctuation=False, collapse_whitespace=True, min_characters=2,
     max_characters=40, duplicates=True, near_duplicates=None, conflicting_labels=True, overlap="error",
@@ -52,6 +53,12 @@ def classes() -> pd.DataFrame:
     frame["label"] = objects(["neg" if i % 2 else "pos" for i in range(20)])
     frame["rationale"] = objects([[1] if i % 2 else None for i in range(20)])
     return frame[["row", "split", "text", "label", "rationale"]]
+
+
+def several() -> pd.DataFrame:
+    frame = classes().drop(columns="label")
+    frame["labels"] = objects([[["x"], ["x", "y"], []][i % 3] for i in range(20)])
+    return frame[["row", "split", "text", "labels", "rationale"]]
 
 
 def changed(frame: pd.DataFrame, at: int, **values: Any) -> pd.DataFrame:
@@ -121,6 +128,43 @@ def test_good_data_pass_every_gate(tokenizer) -> None:
             assert report.success
             assert report.rows in (20, len(everything) + len(texts["valid"]))
             expectations.enforce(report)
+
+
+def gates_of_several(frame: pd.DataFrame, names: list[str]) -> dict[str, Report]:
+    """What each gate says of rows with several labels."""
+    parts = divided(frame)
+    known = vocabulary.train(frame["text"], VOCAB, None)
+    encoded = {n: encoding.encode(part, SEVERAL, known, names, ENCODE)[0] for n, part in parts.items()}
+    return {
+        "ingest": expectations.check_ingest(frame, SEVERAL),
+        "clean": expectations.check_clean(frame, frame, frame[:0].assign(reason=None), SEVERAL, CLEAN),
+        "split": expectations.check_split(frame, parts, SEVERAL, SPLIT),
+        "encode": expectations.check_encode(encoded, {}, parts, known, names, SEVERAL, ENCODE),
+    }
+
+
+def test_several_labels_pass_every_gate() -> None:
+    for report in gates_of_several(several(), ["y", "x"]).values():
+        assert not failed(report), (report.stage, failed(report))
+
+
+def test_every_gate_sees_wrong_sets_of_labels() -> None:
+    only_valid = changed(several(), 13, labels=["x", "mixed"])
+    report = gates_of_several(only_valid, ["mixed", "x", "y"])["split"]
+    assert_only(report, "every label occurs in train", 1, "x.csv:15")
+    text = changed(several(), 4, labels="x")
+    assert_only(expectations.check_ingest(text, SEVERAL), "labels is a column of lists", 1, "x.csv:6")
+    none = several()[:0].assign(reason=None)
+    kept = changed(several(), 4, labels=["x", "strange"])
+    assert_only(expectations.check_clean(several(), kept, none, SEVERAL, CLEAN), "one of the raw data's", 1, "x.csv:6")
+    kept = changed(several(), 4, labels=None)
+    assert_only(expectations.check_clean(kept, kept, none, SEVERAL, CLEAN), "every row has its labels", 1, "x.csv:6")
+    parts, known = divided(several()), vocabulary.train(several()["text"], VOCAB, None)
+    encoded = {n: encoding.encode(part, SEVERAL, known, ["x", "y"], ENCODE)[0] for n, part in parts.items()}
+    for numbers in ([], [0], [1], [0, 2], [-1, 0]):
+        bad = encoded | {"train": changed(encoded["train"], 4, labels=np.array(numbers, dtype=np.int32))}
+        report = expectations.check_encode(bad, {}, parts, known, ["x", "y"], SEVERAL, ENCODE)
+        assert_only(report, "the number of every label", 1, "x.csv:6")
 
 
 def test_dropped_rows_within_the_bound_pass(tokenizer) -> None:
@@ -204,7 +248,7 @@ def test_clean_sees_bad_labels() -> None:
     report = expectations.check_clean(raw, changed(raw, 3, label="mixed"), none, CLASSES, CLEAN)
     assert_only(report, "is one of the raw data's", 1, "x.csv:5")
     report = expectations.check_clean(raw, changed(raw, 3, label=None), none, CLASSES, CLEAN)
-    assert_only(report, "every row has a label", 1, "x.csv:5")
+    assert_only(report, "every row has its label", 1, "x.csv:5")
     report = expectations.check_clean(raw, raw.assign(label=objects(["pos"] * 20)), none, CLASSES, CLEAN)
     assert_only(report, "at least two classes", 0, "found")
     report = expectations.check_clean(raw, changed(raw, 3, rationale=[3]), none, CLASSES, CLEAN)

@@ -45,8 +45,8 @@ def test_nothing_can_be_changed() -> None:
         (
             "task: translation",
             "task: translating",
-            "task should be 'translation', 'summarization', 'question_answering', 'generation' or 'sentiment', "
-            "not 'translating'",
+            "task should be 'translation', 'summarization', 'question_answering', 'generation', 'sentiment' or "
+            "'multi_label', not 'translating'",
         ),
         ("heads: 4", "heads: 5", "model width 128 is no multiple of heads 5"),
         ("source: embedded", "source: file", "data source: file needs either path"),

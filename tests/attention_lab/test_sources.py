@@ -105,7 +105,7 @@ def test_what_is_read_survives_the_disk(tmp_path: Path) -> None:
     assert again.astype(object).where(again.notna(), None).equals(frame)
 
 
-@pytest.mark.parametrize("task", ["translation", "sentiment"])
+@pytest.mark.parametrize("task", ["translation", "sentiment", "multi_label"])
 def test_embedded_corpora_pass_through(task: str) -> None:
     frame, manifest = load(task, "embedded", size=100)
     assert list(frame.columns) == records.columns(records.SHAPES[task])
@@ -184,6 +184,49 @@ def test_json_object_with_one_array_and_nested_columns() -> None:
     frame, manifest = load("translation", path=put("x.json", json.dumps(data)), columns=columns)
     assert frame.iloc[0].tolist() == ["x.json:1", None, "a b", "c", None, [[0, 0], [1, 0]]]
     assert manifest["columns"] == {**columns, "alignment": "alignment"}
+
+
+SEVERAL = [("a b", ["x", "y z"]), ("c", []), ("d", ["7"]), ("e", None)]
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.parquet", "x.csv"])
+def test_any_number_of_labels_comes_from_every_format(name: str) -> None:
+    content: dict[str, str | bytes] = {
+        "x.jsonl": "\n".join(json.dumps({"text": text, "labels": labels}) for text, labels in SEVERAL),
+        "x.parquet": pd.DataFrame(SEVERAL, columns=["text", "labels"]).to_parquet(),
+        "x.csv": 'text,labels\na b,"[""x"", ""y z""]"\nc,[]\nd,[7]\n',
+    }
+    frame, _ = load("multi_label", path=put(name, content[name]))
+    assert frame["labels"].tolist() == [labels for _, labels in SEVERAL[: len(frame)]]
+    assert list(frame.columns) == ["row", "split", "text", "labels", "rationale"]
+
+
+def test_labels_between_bars_none_and_one() -> None:
+    frame, manifest = load("multi_label", path=put("x.csv", "text,tags\na,x | y z|\nb,\nc,x\nd,5\n"))
+    assert frame["labels"].tolist() == [["x ", " y z"], [], ["x"], ["5"]]
+    assert manifest["columns"] == {"text": "text", "labels": "tags"}
+    mixed = [{"text": "a", "label": ["x", 2, 3.0]}, {"text": "b", "label": "y|x"}, {"text": "c", "label": 4}]
+    frame, _ = load("multi_label", path=put("x.json", json.dumps(mixed)))
+    assert frame["labels"].tolist() == [["x", "2", "3"], ["y", "x"], ["4"]]
+
+
+@pytest.mark.parametrize("wrong", ['{"a": 1}', '["a", null]', '[["a"]]', '"[a, b]"'])
+def test_labels_that_are_no_list_of_names(wrong: str) -> None:
+    message = refusal("multi_label", path=put("x.jsonl", f'{{"text": "a", "labels": {wrong}}}\n'))
+    assert message.startswith("x.jsonl:1: labels should be a list of labels, or labels between bars (a | b), not ")
+    assert "mend the row or name another column in data.columns" in message
+
+
+def test_one_label_in_all_rows_is_none_to_learn() -> None:
+    message = refusal("multi_label", path=put("x.csv", "text,labels\na,x\nb,\nc,x\n"))
+    assert "there is only one class, 'x', in 3 rows and a classifier needs two" in message
+
+
+def test_half_a_character_in_a_label_is_refused() -> None:
+    rows = '{"text": "a", "labels": ["x", "\\ud83d"]}\n{"text": "b", "labels": ["x", "y"]}\n'
+    frame, manifest = load("multi_label", path=put("x.jsonl", rows))
+    assert frame["row"].tolist() == ["x.jsonl:2"]
+    assert manifest["refused"] == {"half_character": 1}
 
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.parquet", "x.csv"])
@@ -368,14 +411,17 @@ def hub(*asked: tuple[str, str, dict[str, str]]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def classes(texts: list[str], labels: list[int]) -> bytes:
+def classes(texts: list[str], labels: list[Any], column: str = "label") -> bytes:
     import io
 
     import datasets
 
-    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])})
+    names: Any = datasets.ClassLabel(names=["neg", "pos"])
+    features = datasets.Features(
+        {"text": datasets.Value("string"), column: names if column == "label" else datasets.List(names)}
+    )
     stream = io.BytesIO()
-    datasets.Dataset.from_dict({"text": texts, "label": labels}, features=features).to_parquet(stream)
+    datasets.Dataset.from_dict({"text": texts, column: labels}, features=features).to_parquet(stream)
     return stream.getvalue()
 
 
@@ -390,14 +436,17 @@ def test_hub_offline() -> None:
     put("mixed/a.csv", as_csv(ROWS))
     put("mixed/b.csv", as_csv(ROWS[:1]))
     nested = {"source": "translation.en", "target": "translation.de"}
-    films, pairs, column, mixed, absolute, unknown = hub(
+    put("tags/train.parquet", classes(["e", "f"], [[1, 0], []], "labels"))
+    films, pairs, column, mixed, absolute, unknown, tags = hub(
         ("sentiment", "films", {}),
         ("translation", "pairs", nested),
         ("translation", "films", {}),
         ("sentiment", "mixed", {}),
         ("sentiment", str(Path("films").absolute()), {}),
         ("sentiment", "nobody/nothing-at-all", {}),
+        ("multi_label", "tags", {}),
     )
+    assert tags["rows"] == [["train:1", "train", "e", ["pos", "neg"], None], ["train:2", "train", "f", [], None]]
     assert films["rows"] == [
         ["train:1", "train", "a", "pos", None],
         ["train:2", "train", "b", "neg", None],

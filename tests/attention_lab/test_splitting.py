@@ -67,7 +67,7 @@ def test_index_and_name() -> None:
 
 
 def test_the_same_source_falls_together_whatever_its_target() -> None:
-    rows = [(f"x:{i}", None, f"source {i % 50}", f"target {i}", None) for i in range(200)]
+    rows = [(f"x:{i}", None, f"source {i % 50}", f"target {i}", None, None) for i in range(200)]
     table = pd.DataFrame(rows, columns=records.columns(TRANSLATION), dtype=object)
     found = splitting.assign(table, TRANSLATION, SPLIT, 7)
     assert (found.groupby(table["source"]).nunique() == 1).all()
@@ -156,6 +156,16 @@ def test_empty_splits_are_told() -> None:
 
 
 def test_stratified_needs_labels() -> None:
-    table = pd.DataFrame([["x:1", None, "a", "b", None]], columns=records.columns(TRANSLATION), dtype=object)
+    table = pd.DataFrame([["x:1", None, "a", "b", None, None]], columns=records.columns(TRANSLATION), dtype=object)
     with pytest.raises(InputError, match="needs labels and this task has none; use split"):
         splitting.assign(table, TRANSLATION, SPLIT.model_copy(update={"strategy": "stratified"}), 7)
+
+
+def test_several_labels_cannot_be_stratified_and_are_divided_by_text() -> None:
+    several = records.SHAPES["multi_label"]
+    rows = [(f"x:{i}", None, f"text {i}", ["a", "b"][: i % 3], None) for i in range(101)]
+    table = pd.DataFrame(rows, columns=records.columns(several), dtype=object)
+    with pytest.raises(InputError, match="a row with several labels is of no one class"):
+        splitting.assign(table, several, SPLIT.model_copy(update={"strategy": "stratified"}), 7)
+    alone = [(text, "1", None) for text in table["text"]]
+    assert splitting.assign(table, several, SPLIT, 7).tolist() == assign(alone)

@@ -44,7 +44,10 @@ def test_broken_json_names_its_line(project: Project) -> None:
     [
         ({"train.epochs": 0}, "train.epochs should be greater than or equal to 1, not 0"),
         ({"train.epoch": 3}, "unknown parameter train.epoch; known here: epochs"),
-        ({"task": "parsing"}, "task should be 'translation', 'summarization', 'generation' or 'sentiment'"),
+        (
+            {"task": "parsing"},
+            "task should be 'translation', 'summarization', 'question_answering', 'generation', 'sentiment' or ",
+        ),
     ],
 )
 def test_a_parameter(change: dict[str, object], sentence: str, project: Project) -> None:

@@ -31,6 +31,23 @@ def test_sentiment_changes_one_parameter(make_project: Callable[[str], Project])
     shutil.rmtree(project.directory)
 
 
+def test_multi_label_changes_one_parameter(make_project: Callable[[str], Project]) -> None:
+    project = make_project("multi_label").set(task="multi_label")
+    project.set(**{"data.size": 600, "train.epochs": 12})
+    project.stages(STAGES)
+    evaluate = project.read("metrics/evaluate.json")
+    assert evaluate["score"] == evaluate["f1_micro"] > evaluate["baseline"]["f1_micro"]
+    assert {"f1_macro", "precision_micro", "recall_macro", "subset_accuracy", "hamming_loss"} <= evaluate.keys()
+    assert evaluate["classical"]["f1_micro"] > evaluate["baseline"]["f1_micro"]
+    assert 0.0 <= project.read("metrics/interpret.json")["rationale"]["average_precision"] <= 1.0
+    (run,) = project.runs()
+    assert run["evaluate.f1_micro"] == pytest.approx(evaluate["f1_micro"])
+    program = str(Path(sys.executable).with_name("attention-lab"))
+    said = project.run(program, "predict", "--threshold", "0", "The room was clean, but the bed was not.").stdout
+    assert said.strip().split(" | ") == sorted(evaluate["labels"])
+    shutil.rmtree(project.directory)
+
+
 def test_question_answering_changes_one_parameter(make_project: Callable[[str], Project]) -> None:
     project = make_project("questions").set(task="question_answering")
     # Some stories do not fit, and are read in windows.

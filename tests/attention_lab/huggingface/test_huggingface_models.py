@@ -170,6 +170,22 @@ def test_who_copies_has_to_know_the_source() -> None:
         theirs(**given)
 
 
+def test_several_labels_are_decided_one_by_one(tmp_path: Path) -> None:
+    words = tokenizer()
+    ours = model("classifier", task="multi_label", vocabulary=len(words))
+    save(ours, tmp_path)
+    vocabulary.save(words, tmp_path)
+    ids = torch.tensor([words("the old dog")["input_ids"]])
+    logits, _ = ours(ids, torch.ones_like(ids, dtype=torch.bool))
+    has = torch.tensor([[1.0, 0.0, 1.0]])
+    found = AutoModelForSequenceClassification.from_pretrained(tmp_path)(input_ids=ids, labels=has)
+    batch = Batch([0], ids, torch.ones_like(ids, dtype=torch.bool), label=has.bool())
+    torch.testing.assert_close(found.loss, TASKS["multi_label"].loss(ours, batch, 0.0).nll / 3)
+    (shares,) = pipeline("text-classification", model=str(tmp_path))(["the old dog"], top_k=None)
+    by_name = {one["label"]: one["score"] for one in shares}
+    assert [by_name[name] for name in ("bad", "fair", "good")] == pytest.approx(logits[0].sigmoid().tolist(), abs=1e-5)
+
+
 def test_attention_comes_back() -> None:
     tokens, mask = texts()
     found = LabForSeq2SeqLM.of(model())(
