@@ -1,0 +1,110 @@
+"""What the project's own files say: the class behind a mechanism, its docstring, and the tests that hold it."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from attention_lab.attention import CATALOGUE, Mechanism
+from attention_lab.attention.catalogue import CHOICES
+
+ROOT = Path(__file__).parent.parent.parent
+TESTS = ROOT / "tests" / "attention_lab" / "attention"
+LAW = "tests/attention_lab/attention/test_law.py"
+DEFAULTS = {one.name: one.default for one in fields(Mechanism)}
+
+
+def part(kind: str, name: str) -> Any:
+    """The class behind a choice."""
+    found = CHOICES[kind][name]
+    return getattr(found, "func", found)  # of a partial
+
+
+def file_of(found: Any) -> str:
+    """The file of a class, from the project's root."""
+    return str(Path(inspect.getsourcefile(found) or "").relative_to(ROOT))
+
+
+def summary(found: Any) -> str:
+    """The first paragraph of its docstring, in one line."""
+    return " ".join((inspect.getdoc(found) or "").split("\n\n")[0].split())
+
+
+def own_parts(row: Mechanism) -> dict[str, Any]:
+    """The classes that make a mechanism what it is: {kind: class}.
+
+    Those are the parts that scaled dot-product attention does not have; a row that differs in an option alone is made
+    by the part that takes it.
+    """
+    special = {
+        kind: part(kind, name)
+        for kind, name in row.parts.items()
+        if name != DEFAULTS[kind] and not (kind == "position" and name == "none")
+    }
+    taking = {
+        kind: part(kind, name)
+        for kind, name in row.parts.items()
+        if set(row.options) & set(inspect.signature(part(kind, name)).parameters)
+    }
+    found = special or taking
+    return found or {kind: part(kind, row.parts[kind]) for kind in ("score", "normaliser")}
+
+
+@cache
+def tests_in(file: Path) -> dict[str, ast.FunctionDef]:
+    return {
+        node.name: node
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    }
+
+
+def is_test(reference: str) -> bool:
+    """Is there a test of that name, as pytest writes it: FILE::NAME?"""
+    file, _, name = reference.partition("::")
+    return (ROOT / file).is_file() and (not name or name in tests_in(ROOT / file))
+
+
+@cache
+def tests_of(name: str) -> list[str]:
+    """The tests, beside those of the law, that name a mechanism or the classes that make it, as FILE::NAME."""
+    row = CATALOGUE[name]
+    classes = {found.__name__ for found in own_parts(row).values()}
+    names = {name} | {row.parts[kind] for kind in own_parts(row) if row.parts[kind] != DEFAULTS[kind]}
+    found = []
+    for file in sorted(TESTS.rglob("test_*.py")):
+        reference = str(file.relative_to(ROOT))
+        if reference != LAW:
+            found += [f"{reference}::{test}" for test, node in tests_in(file).items() if _names(node, classes, names)]
+    return found
+
+
+def _names(test: ast.FunctionDef, classes: set[str], names: set[str]) -> bool:
+    return any(
+        (isinstance(node, ast.Name) and node.id in classes)
+        or (isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in names)
+        for node in ast.walk(test)
+    )
+
+
+@cache
+def told() -> dict[str, str]:
+    """The theory page that tells of a mechanism first: {mechanism: page}."""
+    found: dict[str, str] = {}
+    order = (ROOT / "docs" / "theory" / "index.md").read_text(encoding="utf-8").splitlines()
+    for line in order:
+        file = ROOT / "docs" / "theory" / f"{line.strip()}.md"
+        if line.strip() and file.is_file():
+            for name in re.findall(r"\{(?:mechanism|row)\}`? ?([a-z0-9_]+)", file.read_text(encoding="utf-8")):
+                found.setdefault(name, f"theory/{file.stem}")
+    return found
+
+
+def plain(text: str) -> str:
+    """Text as Markdown that shows it as it is."""
+    return re.sub(r"([\\`*_{}\[\]<>|#~$^])", r"\\\1", text)
