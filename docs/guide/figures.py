@@ -28,15 +28,14 @@ def options_of(row: Mechanism) -> dict[str, Any]:
 
 
 @cache
-def weights(name: str) -> Tensor:
-    """Weights of the first heads (SHOWN, Lq, Lk) of a layer that has learned nothing.
+def weights(name: str, place: Place) -> Tensor:
+    """Weights of the first heads (SHOWN, Lq, Lk) of a layer in that place that has learned nothing.
 
     Words and projections are the same for all mechanisms, as far as these have them: what differs is the mechanism.
     """
     row = CATALOGUE[name]
-    place = row.places[0]
     generator = torch.Generator().manual_seed(0)
-    words = {word: 2.0 * torch.randn(WIDTH, generator=generator) for word in dict.fromkeys([*READ, *WRITTEN])}
+    words = {word: 1.5 * torch.randn(WIDTH, generator=generator) for word in dict.fromkeys([*READ, *WRITTEN])}
     read, written = (torch.stack([words[word] for word in text]).unsqueeze(0) for text in (READ, WRITTEN))
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         plain = _layer(CATALOGUE["scaled_dot_product"], place).state_dict()
@@ -53,10 +52,10 @@ def _layer(row: Mechanism, place: Place) -> MultiHeadAttention:
     return MultiHeadAttention(WIDTH, HEADS, row, place, length=16).eval()
 
 
-def maps(name: str) -> str:
+def maps(name: str, place: Place) -> str:
     """The weights of a mechanism, a map for each head."""
-    queries = WRITTEN if CATALOGUE[name].places[0] == "cross" else READ
-    drawn = [_map(grid, queries, f"{name}, head {head}") for head, grid in enumerate(weights(name), start=1)]
+    queries = WRITTEN if place == "cross" else READ
+    drawn = [_map(grid, queries, f"{name}, head {head}") for head, grid in enumerate(weights(name, place), start=1)]
     return f'<div class="maps">{"".join(drawn)}</div>'
 
 
@@ -67,7 +66,7 @@ def _map(grid: Tensor, queries: list[str], title: str) -> str:
     """
     if grid.shape != (len(queries), len(READ)):
         raise ValueError(f"{title}: weights of {tuple(grid.shape)} for {len(queries)} and {len(READ)} words")
-    wide, high = LABEL + CELL * len(READ), HEAD + HIGH * len(queries)
+    wide, high = LABEL + CELL * len(READ) + 22, HEAD + HIGH * len(queries)
     parts = [
         f'<svg viewBox="0 0 {wide} {high}" role="img" aria-label="{escape(title)}: weights of words on words">',
         f'<text class="word" x="{LABEL - 6}" y="14" text-anchor="end">{escape(title.split(", ")[1])}</text>',
@@ -119,7 +118,7 @@ def chart(curves: dict[str, Curve], against: dict[str, Curve], title: str) -> st
         x, _ = at(exponent, low)
         parts.append(f'<text class="tick" x="{x:.0f}" y="{tall + 30}" text-anchor="middle">{2**exponent}</text>')
     parts.append(f'<text class="tick" x="{46 + wide / 2:.0f}" y="{tall + 48}" text-anchor="middle">positions</text>')
-    parts.append('<text class="tick" x="8" y="10">ms</text>')
+    parts.append('<text class="tick" x="50" y="10">ms</text>')
     ends: list[tuple[float, str, str]] = []
     for number, (name, line) in enumerate(points.items()):
         style = "against" if name in against else f"line line{(number - len(against)) % 6}"

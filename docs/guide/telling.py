@@ -4,10 +4,12 @@
     :code: scores.Additive           the class to show; none: those that make the row
     :cited: appendix A.1.2           where in the paper; must stand in the docstring of the class
     :test: FILE::NAME                the test that proves it
+    :place: cross                    where the picture is taken; none: the first place where the row is valid
     ```
     ```{weights} additive            the picture alone          ```{law}        the tests that all rows pass
     ```{cost} additive dot           what was measured of cost  ```{chart} …    … as a picture
     ```{quality} additive dot        … of quality; none: all    ```{intervals}  … as a picture
+    ```{flow}                        which stage reads what
     ```
 
     {row}`additive`  a link to its page          {bleu}`additive`    its BLEU and interval
@@ -25,25 +27,26 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from attention_lab.attention import CATALOGUE
-from attention_lab.mechanisms import KINDS, PLACE_NAMES, answer
-from guide import figures, measured, sources
+from attention_lab.attention import CATALOGUE, PLACES, Place
+from attention_lab.mechanisms import KINDS, PLACE_NAMES
+from guide import figures, flow, measured, sources
 
 CONTROLS = {"uniform", "frozen_random", "hard_coded"}
-NUMBERS = "Numbers are hundredths; an empty cell is exactly 0. Rows look, columns are looked at."
+NUMBERS = "Numbers are hundredths; an empty cell is 0 (below 0.000001). Rows look, columns are looked at."
 
 
-def picture(name: str) -> str:
-    """The weights of a mechanism with what they are, as Markdown."""
+def picture(name: str, place: Place | None = None) -> str:
+    """The weights of a mechanism with what they are, as Markdown; in the first place where it is valid, or another."""
     row = CATALOGUE[name]
+    place = place or row.places[0]
     if row.weights == "none":
         return "This mechanism mixes features as well as positions, so it has no weights from word to word to show."
     options = "".join(f", {option} = {value}" for option, value in figures.options_of(row).items())
     said = (
-        f"Weights of {PLACE_NAMES[row.places[0]]}, the first two of {figures.HEADS} heads, nothing learned, the same "
+        f"Weights of {PLACE_NAMES[place]}, the first two of {figures.HEADS} heads, nothing learned, the same "
         f"words and projections as on the other pages{sources.plain(options)}. {NUMBERS}"
     )
-    return f"````{{raw}} html\n<figure>{figures.maps(name)}<figcaption>{said}</figcaption></figure>\n````"
+    return f"````{{raw}} html\n<figure>{figures.maps(name, place)}<figcaption>{said}</figcaption></figure>\n````"
 
 
 def code(name: str, classes: list[Any]) -> str:
@@ -84,6 +87,7 @@ class MechanismOf(Telling):
         "code": directives.unchanged_required,
         "cited": directives.unchanged_required,
         "test": directives.unchanged_required,
+        "place": lambda given: directives.choice(given, PLACES),
     }
 
     def markdown(self) -> str:
@@ -115,7 +119,7 @@ class MechanismOf(Telling):
         }
         lines = [f"| {title} | {text} |" for title, text in facts.items()]
         table = "\n".join(["| | |", "|---|---|", *lines])
-        return "\n\n".join([code(name, classes), picture(name), table])
+        return "\n\n".join([code(name, classes), picture(name, self.options.get("place")), table])
 
 
 def _parts(kind: str) -> list[Any]:
@@ -160,12 +164,11 @@ class Law(Telling):
         return "\n".join(f"- {{test}}`{sources.LAW}::{name}`" for name in tests)
 
 
-class Terminal(Telling):
-    """What `attention-lab mechanisms NAME` prints."""
-
+class Flow(Telling):
     def markdown(self) -> str:
-        said = answer(self.names[0], place=None, weights=None, search=None, as_json=False, width=None)
-        return f"````text\n{said}\n````"
+        self.env.note_dependency(str(flow.DVC))
+        said = "Stages from above to below, as dvc.yaml has them. A line goes from a stage to those that read its output."
+        return f"````{{raw}} html\n<figure>{flow.drawn()}<figcaption>{said}</figcaption></figure>\n````"
 
 
 class RowRole(SphinxRole):
@@ -211,7 +214,7 @@ def setup(app: Sphinx) -> None:
         "chart": Chart,
         "intervals": Intervals,
         "law": Law,
-        "terminal": Terminal,
+        "flow": Flow,
     }.items():
         app.add_directive(name, directive)
     for name, role in {"row": RowRole, "test": TestRole, "bleu": BleuRole, "claim": ClaimRole}.items():
