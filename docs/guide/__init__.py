@@ -1,10 +1,10 @@
 """What Sphinx needs beyond its own to build the guide: formulas, figures, figures measured, and the catalogue's pages.
 
-    mathematics.py   LaTeX → MathML, when the site is built: no script and no font of formulas
-    figures.py       weights and curves → SVG
-    measured.py      docs/measured/*.json → tables
-    catalogue.py     the catalogue → a page for each row, in docs/catalogue (generated, not in git)
-    telling.py       directives and roles of the pages
+mathematics.py   LaTeX → MathML, when the site is built: no script and no font of formulas
+figures.py       weights and curves → SVG
+measured.py      docs/measured/*.json → tables
+catalogue.py     the catalogue → a page for each row, in docs/catalogue (generated, not in git)
+telling.py       directives and roles of the pages
 """
 
 from __future__ import annotations

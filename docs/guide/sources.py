@@ -105,6 +105,43 @@ def told() -> dict[str, str]:
     return found
 
 
+@cache
+def messages() -> list[str]:
+    """The sentences of the code's `InputError`s, with … for what is put into them."""
+    found: list[str] = []
+    for file in sorted((ROOT / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+                called = node.exc
+                if isinstance(called.func, ast.Name) and called.func.id == "InputError":
+                    found += _texts(called.args[0])
+            if isinstance(node, ast.FunctionDef) and node.name.endswith("_sentence"):
+                found += [text for part in ast.walk(node) if isinstance(part, ast.JoinedStr) for text in _texts(part)]
+    return found
+
+
+def _texts(node: ast.expr) -> list[str]:
+    """What an expression may be, as text."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return [text]
+        case ast.JoinedStr(values=parts):
+            return ["".join(_texts(part)[0] for part in parts)]
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            return [one + other for one in _texts(left) for other in _texts(right)]
+        case ast.BinOp(left=left, op=ast.Mult()):
+            return ["", *_texts(left)]
+        case ast.IfExp(body=body, orelse=orelse):
+            return _texts(body) + _texts(orelse)
+    return ["…"]
+
+
+def is_message(text: str) -> bool:
+    """Does the code say this? … stands for anything."""
+    wanted = re.compile(".*".join(re.escape(piece) for piece in text.split("…")), re.DOTALL)
+    return any(wanted.search(known) for known in messages())
+
+
 def plain(text: str) -> str:
     """Text as Markdown that shows it as it is."""
     return re.sub(r"([\\`*_{}\[\]<>|#~$^])", r"\\\1", text)

@@ -1,19 +1,19 @@
 """Directives and roles of the pages.
 
-    ```{mechanism} additive          code, picture, cost, use, test and paper of one row of the catalogue
-    :code: scores.Additive           the class to show; none: those that make the row
-    :cited: appendix A.1.2           where in the paper; must stand in the docstring of the class
-    :test: FILE::NAME                the test that proves it
-    :place: cross                    where the picture is taken; none: the first place where the row is valid
-    ```
-    ```{weights} additive            the picture alone          ```{law}        the tests that all rows pass
-    ```{cost} additive dot           what was measured of cost  ```{chart} …    … as a picture
-    ```{quality} additive dot        … of quality; none: all    ```{intervals}  … as a picture
-    ```{flow}                        which stage reads what
-    ```
+```{mechanism} additive          code, picture, cost, use, test and paper of one row of the catalogue
+:code: scores.Additive           the class to show; none: those that make the row
+:cited: appendix A.1.2           where in the paper; must stand in the docstring of the class
+:test: FILE::NAME                the test that proves it
+:place: cross                    where the picture is taken; none: the first place where the row is valid
+```
+```{weights} additive            the picture alone          ```{law}        the tests that all rows pass
+```{cost} additive dot           what was measured of cost  ```{chart} …    … as a picture
+```{quality} additive dot        … of quality; none: all    ```{intervals}  … as a picture
+```{flow}                        which stage reads what     ```{message}    a sentence that the code says
+```
 
-    {row}`additive`  a link to its page          {bleu}`additive`    its BLEU and interval
-    {test}`FILE::NAME`  a test that exists       {claim}`…`          a figure of docs/measured/claims.json
+{row}`additive`  a link to its page          {bleu}`additive`    its BLEU and interval
+{test}`FILE::NAME`  a test that exists       {claim}`…`          a figure of docs/measured/claims.json
 """
 
 from __future__ import annotations
@@ -167,8 +167,22 @@ class Law(Telling):
 class Flow(Telling):
     def markdown(self) -> str:
         self.env.note_dependency(str(flow.DVC))
-        said = "Stages from above to below, as dvc.yaml has them. A line goes from a stage to those that read its output."
+        said = (
+            "Stages from above to below, as dvc.yaml has them. A line goes from a stage to those that read its output."
+        )
         return f"````{{raw}} html\n<figure>{flow.drawn()}<figcaption>{said}</figcaption></figure>\n````"
+
+
+class Message(SphinxDirective):
+    """A sentence of an error, which the code must have."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        text = "\n".join(self.content)
+        if not sources.is_message(text):
+            raise self.error(f"no InputError says: {text}")
+        return [nodes.literal_block(text, text, language="none", classes=["message"])]
 
 
 class RowRole(SphinxRole):
@@ -215,6 +229,7 @@ def setup(app: Sphinx) -> None:
         "intervals": Intervals,
         "law": Law,
         "flow": Flow,
+        "message": Message,
     }.items():
         app.add_directive(name, directive)
     for name, role in {"row": RowRole, "test": TestRole, "bleu": BleuRole, "claim": ClaimRole}.items():
