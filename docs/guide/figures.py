@@ -156,5 +156,5 @@ def intervals(rows: dict[str, tuple[float, float, float]], unit: str, marked: se
         parts.append(f'<path class="interval {style}" d="M{at(low):.1f} {y}H{at(up):.1f}"/>')
         parts.append(f'<circle class="dot {style}" cx="{at(value):.1f}" cy="{y}" r="3.5">')
         parts.append(f"<title>{escape(name)}: {value:.1f} ({low:.1f} to {up:.1f})</title></circle>")
-    parts.append(f'<text class="tick" x="{left + wide + 8}" y="{tall - 8}">{escape(unit)}</text>')
+    parts.append(f'<text class="tick" x="{left + wide + 16}" y="{tall - 8}">{escape(unit)}</text>')
     return "".join([*parts, "</svg>"])

@@ -41,7 +41,7 @@ def drawn() -> str:
     middle = {name: 22 + STEP * number for number, name in enumerate(known)}
     tall = STEP * len(known)
     parts = [
-        f'<svg class="flow" viewBox="0 0 580 {tall}" role="img" aria-label="which stage reads what other stages write">',
+        f'<svg class="flow" viewBox="0 0 580 {tall}" role="img" aria-label="which stage reads what others write">',
         '<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">',
         '<path d="M0 0L8 4L0 8z"/></marker></defs>',
     ]

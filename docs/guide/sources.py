@@ -71,25 +71,31 @@ def is_test(reference: str) -> bool:
 
 
 @cache
+def named_in(file: Path) -> dict[str, frozenset[str]]:
+    """The names and texts that stand in each test of a file."""
+    return {
+        name: frozenset(
+            node.id if isinstance(node, ast.Name) else str(node.value)
+            for node in ast.walk(test)
+            if isinstance(node, ast.Name | ast.Constant)
+        )
+        for name, test in tests_in(file).items()
+    }
+
+
 def tests_of(name: str) -> list[str]:
-    """The tests, beside those of the law, that name a mechanism or the classes that make it, as FILE::NAME."""
+    """The tests, beside those of the law, that name a mechanism or what makes it, as FILE::NAME."""
     row = CATALOGUE[name]
-    classes = {found.__name__ for found in own_parts(row).values()}
-    names = {name} | {row.parts[kind] for kind in own_parts(row) if row.parts[kind] != DEFAULTS[kind]}
-    found = []
-    for file in sorted(TESTS.rglob("test_*.py")):
-        reference = str(file.relative_to(ROOT))
-        if reference != LAW:
-            found += [f"{reference}::{test}" for test, node in tests_in(file).items() if _names(node, classes, names)]
-    return found
-
-
-def _names(test: ast.FunctionDef, classes: set[str], names: set[str]) -> bool:
-    return any(
-        (isinstance(node, ast.Name) and node.id in classes)
-        or (isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in names)
-        for node in ast.walk(test)
-    )
+    parts = own_parts(row)
+    wanted = {name} | {found.__name__ for found in parts.values()}
+    wanted |= {row.parts[kind] for kind in parts if row.parts[kind] != DEFAULTS[kind]}
+    return [
+        f"{reference}::{test}"
+        for file in sorted(TESTS.rglob("test_*.py"))
+        if (reference := str(file.relative_to(ROOT))) != LAW
+        for test, found in named_in(file).items()
+        if wanted & found
+    ]
 
 
 @cache

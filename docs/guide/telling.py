@@ -168,7 +168,7 @@ class Flow(Telling):
     def markdown(self) -> str:
         self.env.note_dependency(str(flow.DVC))
         said = (
-            "Stages from above to below, as dvc.yaml has them. A line goes from a stage to those that read its output."
+            "Stages from above to below, as dvc.yaml has them. A line goes to a stage that reads what another writes."
         )
         return f"````{{raw}} html\n<figure>{flow.drawn()}<figcaption>{said}</figcaption></figure>\n````"
 
