@@ -30,8 +30,13 @@ def pages() -> dict[str, str]:
 def index() -> str:
     lines = ["| mechanism | weights | paper | cost | in |", "|---|---|---|---|---|"]
     for name, row in CATALOGUE.items():
-        where = ", ".join(PLACE_NAMES[place].split("-")[0] for place in row.places)
-        cells = (f"{{row}}`{name}`", _formula(row), sources.plain(row.paper), sources.plain(row.cost), where)
+        cells = (
+            f"{{row}}`{name}`",
+            _formula(row),
+            sources.plain(row.paper),
+            sources.plain(row.cost),
+            measured.where(row),
+        )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(
         [
@@ -51,10 +56,6 @@ def index() -> str:
             "",
         ]
     )
-
-
-def _formula(row: Mechanism) -> str:
-    return sources.plain(row.formula)
 
 
 def page(row: Mechanism) -> str:
@@ -119,13 +120,24 @@ def _options(row: Mechanism) -> str:
     options = available(row)
     if not options:
         return "It has none."
-    lines = ["| option | default | of |", "|---|---|---|"]
+    lines = ["| option | default | of | what it is |", "|---|---|---|---|"]
     for option, value in options.items():
-        kinds = [k for k, n in row.parts.items() if option in inspect.signature(CHOICES[k][n]).parameters]
-        lines.append(f"| `{option}` | `{json.dumps(value)}` | {', '.join(kinds)} |")
-    name, value = next(iter(options.items()))
-    command = f"dvc exp run -S attention.mechanism={row.name} -S '+attention.options={{{name}: {json.dumps(value)}}}'"
-    return "\n".join([*lines, "", "What they mean stands in the code above.", "", f"```sh\n{command}\n```"])
+        of = {
+            kind: sources.argument(sources.part(kind, name), option)
+            for kind, name in row.parts.items()
+            if option in inspect.signature(CHOICES[kind][name]).parameters
+        }
+        said = sources.plain(" ".join(of.values())) or "see the code above"
+        lines.append(f"| `{option}` | `{json.dumps(value)}` | {', '.join(of)} | {said} |")
+    # An option of the mechanism's own, and not one that nearly all have.
+    usual = available(Mechanism("", "", ""))
+    shown = {name: value for name, value in options.items() if name in row.options or name not in usual}
+    for name, value in list(shown.items())[:1]:
+        command = (
+            f"dvc exp run -S attention.mechanism={row.name} -S '+attention.options={{{name}: {json.dumps(value)}}}'"
+        )
+        lines += ["", f"```sh\n{command}\n```"]
+    return "\n".join(lines)
 
 
 def _paths(row: Mechanism) -> str:

@@ -7,10 +7,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from attention_lab.attention import CATALOGUE
-from attention_lab.mechanisms import PLACE_NAMES
+from attention_lab.attention import CATALOGUE, PLACES, Mechanism
 
 MEASURED = Path(__file__).parent.parent / "measured"
+SHORT = {"encoder_self": "encoder", "decoder_self": "decoder", "cross": "cross"}
 LENGTHS = ("128", "1024", "8192")
 
 
@@ -66,14 +66,16 @@ def quality_table(names: list[str]) -> str:
     for name, run in quality().items():
         if name not in names:
             continue
-        places = CATALOGUE[name].places
-        where = "everywhere" if len(places) == len(PLACE_NAMES) else ", ".join(PLACE_NAMES[place] for place in places)
         error = run["alignment_error_rate"]
         aligned = "–" if error is None else f"{error:.2f}"
-        lines.append(
-            f"| {linked(name)} | {run['bleu']:.1f} | {run['low']:.1f} to {run['high']:.1f} | {aligned} | {where} |"
-        )
+        score, interval = f"{run['bleu']:.1f}", f"{run['low']:.1f} to {run['high']:.1f}"
+        lines.append(f"| {linked(name)} | {score} | {interval} | {aligned} | {where(CATALOGUE[name])} |")
     return "\n".join(lines)
+
+
+def where(row: Mechanism) -> str:
+    """The places in which a mechanism is, in few words."""
+    return "everywhere" if row.places == PLACES else ", ".join(SHORT[place] for place in row.places)
 
 
 def linked(name: str) -> str:

@@ -35,6 +35,13 @@ def summary(found: Any) -> str:
     return " ".join((inspect.getdoc(found) or "").split("\n\n")[0].split())
 
 
+def argument(found: Any, name: str) -> str:
+    """What its docstring says of an argument under `Args:`, in one line; nothing if it says nothing there."""
+    _, _, arguments = (inspect.getdoc(found) or "").partition("Args:\n")
+    said = re.search(rf"(?:^    |; ){name}: (.*?)(?=; \w+: |\n    \w+: |\n\n|\Z)", arguments, re.DOTALL | re.MULTILINE)
+    return " ".join(said[1].split()) if said else ""
+
+
 def own_parts(row: Mechanism) -> dict[str, Any]:
     """The classes that make a mechanism what it is: {kind: class}.
 
