@@ -1,0 +1,23 @@
+"""What Sphinx needs beyond its own to build the guide: formulas, figures, figures measured, and the catalogue's pages.
+
+mathematics.py   LaTeX → MathML, when the site is built: no script and no font of formulas
+figures.py       weights and curves → SVG
+measured.py      docs/measured/*.json → tables
+catalogue.py     the catalogue → a page for each row, in docs/catalogue (generated, not in git)
+telling.py       directives and roles of the pages
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sphinx.application import Sphinx
+
+from guide import catalogue, mathematics, telling
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    mathematics.setup(app)
+    telling.setup(app)
+    catalogue.setup(app)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
