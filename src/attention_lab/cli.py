@@ -39,6 +39,7 @@ def predict(
     ] = None,
     model: Annotated[Path, typer.Option(help="The folder that the train stage has written.")] = Path("data/model"),
     beams: Annotated[int, typer.Option(min=1, help="Beams of the search; 1 is greedy.")] = 1,
+    best: Annotated[int, typer.Option(min=1, help="So many answers for each text, the best first, with scores.")] = 1,
     length_penalty: Annotated[
         float, typer.Option(min=0.0, help="Beams: 0 prefers short answers, 1 compares by the mean of a token.")
     ] = 1.0,
@@ -59,6 +60,9 @@ def predict(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON lines with scores, not only predictions.")
     ] = False,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Print what is written as it is written, one text after the other.")
+    ] = False,
 ) -> None:
     """Predict for new text.
 
@@ -67,41 +71,57 @@ def predict(
     attention-lab predict --input rows.jsonl --output predictions.jsonl
     echo "What a dull film." | attention-lab predict
     attention-lab predict "Where is Anna?" --context "Anna went to the kitchen."
+    attention-lab predict --best 3 "The old dog sees the cat."
+    attention-lab predict --stream "The old dog sees the cat."
     """
     from tqdm import tqdm
 
     from attention_lab.inference import Predictor
-    from attention_lab.records import replaced, spelled
+    from attention_lab.records import replaced
 
     given = _inputs(text, input_file)
     if context is not None:
         given = [{"question": asked, "context": context} if isinstance(asked, str) else asked for asked in given]
     search: dict[str, Any] = {
-        "beams": beams,
-        "length_penalty": length_penalty,
         "max_tokens": max_tokens,
         "max_ratio": max_ratio,
-        "threshold": threshold,
         "temperature": temperature,
         "top_k": top_k,
         "top_p": top_p,
     }
+    if stream and (as_json or output_file is not None or beams > 1 or best > 1):
+        raise InputError("--stream writes one plain text, word by word; leave out --json, --output, --beams and --best")
     predictor = Predictor(model)
+    if stream:
+        for number, one in enumerate(given):
+            for piece in predictor.stream(one, number=number, **search):
+                typer.echo(piece, nl=False)
+            typer.echo()
+        return
+    search |= {"beams": beams, "best": best, "length_penalty": length_penalty, "threshold": threshold}
     lines: list[str] = []
     for start in tqdm(range(0, len(given), 500), desc="predict", disable=len(given) <= 500):
         chunk = given[start : start + 500]
         for one, answer in zip(chunk, predictor.predict(chunk, **search), strict=True):
             texts = {"text": one} if isinstance(one, str) else one
             structured = as_json or output_file is not None
-            lines.append(
-                json.dumps({**texts, **answer}, ensure_ascii=False) if structured else spelled(answer["prediction"])
-            )
+            lines += [json.dumps({**texts, **answer}, ensure_ascii=False)] if structured else _plain(answer)
     if output_file is None:
         typer.echo("\n".join(lines))
     else:
         with replaced(output_file) as temporary:
             temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
         typer.echo(f"{len(lines)} predictions in {output_file}", err=True)
+
+
+def _plain(answer: dict[str, Any]) -> list[str]:
+    """The prediction; or a line for each of the best, with its probability or log-probability before it."""
+    from attention_lab.records import spelled
+
+    if "candidates" not in answer:
+        return [spelled(answer["prediction"])]
+    scores = (one.get("probability", one.get("log_probability")) for one in answer["candidates"])
+    return [f"{score:.4f}\t{one['prediction']}" for score, one in zip(scores, answer["candidates"], strict=True)]
 
 
 def _inputs(arguments: list[str] | None, file: Path | None) -> list[str | dict[str, str]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -30,6 +31,7 @@ class Predictor(Trained):
         inputs: Sequence[str | Mapping[str, str]],
         *,
         beams: int = 1,
+        best: int = 1,
         length_penalty: float = 1.0,
         max_tokens: int = 128,
         max_ratio: float = 2.0,
@@ -41,7 +43,10 @@ class Predictor(Trained):
     ) -> list[dict[str, Any]]:
         """One dict for each input, with `prediction` and how sure the model is of it.
 
-        How a target is searched, or a continuation drawn: see `decoding`, and the section evaluate of params.yaml.
+        With `best` above 1 each has as many `candidates`, the best first, or fewer where there are no more; a target is
+        searched with at least as many beams. How a target is searched, or a continuation drawn: see `decoding`, and the
+        section evaluate of params.yaml.
+
         A text longer than the model was trained for is read in windows if the task can, else it is cut, and its dict
         says `truncated: true`.
 
@@ -49,26 +54,23 @@ class Predictor(Trained):
             inputs: texts, or dicts with a text under each name of `fields`.
 
         Raises:
-            InputError: a text is missing or empty.
+            InputError: a text is missing or empty, or the task has but one answer and more are asked for.
         """
         shape = SHAPES[self.task.name]
         records = pd.DataFrame(
             [{"row": str(number), **self._texts(given, number)} for number, given in enumerate(inputs, start=1)]
         )
-        options = params.Evaluate(
-            split="test",
+        options = _options(
             beams=beams,
+            best=best,
             length_penalty=length_penalty,
             max_tokens=max_tokens,
             max_ratio=max_ratio,
             no_answer=no_answer,
             threshold=threshold,
-            prompt_tokens=None,
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
-            bootstrap=100,
-            tokens_per_batch=TOKENS_PER_BATCH,
         )
         sources = self.read([records[name].tolist() for name in self.fields], windows=shape.reads_windows)
         table = encoding.table(records["row"].tolist(), sources)
@@ -81,6 +83,51 @@ class Predictor(Trained):
                     windows[row] = answer
         answers = joined(self.task, windows, table["row"], records, options)
         return [{**answer, "truncated": source.cut} for answer, source in zip(answers, sources, strict=True)]
+
+    def stream(
+        self,
+        given: str | Mapping[str, str],
+        *,
+        number: int = 0,
+        max_tokens: int = 128,
+        max_ratio: float = 2.0,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float = 1.0,
+    ) -> Iterator[str]:
+        """The pieces of one prediction, each as soon as it is written: what `predict` says with one beam, or draws.
+
+        Args:
+            given: a text, or a dict with a text under each name of `fields`.
+            number: its place among the inputs, from 0, on which depends what is drawn for it.
+
+        Raises:
+            InputError: a text is missing or empty, or the task does not write.
+        """
+        texts = self._texts(given, number + 1)
+        options = _options(
+            beams=1,
+            best=1,
+            length_penalty=1.0,
+            max_tokens=max_tokens,
+            max_ratio=max_ratio,
+            no_answer=None,
+            threshold=0.5,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+        )
+        sources = self.read([[text] for text in texts.values()], windows=SHAPES[self.task.name].reads_windows)
+        data = examples(encoding.table([str(number)], sources), pad=self.model.config.pad)
+        batch = replace(data[[0]], rows=[number]).to(self.device)
+        tokens: list[int] = []
+        said = ""
+        for token in self.task.stream(self.model, batch, options):
+            tokens.append(token)
+            # A piece may change how the one before it is spelled, so the text is spelled anew each time.
+            text = self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            yield text[len(said) :]
+            said = text
 
     def read(self, texts: Sequence[list[str]], *, windows: bool) -> list[encoding.Source]:
         """What the model reads of texts: at once as many tokens as it was trained for, in several windows or cut.
@@ -105,3 +152,8 @@ class Predictor(Trained):
                 what = "text" if len(self.fields) == 1 else name
                 raise InputError(f"the {what} of input {number} is empty or missing; give at least one word")
         return {name: texts[name] for name in self.fields}
+
+
+def _options(**chosen: Any) -> params.Evaluate:
+    """How to predict; what is about measuring has no effect."""
+    return params.Evaluate(**chosen, split="test", prompt_tokens=None, bootstrap=100, tokens_per_batch=TOKENS_PER_BATCH)

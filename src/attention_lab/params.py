@@ -172,6 +172,7 @@ class Train(Section):
 class Evaluate(Section):
     split: Literal["valid", "test"]
     beams: Positive
+    best: Positive  # so many answers for each row, the best first; only the first is measured
     length_penalty: Annotated[float, Field(ge=0.0)]
     max_tokens: Positive
     max_ratio: Annotated[float, Field(gt=0.0)]  # longest target: so many times the source's tokens, plus ten

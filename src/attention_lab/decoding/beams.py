@@ -34,17 +34,45 @@ def beam_search(
     Returns:
         Token ids without start and end, and log-probabilities in nats, one for each row of the batch.
     """
-    prompts = torch.full((len(source), 1), model.config.start, device=source.device)
-    limits = (source_mask.sum(1) * max_ratio + 10).clamp(max=max_tokens) - 1
-    found = hypotheses(
+    found = targets(
+        model,
+        source,
+        source_mask,
+        beams=beams,
+        length_penalty=length_penalty,
+        max_tokens=max_tokens,
+        max_ratio=max_ratio,
+    )
+    return [best[0].tokens for best in found], [best[0].log_probability for best in found]
+
+
+@torch.inference_mode()
+def targets(
+    model: EncoderDecoder,
+    source: Tensor,
+    source_mask: Tensor,
+    *,
+    beams: int,
+    length_penalty: float,
+    max_tokens: int,
+    max_ratio: float = math.inf,
+    n_best: int = 1,
+) -> list[list[Hypothesis]]:
+    """The `n_best` targets of each source, the best first, as `beam_search` finds them; see `hypotheses`."""
+    return hypotheses(
         TargetState(model, source, source_mask),
-        prompts,
+        torch.full((len(source), 1), model.config.start, device=source.device),
         Rules.of(model.config),
         beams=beams,
         length_penalty=length_penalty,
-        max_tokens=limits,
+        max_tokens=longest_targets(source_mask, max_tokens, max_ratio),
+        n_best=n_best,
     )
-    return [best[0].tokens for best in found], [best[0].log_probability for best in found]
+
+
+def longest_targets(source_mask: Tensor, max_tokens: int, max_ratio: float) -> Tensor:
+    """How many tokens may be written for each source (B,), end token included; see `beam_search`."""
+    return (source_mask.sum(1) * max_ratio + 10).clamp(max=max_tokens) - 1
 
 
 @torch.inference_mode()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import pandas as pd
@@ -13,9 +13,9 @@ from transformers import PreTrainedTokenizerFast
 
 from attention_lab import metrics, params
 from attention_lab.batching import Batch
-from attention_lab.decoding import Draw, Rules, TextState, by_length, sample
+from attention_lab.decoding import Draw, Rules, TextState, by_length, sample, stream
 from attention_lab.tasks.ngram import CharacterNGram
-from attention_lab.tasks.task import Loss, Task, unigram_nll
+from attention_lab.tasks.task import Loss, Task, one_answer, unigram_nll
 from attention_lab.transformer import LanguageModel
 from attention_lab.vocabulary import PAD_ID
 
@@ -49,6 +49,7 @@ class Generation(Task):
 
         The number of a row in its split is the seed of what is drawn for it.
         """
+        one_answer(options, "a language model draws one of all texts there are")
         model = _language_model(model)
         hidden, _ = model(batch.source[:, :-1])
         truth = batch.source[:, 1:]
@@ -59,16 +60,14 @@ class Generation(Task):
         begins = batch.shared == 0 if batch.shared is not None else torch.ones(len(texts), dtype=torch.bool)
         opening = [row for row, first in enumerate(begins.tolist()) if first]
         texts = [texts[row] for row in opening]
-        prompts = [text[: options.prompt_tokens or len(text)] for text in texts]
-        prompts = [prompt[:-1] if prompt[-1] == model.config.end else prompt for prompt in prompts]
-        draw = Draw(temperature=options.temperature, top_k=options.top_k, top_p=options.top_p)
+        prompts = [_prompt(text, model, options) for text in texts]
         written: list[list[int]] = [[] for _ in prompts]
         for rows, same in by_length(prompts):
             found = sample(
                 TextState(model),
                 same.to(batch.source.device),
                 Rules.of(model.config),
-                draw,
+                _draw(options),
                 max_tokens=options.max_tokens,
                 seeds=[batch.rows[opening[row]] for row in rows],
             )
@@ -80,6 +79,20 @@ class Generation(Task):
             {"prediction": answers.get(row, ""), "nats": surprise, "tokens": count}
             for row, (surprise, count) in enumerate(zip(nats.tolist(), tokens.tolist(), strict=True))
         ]
+
+    def stream(self, model: nn.Module, batch: Batch, options: params.Evaluate) -> Iterator[int]:
+        """The prompt, and what is drawn after it with the seed that `predict` has."""
+        model = _language_model(model)
+        prompt = _prompt(batch.source[0][batch.source_mask[0]].tolist(), model, options)
+        yield from prompt
+        yield from stream(
+            TextState(model),
+            torch.tensor(prompt, device=batch.source.device),
+            Rules.of(model.config),
+            _draw(options),
+            max_tokens=options.max_tokens,
+            seed=batch.rows[0],
+        )
 
     def join(self, windows: list[dict[str, Any]], record: dict[str, Any], options: params.Evaluate) -> dict[str, Any]:
         """Each token is predicted in one window, so nats and tokens add up."""
@@ -120,6 +133,16 @@ class Generation(Task):
 
     def trivial_nll(self, train: Iterable[Batch], valid: Iterable[Batch]) -> float:
         return unigram_nll((b.source[:, 1:] for b in train), (b.source[:, 1:] for b in valid), ignore=PAD_ID)
+
+
+def _prompt(text: list[int], model: LanguageModel, options: params.Evaluate) -> list[int]:
+    """What of a text is given."""
+    prompt = text[: options.prompt_tokens or len(text)]
+    return prompt[:-1] if prompt[-1] == model.config.end else prompt
+
+
+def _draw(options: params.Evaluate) -> Draw:
+    return Draw(temperature=options.temperature, top_k=options.top_k, top_p=options.top_p)
 
 
 def _new(batch: Batch) -> torch.Tensor:

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from attention_lab import metrics, params
 from attention_lab.batching import Batch
-from attention_lab.tasks.task import Loss, Task, classified, classifier_of, true_label
+from attention_lab.tasks.task import Loss, Task, classified, classifier_of, one_answer, true_label
 
 
 class MultiLabel(Task):
@@ -40,6 +40,7 @@ class MultiLabel(Task):
     ) -> list[dict[str, Any]]:
         """All labels whose probability is `options.threshold` or more, in the order of their names; `probability` is
         that of having these and no other."""
+        one_answer(options, "each label is decided by itself, and `probabilities` tells of all of them")
         classifier = classifier_of(model)
         logits, _ = classifier(batch.source, batch.source_mask)
         shares = logits.float().sigmoid().cpu()

@@ -16,7 +16,7 @@ from attention_lab import metrics, params
 from attention_lab.batching import Batch
 from attention_lab.tasks.task import Loss, Task, accepted, unigram_nll
 from attention_lab.transformer import SpanExtractor
-from attention_lab.transformer.spans import best_span, ends
+from attention_lab.transformer.spans import best_spans, ends
 
 WORD = re.compile(r"\w+")
 
@@ -46,33 +46,43 @@ class QuestionAnswering(Task):
     def predict(
         self, model: nn.Module, batch: Batch, tokenizer: PreTrainedTokenizerFast, options: params.Evaluate
     ) -> list[dict[str, Any]]:
-        """The most probable answer in each window: the characters `start` to `end` of the text, its
-        `log_probability`, and that of no answer, `none`. `join` makes predictions of them."""
+        """The most probable answers in each window, as many as `options.best`: `spans` of the characters `start` to
+        `end` of the text, each with its `log_probability`; and that of no answer, `none`. `join` makes predictions of
+        them."""
         logs = ends(_extractor(model), batch.source, batch.source_mask)
-        first, last, best = best_span(logs, options.max_tokens)
+        first, last, best = best_spans(logs, options.max_tokens, options.best)
         if batch.places is None:
             raise TypeError("a batch of questions needs the places of its tokens")
-        return [
-            {"start": int(places[one, 0]), "end": int(places[other, 1]), "log_probability": score, "none": none}
-            for places, one, other, score, none in zip(
-                batch.places, first.tolist(), last.tolist(), best.tolist(), logs[:, :, 0].sum(1).tolist(), strict=True
-            )
-        ]
+        found = []
+        for row, (places, none) in enumerate(zip(batch.places, logs[:, :, 0].sum(1).tolist(), strict=True)):
+            ranked = zip(first[row].tolist(), last[row].tolist(), best[row].tolist(), strict=True)
+            spans = [
+                {"start": int(places[one, 0]), "end": int(places[other, 1]), "log_probability": score}
+                for number, (one, other, score) in enumerate(ranked)
+                if number == 0 or score > -math.inf
+            ]
+            found.append({"spans": spans, "none": none})
+        return found
 
     def join(self, windows: list[dict[str, Any]], record: dict[str, Any], options: params.Evaluate) -> dict[str, Any]:
         """The best answer of all windows; or none, if even where it is least probable that there is none it is
         `options.no_answer` nats likelier than the answer (Devlin et al. 2019, section 4.3: s_null and τ)."""
-        best = max(windows, key=lambda window: window["log_probability"])
         none = min(window["none"] for window in windows)
-        piece = str(record["context"])[best["start"] : best["end"]]
-        start = best["start"] + len(piece) - len(piece.lstrip())
-        unanswered = options.no_answer is not None and none - best["log_probability"] > options.no_answer
-        return {
-            "prediction": "" if unanswered else piece.strip(),
-            "begins": -1 if unanswered else start,
-            "probability": math.exp(none if unanswered else best["log_probability"]),
-            "probability_of_none": math.exp(none),
-        }
+        # By place: windows overlap, and a token may have the space before it.
+        worth: dict[tuple[int, str], float] = {}
+        for span in (span for window in windows for span in window["spans"]):
+            piece = str(record["context"])[span["start"] : span["end"]]
+            place = span["start"] + len(piece) - len(piece.lstrip()), piece.strip()
+            worth[place] = max(span["log_probability"], worth.get(place, -math.inf))
+        if options.no_answer is not None:
+            worth[-1, ""] = none - options.no_answer
+        ranked = sorted(worth, key=lambda place: -worth[place])[: options.best]
+        candidates = [
+            {"prediction": text, "begins": begins, "probability": math.exp(none if begins < 0 else worth[begins, text])}
+            for begins, text in ranked
+        ]
+        more = {"candidates": candidates} if options.best > 1 else {}
+        return {**candidates[0], "probability_of_none": math.exp(none), **more}
 
     def measure(self, predictions: pd.DataFrame, options: params.Evaluate, seed: int) -> dict[str, Any]:
         return metrics.question_answering(

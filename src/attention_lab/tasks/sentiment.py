@@ -32,16 +32,16 @@ class Sentiment(Task):
     ) -> list[dict[str, Any]]:
         classifier = classifier_of(model)
         logits, _ = classifier(batch.source, batch.source_mask)
-        shares = logits.float().softmax(-1)
+        shares = logits.float().softmax(-1).cpu()
         names = classifier.config.labels
-        return [
-            {
-                "prediction": names[int(row.argmax())],
-                "probability": float(row.max()),
-                "probabilities": dict(zip(names, row.tolist(), strict=True)),
-            }
-            for row in shares.cpu()
-        ]
+        answers = []
+        for row in shares:
+            ranked = row.sort(descending=True, stable=True)
+            best = zip(ranked.values.tolist(), ranked.indices.tolist(), strict=True)
+            candidates = [{"prediction": names[number], "probability": share} for share, number in best]
+            more = {"candidates": candidates[: options.best]} if options.best > 1 else {}
+            answers.append({**candidates[0], "probabilities": dict(zip(names, row.tolist(), strict=True)), **more})
+        return answers
 
     def measure(self, predictions: pd.DataFrame, options: params.Evaluate, seed: int) -> dict[str, Any]:
         truth, answers = predictions["label"].tolist(), predictions["prediction"].tolist()

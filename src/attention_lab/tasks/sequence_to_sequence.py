@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import torch
@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from attention_lab import params
 from attention_lab.batching import Batch
-from attention_lab.decoding import beam_search
+from attention_lab.decoding import Draw, Rules, TargetState, longest_targets, stream, targets
 from attention_lab.tasks.task import Loss, Task, unigram_nll
 from attention_lab.transformer import EncoderDecoder
 from attention_lab.vocabulary import PAD_ID
@@ -39,17 +39,40 @@ class SequenceToSequence(Task):
     def predict(
         self, model: nn.Module, batch: Batch, tokenizer: PreTrainedTokenizerFast, options: params.Evaluate
     ) -> list[dict[str, Any]]:
-        tokens, scores = beam_search(
+        """The n best of a search need at least n beams. Of those that read alike, cut into other tokens, one stays."""
+        found = targets(
             _encoder_decoder(model),
             batch.source,
             batch.source_mask,
-            beams=options.beams,
+            beams=max(options.beams, options.best),
             length_penalty=options.length_penalty,
             max_tokens=options.max_tokens,
             max_ratio=options.max_ratio,
+            n_best=options.best,
         )
-        texts = tokenizer.batch_decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return [{"prediction": text, "log_probability": score} for text, score in zip(texts, scores, strict=True)]
+        answers = []
+        for several in found:
+            spelled = tokenizer.batch_decode(
+                [one.tokens for one in several], skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
+            by_text: dict[str, float] = {}
+            for text, one in zip(spelled, several, strict=True):
+                by_text.setdefault(text, one.log_probability)
+            candidates = [{"prediction": text, "log_probability": score} for text, score in by_text.items()]
+            more = {"candidates": candidates} if options.best > 1 else {}
+            answers.append({**candidates[0], **more})
+        return answers
+
+    def stream(self, model: nn.Module, batch: Batch, options: params.Evaluate) -> Iterator[int]:
+        model = _encoder_decoder(model)
+        return stream(
+            TargetState(model, batch.source, batch.source_mask),
+            torch.tensor([model.config.start], device=batch.source.device),
+            Rules.of(model.config),
+            Draw(temperature=0.0),
+            max_tokens=int(longest_targets(batch.source_mask, options.max_tokens, options.max_ratio)),
+            seed=0,
+        )
 
     def trivial_nll(self, train: Iterable[Batch], valid: Iterable[Batch]) -> float:
         return unigram_nll((_target(b)[:, 1:] for b in train), (_target(b)[:, 1:] for b in valid), ignore=PAD_ID)

@@ -5,7 +5,7 @@ To add a task: a file like `translation.py`, a line in `tasks/__init__.py`, its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from attention_lab import params
 from attention_lab.batching import Batch
+from attention_lab.errors import InputError
 from attention_lab.transformer import Architecture, Classifier
 from attention_lab.transformer.pointer import States
 
@@ -63,8 +64,25 @@ class Task(Trainable, Protocol):
         tokenizer: PreTrainedTokenizerFast,
         options: params.Evaluate,
     ) -> list[dict[str, Any]]:
-        """One JSON-able dict for each row of the batch, with at least `prediction`, or what `join` makes one of."""
+        """One JSON-able dict for each row of the batch, with at least `prediction`, or what `join` makes one of. If
+        `options.best` is above 1 it has as many `candidates`, dicts with `prediction` and how probable it is, the best
+        first, or fewer where there are no more.
+
+        Raises:
+            InputError: this task has but one answer, and more are asked for.
+        """
         ...
+
+    def stream(self, model: nn.Module, batch: Batch, options: params.Evaluate) -> Iterator[int]:
+        """The tokens of the prediction for a batch of one row, each as soon as it is chosen; writing is greedy, or
+        drawn where it is drawn for `predict`.
+
+        Raises:
+            InputError: the task does not write.
+        """
+        raise InputError(
+            f"a model of {self.name} says its answer at once, and nothing can be streamed; leave out --stream"
+        )
 
     def join(self, windows: list[dict[str, Any]], record: dict[str, Any], options: params.Evaluate) -> dict[str, Any]:
         """One dict from those of the windows that a record was read in, in their order; most tasks read all at once.
@@ -85,6 +103,15 @@ class Task(Trainable, Protocol):
     ) -> dict[str, dict[str, Any]]:
         """Metrics of what needs no attention: `baseline` (trivial) and where it exists `classical`."""
         ...
+
+
+def one_answer(options: params.Evaluate, why: str) -> None:
+    """
+    Raises:
+        InputError: several answers are asked for.
+    """
+    if options.best > 1:
+        raise InputError(f"there are no {options.best} best answers: {why}; leave best at 1")
 
 
 def accepted(rows: pd.DataFrame, column: str) -> list[list[str]]:

@@ -33,12 +33,17 @@ def best_span(logs: Tensor, longest: int) -> tuple[Tensor, Tensor, Tensor]:
 
     logs: (B, 2, L), as of `ends`; position 0 stands for no answer and is left out.
     """
+    first, last, best = best_spans(logs, longest, 1)
+    return first[:, 0], last[:, 0], best[:, 0]
+
+
+def best_spans(logs: Tensor, longest: int, number: int) -> tuple[Tensor, Tensor, Tensor]:
+    """As `best_span`, of the `number` most probable answers, the best first (B, number), or as many as there are places
+    for; what cannot be an answer has a log-probability of −∞."""
     starts, stops = logs[:, 0, 1:], logs[:, 1, 1:]
     size = starts.shape[-1]
-    # For each start the best end among those at most `longest` behind it: a maximum over windows.
     room = min(longest, size)
     windows = F.pad(stops, (0, room - 1), value=-torch.inf).unfold(-1, room, 1)  # (B, L − 1, room)
-    found, offset = windows.max(-1)
-    best, first = (starts + found).max(-1)
-    last = first + offset.gather(-1, first.unsqueeze(-1)).squeeze(-1)
-    return first + 1, last + 1, best
+    best, place = (starts.unsqueeze(-1) + windows).flatten(1).topk(min(number, size * room))
+    first = place // room
+    return first + 1, first + place % room + 1, best

@@ -17,7 +17,7 @@ from attention_lab.batching import Batch, examples
 from attention_lab.records import SHAPES
 from attention_lab.tasks import TASKS
 from attention_lab.transformer import build
-from attention_lab.transformer.spans import best_span, ends, segments_of
+from attention_lab.transformer.spans import best_span, best_spans, ends, segments_of
 
 ROOT = Path(__file__).parents[3]
 PARAMS = params.load(ROOT / "params.yaml")
@@ -83,23 +83,29 @@ def test_the_loss_is_the_cross_entropy_of_both_ends_and_smoothing_stays_among_th
 
 
 @pytest.mark.parametrize("longest", [1, 3, 20])
-def test_the_best_span_is_that_of_trying_all(longest: int) -> None:
+def test_the_best_spans_are_those_of_trying_all(longest: int) -> None:
     torch.manual_seed(3)
     logs = torch.randn(5, 2, 11)
     logs[:, :, 1:4] = -torch.inf
-    first, last, best = best_span(logs, longest)
+    first, last, best = best_spans(logs, longest, 4)
+    alone = best_span(logs, longest)
     for row in range(5):
-        pairs = [(i, j) for i, j in itertools.product(range(1, 11), repeat=2) if i <= j < i + longest]
-        right = max(pairs, key=lambda pair: float(logs[row, 0, pair[0]] + logs[row, 1, pair[1]]))
-        assert (int(first[row]), int(last[row])) == right
-        assert float(best[row]) == pytest.approx(float(logs[row, 0, right[0]] + logs[row, 1, right[1]]))
+        worth = {
+            (i, j): float(logs[row, 0, i] + logs[row, 1, j])
+            for i, j in itertools.product(range(1, 11), repeat=2)
+            if i <= j < i + longest
+        }
+        right = sorted(worth, key=lambda pair: -worth[pair])[:4]
+        assert list(zip(first[row].tolist(), last[row].tolist(), strict=True)) == right
+        assert best[row].tolist() == pytest.approx([worth[pair] for pair in right])
+        assert [int(values[row]) for values in alone[:2]] == list(right[0])
 
 
 def test_the_best_window_answers_and_none_must_be_likelier_everywhere() -> None:
     record = {"context": STORY}
     windows = [
-        {"start": 0, "end": 4, "log_probability": -2.0, "none": -0.1},
-        {"start": 35, "end": 51, "log_probability": -0.5, "none": -3.0},
+        {"spans": [{"start": 0, "end": 4, "log_probability": -2.0}], "none": -0.1},
+        {"spans": [{"start": 35, "end": 51, "log_probability": -0.5}], "none": -3.0},
     ]
     found = TASK.join(windows, record, PARAMS.evaluate)
     assert (found["prediction"], found["begins"]) == ("the big kitchen", 36)
@@ -110,6 +116,27 @@ def test_the_best_window_answers_and_none_must_be_likelier_everywhere() -> None:
     never = PARAMS.evaluate.model_copy(update={"no_answer": None})
     assert TASK.join(windows[:1], record, never)["prediction"] == "Anna"
     assert TASK.join(windows[:1], record, PARAMS.evaluate)["prediction"] == ""
+
+
+def test_the_best_answers_of_windows_that_overlap() -> None:
+    def span(start: int, end: int, score: float) -> dict[str, float]:
+        return {"start": start, "end": end, "log_probability": score}
+
+    windows = [
+        {"spans": [span(36, 51, -1.0), span(0, 4, -1.5), span(5, 9, -6.0)], "none": -0.1},
+        {"spans": [span(35, 51, -0.5), span(40, 43, -2.0), span(44, 51, -4.0)], "none": -1.7},
+    ]
+    found = TASK.join(windows, {"context": STORY}, PARAMS.evaluate.model_copy(update={"best": 4}))
+    said = [(one["begins"], one["prediction"], math.log(one["probability"])) for one in found["candidates"]]
+    assert [(begins, text) for begins, text, _ in said] == [
+        (36, "the big kitchen"),
+        (0, "Anna"),
+        (-1, ""),  # that there is none counts as an answer too
+        (40, "big"),
+    ]
+    assert [score for *_, score in said] == pytest.approx([-0.5, -1.5, -1.7, -2.0])
+    always = PARAMS.evaluate.model_copy(update={"best": 4, "no_answer": None})
+    assert "" not in [one["prediction"] for one in TASK.join(windows, {"context": STORY}, always)["candidates"]]
 
 
 def test_any_right_answer_counts() -> None:

@@ -1,0 +1,50 @@
+"""The command line, in this process: what it prints, and what it does not take together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from test_demo import TEXT, folder
+from typer.testing import CliRunner
+
+from attention_lab.cli import commands
+from attention_lab.errors import InputError
+from attention_lab.inference import Predictor
+
+
+def said(model: Path, *arguments: str) -> str:
+    found = CliRunner().invoke(commands, ["predict", "--model", str(model), *arguments])
+    if found.exception is not None:
+        raise found.exception
+    return found.stdout
+
+
+@pytest.mark.parametrize(("task", "score"), [("translation", "log_probability"), ("sentiment", "probability")])
+def test_the_best_are_lines_with_their_scores_and_in_json_a_list(tmp_path: Path, task: str, score: str) -> None:
+    model = folder(tmp_path, task)
+    wanted = Predictor(model).predict([TEXT, "a cat"], best=2, max_tokens=7)
+    lines = said(model, "--best", "2", "--max-tokens", "7", TEXT, "a cat").splitlines()
+    assert lines == [f"{one[score]:.4f}\t{one['prediction']}" for answer in wanted for one in answer["candidates"]]
+    written = said(model, "--best", "2", "--max-tokens", "7", "--json", TEXT, "a cat").splitlines()
+    assert [json.loads(line)["candidates"] for line in written] == [answer["candidates"] for answer in wanted]
+
+
+@pytest.mark.parametrize("task", ["translation", "generation"])
+def test_a_stream_prints_what_is_printed_without_it(tmp_path: Path, task: str) -> None:
+    model = folder(tmp_path, task)
+    texts = ("--max-tokens", "7", TEXT, "a cat")
+    assert said(model, "--stream", *texts) == said(model, *texts)
+
+
+@pytest.mark.parametrize("option", [("--json",), ("--best", "2"), ("--beams", "3"), ("--output", "x.jsonl")])
+def test_a_stream_is_plain_text(tmp_path: Path, option: tuple[str, ...]) -> None:
+    with pytest.raises(InputError, match="--stream writes one plain text, word by word; leave out"):
+        said(tmp_path, "--stream", *option, TEXT)
+
+
+def test_several_labels_stand_between_bars(tmp_path: Path) -> None:
+    model = folder(tmp_path, "multi_label")
+    assert said(model, "--threshold", "0", TEXT) == "no | perhaps | yes\n"
+    assert said(model, "--threshold", "1", TEXT) == "\n"

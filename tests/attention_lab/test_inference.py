@@ -1,0 +1,125 @@
+"""A trained model for new text: its best answers, and what it writes as it is written."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_demo import TASKS, TEXT, folder
+from test_models import config
+
+from attention_lab import params, vocabulary
+from attention_lab.decoding import targets
+from attention_lab.errors import InputError
+from attention_lab.inference import Predictor
+from attention_lab.transformer import build, save
+
+ROOT = Path(__file__).parents[2]
+TEXTS = [TEXT, "a cat sees", "the dog and the old cat sleeps ."]
+
+
+def predictor(at: Path, task: str) -> Predictor:
+    """With large weights, so that it says different things."""
+    model = folder(at, task)
+    found = Predictor(model)
+    torch.manual_seed(11)
+    with torch.no_grad():
+        for parameter in found.model.parameters():
+            if parameter.requires_grad and parameter.dim() > 1:
+                parameter.mul_(3.0)
+    return found
+
+
+def test_the_best_translations_are_those_of_the_search(tmp_path: Path) -> None:
+    found = predictor(tmp_path, "translation")
+    for text, answer in zip(TEXTS, found.predict(TEXTS, best=3, beams=5, max_tokens=9), strict=True):
+        ids = torch.tensor([found.tokenizer(text)["input_ids"]])
+        (wanted,) = targets(
+            found.model, ids, ids > 0, beams=5, length_penalty=1.0, max_tokens=9, max_ratio=2.0, n_best=3
+        )
+        spelled = [found.tokenizer.decode(one.tokens, skip_special_tokens=True) for one in wanted]
+        assert [one["prediction"] for one in answer["candidates"]] == list(dict.fromkeys(spelled))
+        assert answer["candidates"][0] == {name: answer[name] for name in ("prediction", "log_probability")}
+        assert answer["log_probability"] == pytest.approx(wanted[0].log_probability, abs=1e-4)
+    few = found.predict(TEXTS[:1], best=3, max_tokens=9)[0]  # at least three beams
+    assert few["candidates"] == found.predict(TEXTS[:1], best=3, beams=3, max_tokens=9)[0]["candidates"]
+    assert "candidates" not in found.predict(TEXTS[:1], beams=3)[0]
+
+
+def test_the_best_classes_are_the_most_probable(tmp_path: Path) -> None:
+    found = predictor(tmp_path, "sentiment")
+    for answer in found.predict(TEXTS, best=2):
+        ranked = sorted(answer["probabilities"].items(), key=lambda item: -item[1])
+        assert [(one["prediction"], one["probability"]) for one in answer["candidates"]] == ranked[:2]
+        assert answer["prediction"] == ranked[0][0]
+    assert len(found.predict(TEXTS[:1], best=7)[0]["candidates"]) == 3  # there are no more
+
+
+def test_the_best_answers_of_all_windows_differ(tmp_path: Path) -> None:
+    found = predictor(tmp_path, "question_answering")
+    context = " ".join([TEXT] * 5)
+    (answer,) = found.predict([{"question": "the cat", "context": context}], best=13, max_tokens=4)
+    places = [(one["begins"], one["prediction"]) for one in answer["candidates"]]
+    assert len(set(places)) == len(places) == 13
+    shares = [one["probability"] for one in answer["candidates"]]
+    assert shares == sorted(shares, reverse=True)
+    for begins, text in places:
+        assert context[begins:].startswith(text) if begins >= 0 else text == ""
+    assert answer["candidates"][0] == {name: answer[name] for name in ("prediction", "begins", "probability")}
+
+
+@pytest.mark.parametrize(
+    ("task", "why"), [("multi_label", "each label is decided by itself"), ("generation", "draws one of all texts")]
+)
+def test_where_there_are_no_best_answers_it_is_said(tmp_path: Path, task: str, why: str) -> None:
+    with pytest.raises(InputError, match=f"there are no 2 best answers: .*{why}"):
+        predictor(tmp_path, task).predict(TEXTS, best=2)
+
+
+def writer(at: Path, task: str, tokenizer: str) -> Predictor:
+    """A model that writes with the tokens of one kind of tokenizer."""
+    torch.manual_seed(7)
+    options = params.Vocab(tokenizer=tokenizer, size=60, min_frequency=1, max_unknown_share=1.0)
+    words = vocabulary.train([f"{TEXT} and sleeps, sleepily! 3.14"], options, None)
+    model = build(config(architecture=TASKS[task], task=task, vocabulary=len(words)))
+    with torch.no_grad():
+        model.embedding.tokens.weight.mul_(3.0)
+    save(model, at / "model")
+    vocabulary.save(words, at / "model")
+    return Predictor(at / "model")
+
+
+@pytest.mark.parametrize("tokenizer", ["word", "character", "bpe", "wordpiece", "unigram"])
+@pytest.mark.parametrize("task", ["translation", "generation"])
+def test_what_is_streamed_is_what_is_predicted(tmp_path: Path, task: str, tokenizer: str) -> None:
+    found = writer(tmp_path, task, tokenizer)
+    options: dict[str, Any] = {"max_tokens": 11}
+    if task == "generation":
+        options |= {"temperature": 1.3, "top_p": 0.95}
+    predicted = [answer["prediction"] for answer in found.predict(TEXTS, **options)]
+    streamed = ["".join(found.stream(text, number=n, **options)) for n, text in enumerate(TEXTS)]
+    assert streamed == predicted
+    assert any(predicted)
+
+
+def test_each_piece_comes_before_the_next_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = predictor(tmp_path, "translation")
+    steps = itertools.count(1)
+    taken: list[int] = []
+    step = found.model.step
+    monkeypatch.setattr(found.model, "step", lambda *arguments: (taken.append(next(steps)), step(*arguments))[1])
+    pieces = found.stream(TEXT, max_tokens=9)
+    next(pieces)
+    assert taken == [1]
+    next(pieces)
+    assert taken == [1, 2]
+
+
+@pytest.mark.parametrize("task", ["sentiment", "multi_label", "question_answering"])
+def test_who_does_not_write_cannot_be_streamed(tmp_path: Path, task: str) -> None:
+    found = predictor(tmp_path, task)
+    with pytest.raises(InputError, match=f"a model of {task} says its answer at once"):
+        next(found.stream({"text": TEXT, "question": TEXT, "context": TEXT}))
