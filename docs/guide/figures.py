@@ -156,7 +156,7 @@ def intervals(rows: dict[str, tuple[float, float, float]], unit: str, marked: se
         style = "control" if name in marked else "line0"
         parts.append(f'<text class="name" x="{left - 8}" y="{y + 4}" text-anchor="end">{escape(name)}</text>')
         parts.append(f'<path class="interval {style}" d="M{at(low):.1f} {y}H{at(up):.1f}"/>')
-        parts.append(f'<circle class="dot {style}" cx="{at(value):.1f}" cy="{y}" r="3.5">')
+        parts.append(f'<circle class="dot {style}" cx="{at(value):.1f}" cy="{y}" r="2.4">')
         parts.append(f"<title>{escape(name)}: {value:.1f} ({low:.1f} to {up:.1f})</title></circle>")
     parts.append(f'<text class="tick" x="{left - 12}" y="{tall - 8}" text-anchor="end">{escape(unit)}</text>')
     return "".join([*parts, "</svg>"])
