@@ -30,14 +30,8 @@ def pages() -> dict[str, str]:
 def index() -> str:
     lines = ["| mechanism | weights | paper | cost | in |", "|---|---|---|---|---|"]
     for name, row in CATALOGUE.items():
-        cells = (
-            f"{{row}}`{name}`",
-            _formula(row),
-            sources.plain(row.paper),
-            sources.plain(row.cost),
-            measured.where(row),
-        )
-        lines.append(f"| {' | '.join(cells)} |")
+        plain = (sources.plain(text) for text in (row.formula, row.paper, row.cost))
+        lines.append(f"| {' | '.join((measured.linked(name), *plain, measured.where(row)))} |")
     return "\n".join(
         [
             "# Catalogue",
@@ -67,7 +61,7 @@ def page(row: Mechanism) -> str:
         _table(
             {
                 "Paper": sources.plain(row.paper),
-                "Use it for": sources.plain(row.when),
+                "When": sources.plain(row.when),
                 "Time": f"{sources.plain(row.cost)}, for L positions and heads of width D",
                 "Weights": f"{row.weights}: {KINDS[row.weights]}",
                 "Valid in": ", ".join(PLACE_NAMES[place] for place in row.places),

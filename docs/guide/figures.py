@@ -139,13 +139,15 @@ def chart(curves: dict[str, Curve], against: dict[str, Curve], title: str) -> st
 
 def intervals(rows: dict[str, tuple[float, float, float]], unit: str, marked: set[str]) -> str:
     """A dot and an interval for each name, in the order given: name → (value, low, high). `marked` are controls."""
-    left, wide, high = 150, 440, 17
+    left, wide, high = 126, 244, 15
     tall = high * len(rows) + 34
 
     def at(value: float) -> float:
         return left + wide * value / 100.0
 
-    parts = [f'<svg class="chart" viewBox="0 0 640 {tall}" role="img" aria-label="{escape(unit)} of each mechanism">']
+    parts = [
+        f'<svg class="chart narrow" viewBox="0 0 400 {tall}" role="img" aria-label="{escape(unit)} of each mechanism">'
+    ]
     for tick in range(0, 101, 20):
         parts.append(f'<path class="grid" d="M{at(tick):.0f} 4V{tall - 26}"/>')
         parts.append(f'<text class="tick" x="{at(tick):.0f}" y="{tall - 8}" text-anchor="middle">{tick}</text>')
@@ -154,7 +156,7 @@ def intervals(rows: dict[str, tuple[float, float, float]], unit: str, marked: se
         style = "control" if name in marked else "line0"
         parts.append(f'<text class="name" x="{left - 8}" y="{y + 4}" text-anchor="end">{escape(name)}</text>')
         parts.append(f'<path class="interval {style}" d="M{at(low):.1f} {y}H{at(up):.1f}"/>')
-        parts.append(f'<circle class="dot {style}" cx="{at(value):.1f}" cy="{y}" r="3.5">')
+        parts.append(f'<circle class="dot {style}" cx="{at(value):.1f}" cy="{y}" r="2.4">')
         parts.append(f"<title>{escape(name)}: {value:.1f} ({low:.1f} to {up:.1f})</title></circle>")
-    parts.append(f'<text class="tick" x="{left + wide + 16}" y="{tall - 8}">{escape(unit)}</text>')
+    parts.append(f'<text class="tick" x="{left - 12}" y="{tall - 8}" text-anchor="end">{escape(unit)}</text>')
     return "".join([*parts, "</svg>"])

@@ -110,7 +110,7 @@ class MechanismOf(Telling):
         paper += "" if "equation" in cited else " (our source names no equation)"
         places = ", ".join(PLACE_NAMES[place] for place in row.places)
         facts = {
-            "Use it for": sources.plain(row.when),
+            "When": sources.plain(row.when),
             "Valid in": places,
             "Weights": f"{row.weights}: {KINDS[row.weights]}",
             "Proved by": ", ".join(f"{{test}}`{test}`" for test in self.options["test"].split()),
