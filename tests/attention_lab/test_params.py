@@ -40,7 +40,11 @@ def test_nothing_can_be_changed() -> None:
     ("old", "new", "sentence"),
     [
         ("epochs:", "epoches: 3\n  epochs:", "unknown parameter train.epoches; known here: epochs, max_steps"),
-        ("copy: false", "copy: false\n  copies: true", "unknown parameter model.copies; known here: .*, tied, copy, position"),
+        (
+            "copy: false",
+            "copy: false\n  copies: true",
+            "unknown parameter model.copies; known here: .*, tied, copy, position",
+        ),
         ("copy: false", "copy: maybe", "model.copy should be a valid boolean"),
         ("seed: 42", "sede: 42", "unknown parameter sede|the parameter seed is missing"),
         ("dropout: 0.1", "dropout: 1.5", "model.dropout should be less than 1, not 1.5"),
