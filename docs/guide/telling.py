@@ -28,6 +28,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from attention_lab.attention import CATALOGUE, PLACES, Place
+from attention_lab.attention.catalogue import CHOICES
 from attention_lab.mechanisms import KINDS, PLACE_NAMES
 from guide import figures, flow, measured, sources
 
@@ -96,7 +97,7 @@ class MechanismOf(Telling):
         classes = list(sources.own_parts(row).values())
         if "code" in self.options:
             wanted = self.options["code"].split()
-            named = {found.__qualname__: found for kind in sources.CHOICES for found in _parts(kind)}
+            named = {found.__qualname__: found for kind in CHOICES for found in _parts(kind)}
             missing = [found for found in wanted if found not in named]
             if missing:
                 raise self.error(f"no part of a mechanism is called {', '.join(missing)}")
@@ -123,7 +124,7 @@ class MechanismOf(Telling):
 
 
 def _parts(kind: str) -> list[Any]:
-    return [sources.part(kind, name) for name in sources.CHOICES[kind]]
+    return [sources.part(kind, name) for name in CHOICES[kind]]
 
 
 class WeightsOf(Telling):
