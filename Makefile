@@ -20,9 +20,8 @@ repro: install
 	@echo
 	@attention-lab summary
 
-# Three processes for two cores: tests of the pipeline wait for programs, and meanwhile others can run.
 test: install lint
-	pytest --numprocesses 3 --dist loadfile
+	pytest --numprocesses 2 --dist loadfile
 
 lint: install
 	ruff check .

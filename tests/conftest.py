@@ -12,4 +12,4 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for the network
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The pipeline's tests first: they take longest, and at the end all other processes would wait for them."""
-    items.sort(key=lambda item: "pipeline" not in item.path.parts)
+    items.sort(key=lambda item: ("pipeline" not in item.path.parts, "bad_input" in item.path.stem))
