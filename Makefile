@@ -21,7 +21,7 @@ repro: install
 	@attention-lab summary
 
 test: install lint
-	pytest --numprocesses 2 --dist loadfile
+	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: install
 	ruff check .
