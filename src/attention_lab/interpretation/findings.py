@@ -1,0 +1,60 @@
+"""What interpretation finds, in the form in which its parts pass it on: methods make it, measures judge it, the report
+shows it.
+
+Shapes: Wq words of the output (1 for a class or an answer), Wk words of the source.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from attention_lab.attention import Place
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """How much each word of the source counts for each output of one example, by one method.
+
+    method: its name in `methods.METHODS`. scores: (Wq, Wk), larger counts more; None where the method is not defined.
+    signed: a score below 0 speaks against the output. reason: why there are no scores, in a sentence.
+    """
+
+    method: str
+    scores: np.ndarray | None
+    signed: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Head:
+    """What one head does. layer and head are counted from 1.
+
+    role: what it mostly looks at, e.g. "the word before"; "" where nothing stands out. entropy: of its weights, as a
+    share of the largest possible. importance: E|∂L/∂ξ| of its gate ξ (Michel et al. 2019, arXiv 1905.10650, equation
+    2). ablation: by how many nats a prediction the loss grows without it. None: not measured.
+    """
+
+    place: Place
+    layer: int
+    head: int
+    role: str
+    entropy: float | None
+    importance: float | None
+    ablation: float | None
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A check that stands between a figure and a conclusion.
+
+    value: what was measured. bound: what it is held against. passed: None where the check does not apply.
+    sentence: what was checked, what came out and what follows, for a reader who sees the report for the first time.
+    """
+
+    name: str
+    value: float | None
+    bound: float | None
+    passed: bool | None
+    sentence: str
