@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from attention_lab.batching import Batch
 from attention_lab.interpretation.weights import LONGEST_ANSWER, Reading, Words, merge
-from attention_lab.transformer import Classifier, EncoderDecoder, LanguageModel, Model, SpanExtractor
+from attention_lab.transformer import EncoderDecoder, LanguageModel, Model, SpanExtractor
 from attention_lab.transformer.spans import best_span, ends
 from attention_lab.vocabulary import UNK_ID
 

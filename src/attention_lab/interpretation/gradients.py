@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +15,9 @@ from torch import Tensor
 from attention_lab.attention import Place
 from attention_lab.batching import Batch
 from attention_lab.interpretation.asked import Asked, log_probabilities
-from attention_lab.interpretation.hooks import embedded, reweighted
+from attention_lab.interpretation.hooks import Used, embedded, reweighted
+from attention_lab.transformer import SpanExtractor
+from attention_lab.transformer.spans import segments_of
 from attention_lab.vocabulary import UNK_ID
 
 
@@ -67,8 +68,8 @@ def integrated_gradients(asked: Asked, steps: int) -> tuple[Tensor, Tensor]:
 
 
 def gradient_x_attention(asked: Asked, place: Place) -> Tensor:
-    """Σ over layers, heads and queries of A · relu(∂F/∂A) for the weights A of a place (Barkan et al. 2021, Grad-SAM, arXiv
-    2204.11073, equation 5, with a sum for its mean) → (B, Q, Lk)
+    """Σ over layers, heads and queries of A · relu(∂F/∂A) for the weights A of a place (Barkan et al. 2021, Grad-SAM,
+    arXiv 2204.11073, with a sum for their mean) → (B, Q, Lk)
 
     The gradient is that of something added to the weights, so that it takes in all that the weights of one layer do to
     those of the next.
@@ -76,10 +77,10 @@ def gradient_x_attention(asked: Asked, place: Place) -> Tensor:
     used: list[Tensor] = []
     added: list[Tensor] = []
 
-    def add(_: Place, layer: int, weights: Tensor, call: Any) -> Tensor:
-        used.append(weights.detach())
-        added.append(torch.zeros_like(weights, requires_grad=True))
-        return weights + added[-1]
+    def add(own: Used) -> Tensor:
+        used.append(own.weights.detach())
+        added.append(torch.zeros_like(own.weights, requires_grad=True))
+        return own.weights + added[-1]
 
     with reweighted(asked.model, add, [place]):
         logs = asked.log_probabilities()
@@ -110,9 +111,6 @@ def _gradients(logs: Sequence[Tensor], of: Sequence[Tensor]) -> list[list[Tensor
 @torch.no_grad()
 def _vectors(asked: Asked, source: Tensor) -> Tensor:
     """What the model makes of the tokens before its first layer (B, S, W)."""
-    from attention_lab.transformer import SpanExtractor
-    from attention_lab.transformer.spans import segments_of
-
     model = asked.model
     segments = segments_of(asked.batch.source, model.config.end) if isinstance(model, SpanExtractor) else None
     return model.embedding(source, segments=segments)

@@ -15,10 +15,22 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from attention_lab.attention import MultiHeadAttention, Place
+from attention_lab.attention.composition import Composition
+from attention_lab.attention.contract import Call
+from attention_lab.attention.kernels import Kernelled
 from attention_lab.transformer import EncoderDecoder, LanguageModel, Model
 from attention_lab.transformer.stacks import Stack
 
-Change = Callable[[Place, int, Tensor, Any], Tensor]
+
+@dataclass(frozen=True)
+class Used:
+    """The weights (B, H, Lq, Lk) that a layer, counted from 0 in its place, is about to use, and what they are of."""
+
+    place: Place
+    layer: int
+    weights: Tensor
+    call: Call
+    core: Composition | Kernelled
 
 
 def stacks(model: Model) -> dict[str, Stack]:
@@ -77,11 +89,11 @@ def embedded(model: Model, vectors: Tensor) -> Iterator[None]:
 
 
 @contextmanager
-def reweighted(model: Model, change: Change, places: Iterable[Place] | None = None) -> Iterator[None]:
+def reweighted(model: Model, change: Callable[[Used], Tensor], places: Iterable[Place] | None = None) -> Iterator[None]:
     """Layers mix values with other weights than their own.
 
     Args:
-        change: (place, layer from 0, the layer's own weights (B, H, Lq, Lk), its call) → the weights that it uses.
+        change: the layer's own weights → those that it uses, of the same shape.
         places: where; None: in all places.
 
     Mechanisms without weights are left as they are.
@@ -90,7 +102,7 @@ def reweighted(model: Model, change: Change, places: Iterable[Place] | None = No
     def hook(place: Place, number: int) -> Callable[..., Any]:
         def mix(core: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
             call, value = args
-            weights = change(place, number, core.weights(call), call)
+            weights = change(Used(place, number, core.weights(call), call, core))
             return weights.to(value.dtype) @ value, weights if kwargs.get("weights") else None
 
         return mix

@@ -20,7 +20,7 @@ from torch import Tensor
 from attention_lab.attention import Place
 from attention_lab.interpretation import gradients, shares
 from attention_lab.interpretation.asked import Asked
-from attention_lab.interpretation.shares import Flow, Mixed
+from attention_lab.interpretation.shares import Mixed
 from attention_lab.transformer import Config, SpanExtractor
 
 # Scores (Wq, Wk) of each row, by variant.
@@ -35,11 +35,15 @@ class Look:
 
     @cached_property
     def layers(self) -> dict[Place, list[Mixed]]:
-        return shares.taken_apart(self.asked)()
+        return shares.taken_apart(self.asked)
 
     @cached_property
     def zeroed(self) -> dict[Place, list[Tensor]]:
         return shares.value_zeroing(self.asked)
+
+    @cached_property
+    def integrated(self) -> tuple[Tensor, Tensor]:
+        return gradients.integrated_gradients(self.asked, self.steps)
 
     @property
     def place(self) -> Place:
@@ -117,7 +121,7 @@ def _positions(asked: Asked, row: int, reader: str) -> list[int]:
 
 def _weights(look: Look) -> Found:
     variants: dict[str, Tensor] = {}
-    for number, layer in enumerate(look.layers[look.place], 1):
+    for number, layer in _from_the_top(look.layers[look.place]):
         variants[f"layer {number}"] = layer.weights.mean(1)
         for head, weights in enumerate(layer.weights.unbind(1), 1):
             variants[f"layer {number}, head {head}"] = weights
@@ -125,8 +129,14 @@ def _weights(look: Look) -> Found:
 
 
 def _norm(look: Look) -> Found:
-    layers = enumerate(look.layers[look.place], 1)
+    layers = _from_the_top(look.layers[look.place])
     return _by_position(look, {f"layer {number}": layer.parts.norm(dim=-1) for number, layer in layers})
+
+
+def _from_the_top(layers: Sequence[Mixed]) -> list[tuple[int, Mixed]]:
+    """Layers with their numbers, counted from 1 at the bottom; the first variant of a method stands for it where none
+    can be chosen."""
+    return list(enumerate(layers, 1))[::-1]
 
 
 def _followed(share: shares.Share) -> Callable[[Look], Found]:
@@ -135,17 +145,17 @@ def _followed(share: shares.Share) -> Callable[[Look], Found]:
 
 def _value_zeroing(look: Look) -> Found:
     """Of each layer, and through those below it."""
-    places, variants = look.zeroed, {}
+    below = [] if look.place != "cross" else look.zeroed["encoder_self"]
     through: Tensor | None = None
-    for layer in places.get("encoder_self", []) if look.place == "cross" else []:
+    for layer in below:
         through = layer if through is None else layer @ through
-    for number, layer in enumerate(places[look.place], 1):
-        variants[f"layer {number}"] = layer
-        if look.place == "cross":
-            variants[f"layer {number} and encoder"] = layer @ through
+    variants: dict[str, Tensor] = {}
+    for number, layer in enumerate(look.zeroed[look.place], 1):
+        if look.place == "cross" and through is not None:
+            variants = {f"layer {number}": layer, f"layer {number} and encoder": layer @ through, **variants}
         else:
             through = layer if through is None else layer @ through
-            variants[f"layers 1 to {number}"] = through
+            variants = {f"layers 1 to {number}": through, f"layer {number}": layer, **variants}
     return _by_position(look, variants)
 
 
@@ -232,7 +242,7 @@ METHODS: dict[str, Method] = {
         signed=True,
     ),
     "integrated_gradients": Method(
-        lambda look: _sizes(_by_output(look, gradients.integrated_gradients(look.asked, look.steps)[0])),
+        lambda look: _sizes(_by_output(look, look.integrated[0])),
         "that gradient, summed up on the way from unknown words to the true ones",
         "Sundararajan et al. 2017, arXiv 1703.01365",
         signed=True,

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from attention_lab.attention import MultiHeadAttention, Place
+from attention_lab.attention.contract import Call
 from attention_lab.interpretation.asked import Asked
 from attention_lab.interpretation.hooks import Called, attention_layers, recorded, stacks, without_value
 from attention_lab.transformer.blocks import DecoderBlock, EncoderBlock, Residual
@@ -56,7 +57,7 @@ def mixed(layer: MultiHeadAttention, around: Residual, calls: Mapping[nn.Module,
     Norms and gates behind the sum are taken as they were in this call: with their statistics fixed they are linear.
     """
     called, residual = calls[layer], calls[around]
-    call, value = layer.call(*called.args, mask=called.kwargs.get("mask"))
+    call, value = call_of(layer, called)
     summed, weights = layer.core(call, value, weights=True)
     factor = torch.nan_to_num(layer.core.operation.output(summed, call) / summed)  # it works on each feature alone
     each = weights.unsqueeze(-1).to(value.dtype) * value.unsqueeze(2) * factor.unsqueeze(3)  # (B, H, Lq, Lk, D)
@@ -70,17 +71,25 @@ def mixed(layer: MultiHeadAttention, around: Residual, calls: Mapping[nn.Module,
     return Mixed(weights, _linear(around.after, given)(parts), inputs, residual.output)
 
 
+def call_of(layer: MultiHeadAttention, called: Called) -> tuple[Call, Tensor]:
+    """What the mechanism of a layer was given in a recorded call, and the values (B, H, Lk, D)."""
+    memory = called.args[1] if len(called.args) > 1 else None
+    return layer.call(called.args[0], memory, called.kwargs.get("mask"))
+
+
 def _linear(norm: nn.Module, total: Tensor) -> Callable[[Tensor], Tensor]:
     """What the norm of `total` (B, Lq, W) does to its summands (B, Lq, …, W); their sum lacks the norm's bias."""
     if isinstance(norm, nn.Identity):
         return lambda part: part
-    centred = isinstance(norm, nn.LayerNorm)
+    if not isinstance(norm, nn.LayerNorm | nn.RMSNorm):
+        raise TypeError(f"what a {type(norm).__name__} does to its summands is not known")
+    centred, gain = isinstance(norm, nn.LayerNorm), norm.weight
     about = total - total.mean(-1, keepdim=True) if centred else total
-    scale = (about.square().mean(-1) + (norm.eps or torch.finfo(total.dtype).eps)).rsqrt()  # type: ignore[operator]
+    scale = (about.square().mean(-1) + (norm.eps or torch.finfo(total.dtype).eps)).rsqrt()
 
     def through(part: Tensor) -> Tensor:
         about = part - part.mean(-1, keepdim=True) if centred else part
-        return about * scale[(..., *[None] * (part.dim() - 2))] * norm.weight
+        return about * scale.reshape(*scale.shape, *[1] * (part.dim() - 2)) * gain
 
     return through
 
@@ -113,18 +122,13 @@ def _shares(keys: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def taken_apart(asked: Asked) -> Callable[[], dict[Place, list[Mixed]]]:
-    """Run the model once; what it makes is taken apart, layer by layer, when asked for."""
+def taken_apart(asked: Asked) -> dict[Place, list[Mixed]]:
+    """Run the model once and take what its layers of attention made apart, from bottom to top in each place."""
     around = _residuals(asked)
     with recorded([*around, *around.values()]) as calls:
         asked.log_probabilities()
-
-    @torch.no_grad()
-    def apart() -> dict[Place, list[Mixed]]:
-        layers = attention_layers(asked.model)
-        return {place: [mixed(layer, around[layer], calls) for layer in layers[place]] for place in layers}
-
-    return apart
+    layers = attention_layers(asked.model)
+    return {place: [mixed(layer, around[layer], calls) for layer in layers[place]] for place in layers}
 
 
 def flow(layers: Mapping[Place, list[Mixed]], share: Share) -> Flow:
