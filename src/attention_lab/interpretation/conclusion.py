@@ -66,8 +66,12 @@ def _plausible(table: Table, gates: Mapping[str, Gate]) -> list[str]:
     first += f"rows it has an {words} of {figure}, where chance has {table.rows['random'][name]:.2f}."
     if table.best == "weights" or weights["reason"]:
         return [first]
-    worse = table.measure.more_is_better == (weights[name] < row[name])
-    return [first, f"The weights alone have {_with_interval(weights, name)}" + (", which is worse." if worse else ".")]
+    ends = (row[f"{name}_low"], weights[f"{name}_high"])
+    if not table.measure.more_is_better:
+        ends = (weights[f"{name}_low"], row[f"{name}_high"])
+    apart = None not in ends and ends[0] > ends[1]
+    told = "which is worse" if apart else "which these rows cannot tell from it"
+    return [first, f"The weights alone have {_with_interval(weights, name)}, {told}."]
 
 
 def _faithful(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:

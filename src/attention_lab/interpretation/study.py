@@ -107,12 +107,12 @@ def _rows(subject: Subject) -> tuple[dict[str, pd.DataFrame], Gold | None]:
 
 
 def _some(batches: Sequence[Asked], rows: int) -> list[Asked]:
-    """The last batches, of short rows, with at least so many rows, or all."""
+    """Batches with at least so many rows, or all: those in the middle first, for they go from long rows to short."""
+    middle = (len(batches) - 1) / 2
     found: list[Asked] = []
-    for asked in reversed(batches):
-        if sum(len(other.names) for other in found) >= rows:
-            break
-        found.append(asked)
+    for asked in sorted(batches, key=lambda one: abs(batches.index(one) - middle)):
+        if sum(len(other.names) for other in found) < rows:
+            found.append(asked)
     return found
 
 
