@@ -19,7 +19,7 @@ from torch import Tensor
 
 from attention_lab.attention import Place
 from attention_lab.interpretation import gradients, shares
-from attention_lab.interpretation.asked import Asked
+from attention_lab.interpretation.asked import Asked, asked_for
 from attention_lab.interpretation.shares import Mixed
 from attention_lab.transformer import Config, SpanExtractor
 
@@ -45,7 +45,8 @@ class Look:
     def integrated(self) -> tuple[Tensor, Tensor]:
         """Scores and what they should sum up to; with four times the steps where these are too few."""
         scores, whole = gradients.integrated_gradients(self.asked, self.steps)
-        if (scores.sum(-1) - whole).abs().sum() <= gradients.GAP * whole.abs().sum():
+        there = asked_for(self.asked.model, self.asked.said)[:, : whole.shape[1]]
+        if ((scores.sum(-1) - whole) * there).abs().sum() <= gradients.GAP * (whole * there).abs().sum():
             return scores, whole
         return gradients.integrated_gradients(self.asked, 4 * self.steps)
 
