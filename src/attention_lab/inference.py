@@ -40,6 +40,7 @@ class Predictor(Trained):
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float = 1.0,
+        seed: int = 0,
     ) -> list[dict[str, Any]]:
         """One dict for each input, with `prediction` and how sure the model is of it.
 
@@ -71,6 +72,7 @@ class Predictor(Trained):
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
+            seed=seed,
         )
         sources = self.read([records[name].tolist() for name in self.fields], windows=shape.reads_windows)
         table = encoding.table(records["row"].tolist(), sources)
@@ -94,12 +96,13 @@ class Predictor(Trained):
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float = 1.0,
+        seed: int = 0,
     ) -> Iterator[str]:
         """The pieces of one prediction, each as soon as it is written: what `predict` says with one beam, or draws.
 
         Args:
             given: a text, or a dict with a text under each name of `fields`.
-            number: its place among the inputs, from 0, on which depends what is drawn for it.
+            number: its place among the inputs, from 0; what is drawn for it depends on that and on the seed.
 
         Raises:
             InputError: a text is missing or empty, or the task does not write.
@@ -116,6 +119,7 @@ class Predictor(Trained):
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
+            seed=seed,
         )
         sources = self.read([[text] for text in texts.values()], windows=SHAPES[self.task.name].reads_windows)
         data = examples(encoding.table([str(number)], sources), pad=self.model.config.pad)

@@ -182,6 +182,7 @@ class Evaluate(Section):
     temperature: Annotated[float, Field(ge=0.0)]  # generation: 0 is the most probable token, always
     top_k: Positive | None  # generation: draw from the k most probable tokens
     top_p: Annotated[float, Field(gt=0.0, le=1.0)]  # generation: … from the fewest whose probabilities reach p
+    seed: Annotated[int, Field(ge=0)]  # generation: another number draws other texts
     bootstrap: Annotated[int, Field(ge=100)]  # resamples
     tokens_per_batch: Positive
 

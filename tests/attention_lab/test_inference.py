@@ -105,6 +105,16 @@ def test_what_is_streamed_is_what_is_predicted(tmp_path: Path, task: str, tokeni
     assert any(predicted)
 
 
+def test_another_seed_draws_another_text(tmp_path: Path) -> None:
+    found = writer(tmp_path, "generation", "word")
+    drawn = [
+        [answer["prediction"] for answer in found.predict(TEXTS, max_tokens=23, temperature=1.5, seed=seed)]
+        for seed in (0, 7, 7)
+    ]
+    assert drawn[1] == drawn[2] != drawn[0]
+    assert "".join(found.stream(TEXTS[0], max_tokens=23, temperature=1.5, seed=7)) == drawn[1][0]
+
+
 def test_each_piece_comes_before_the_next_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = predictor(tmp_path, "translation")
     steps = itertools.count(1)

@@ -47,7 +47,7 @@ class Generation(Task):
         """How surprising each text is, `nats` over `tokens`, and a `prediction`: how the model would go on after its
         first `options.prompt_tokens` tokens, or after all of it. Windows of a text but the first predict nothing.
 
-        The number of a row in its split is the seed of what is drawn for it.
+        What is drawn for a row depends on `options.seed` and on its number in its split.
         """
         one_answer(options, "a language model draws one of all texts there are")
         model = _language_model(model)
@@ -69,7 +69,7 @@ class Generation(Task):
                 Rules.of(model.config),
                 _draw(options),
                 max_tokens=options.max_tokens,
-                seeds=[batch.rows[opening[row]] for row in rows],
+                seeds=[(options.seed, batch.rows[opening[row]]) for row in rows],
             )
             for row, answer in zip(rows, found, strict=True):
                 written[row] = prompts[row] + answer.tokens
@@ -91,7 +91,7 @@ class Generation(Task):
             Rules.of(model.config),
             _draw(options),
             max_tokens=options.max_tokens,
-            seed=batch.rows[0],
+            seed=(options.seed, batch.rows[0]),
         )
 
     def join(self, windows: list[dict[str, Any]], record: dict[str, Any], options: params.Evaluate) -> dict[str, Any]:
