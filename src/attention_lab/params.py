@@ -176,6 +176,9 @@ class Evaluate(Section):
     length_penalty: Annotated[float, Field(ge=0.0)]
     max_tokens: Positive
     max_ratio: Annotated[float, Field(gt=0.0)]  # longest target: so many times the source's tokens, plus ten
+    min_tokens: Annotated[int, Field(ge=0)]  # shortest target or continuation, start and end not counted
+    no_repeat_ngram: Annotated[int, Field(ge=0)]  # no sequence of so many tokens is said twice; 0: any may
+    repetition_penalty: Annotated[float, Field(ge=1.0)]  # logits of what was said are divided by it if positive
     no_answer: float | None  # questions: none is said where it is by so many nats likelier; None: always one
     threshold: Share  # multi_label: the least probability of a label that is predicted
     prompt_tokens: Positive | None  # generation: how much of a text is given, start token included; None: all of it

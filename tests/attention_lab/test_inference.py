@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +134,19 @@ def test_who_does_not_write_cannot_be_streamed(tmp_path: Path, task: str) -> Non
     found = predictor(tmp_path, task)
     with pytest.raises(InputError, match=f"a model of {task} says its answer at once"):
         next(found.stream({"text": TEXT, "question": TEXT, "context": TEXT}))
+
+
+@pytest.mark.parametrize("task", ["translation", "generation"])
+def test_the_rules_of_params_hold_for_what_is_written(tmp_path: Path, task: str) -> None:
+    """A model that says the same words again and again says none twice where that is forbidden, and says enough."""
+    found = writer(tmp_path, task, "word")
+
+    def written(**rules: Any) -> list[str]:
+        (answer,) = found.predict([TEXT], max_tokens=20, max_ratio=9.0, temperature=0.0, **rules)
+        return re.findall(r"\w+|[^\w\s]", answer["prediction"])[len(TEXT.split()) * (task == "generation") :]
+
+    free = written(min_tokens=9)
+    assert len(free) > len(set(free))
+    once = written(min_tokens=5, no_repeat_ngram=1)
+    assert len(once) == len(set(once)) >= 5
+    assert len(set(written(min_tokens=9, repetition_penalty=9.0))) > len(set(free))

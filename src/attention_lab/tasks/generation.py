@@ -13,9 +13,9 @@ from transformers import PreTrainedTokenizerFast
 
 from attention_lab import metrics, params
 from attention_lab.batching import Batch
-from attention_lab.decoding import Draw, Rules, TextState, by_length, sample, stream
+from attention_lab.decoding import Draw, TextState, by_length, sample, stream
 from attention_lab.tasks.ngram import CharacterNGram
-from attention_lab.tasks.task import Loss, Task, one_answer, unigram_nll
+from attention_lab.tasks.task import Loss, Task, one_answer, rules, unigram_nll
 from attention_lab.transformer import LanguageModel
 from attention_lab.vocabulary import PAD_ID
 
@@ -66,7 +66,7 @@ class Generation(Task):
             found = sample(
                 TextState(model),
                 same.to(batch.source.device),
-                Rules.of(model.config),
+                rules(model.config, options),
                 _draw(options),
                 max_tokens=options.max_tokens,
                 seeds=[(options.seed, batch.rows[opening[row]]) for row in rows],
@@ -88,7 +88,7 @@ class Generation(Task):
         yield from stream(
             TextState(model),
             torch.tensor(prompt, device=batch.source.device),
-            Rules.of(model.config),
+            rules(model.config, options),
             _draw(options),
             max_tokens=options.max_tokens,
             seed=(options.seed, batch.rows[0]),
