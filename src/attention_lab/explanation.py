@@ -149,7 +149,7 @@ def _of_answer(
     window = next((one for one in windows if any(of_answer(one))), windows[0])
     source = _about(predictor, window, question, text)
     ids, config = _on_device(predictor, window.ids), model.config
-    mask, segments = torch.ones_like(ids, dtype=torch.bool), segments_of(ids, config.end)
+    mask, segments = torch.ones_like(ids, dtype=torch.bool), segments_of(ids, config)
     _, seen = model(ids, mask, segments=segments, weights=True)
     whole = _map(config, seen, "encoder_self", source, source)
     if not answer["prediction"]:

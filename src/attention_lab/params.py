@@ -134,6 +134,7 @@ class Model(Section):
     tied: bool  # the output has the embedding as its weights, or has its own
     # Models that read a source and write a target: they may copy its tokens (pydantic has a method of the name `copy`).
     copies: bool = Field(alias="copy")
+    match: bool  # question_answering: words of the text that the question has too are marked
     position: Literal["none", "sinusoidal", "learned", "rotary"]
 
     @model_validator(mode="after")

@@ -119,7 +119,7 @@ def test_the_words_of_an_answer_look_at_question_and_text(tmp_path: Path) -> Non
     given = predictor_of(tmp_path, "question_answering", segments=2)
     answer, whole = answered(given, CONTEXT, "old cat")
     ids = torch.tensor([given.tokenizer(QUESTION, CONTEXT)["input_ids"]])
-    mask, segments = torch.ones_like(ids, dtype=torch.bool), segments_of(ids, vocabulary.EOS_ID)
+    mask, segments = torch.ones_like(ids, dtype=torch.bool), segments_of(ids, given.model.config)
     _, seen = given.model(ids, mask, segments=segments, weights=True)
     weights = seen.encoder_self[1][0, 1].detach().numpy()
     words = [1, 2, 3, 5, 6, 7, 8, 9, 10]  # <s> question </s> context </s>

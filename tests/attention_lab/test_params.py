@@ -43,7 +43,7 @@ def test_nothing_can_be_changed() -> None:
         (
             "copy: false",
             "copy: false\n  copies: true",
-            "unknown parameter model.copies; known here: .*, tied, copy, position",
+            "unknown parameter model.copies; known here: .*, tied, copy, match, position",
         ),
         ("copy: false", "copy: maybe", "model.copy should be a valid boolean"),
         ("seed: 42", "sede: 42", "unknown parameter sede|the parameter seed is missing"),

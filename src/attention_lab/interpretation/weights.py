@@ -124,7 +124,7 @@ def collect(
         elif isinstance(model, LanguageModel):
             _, seen = model(batch.source, weights=True)
         elif isinstance(model, SpanExtractor):
-            segments = segments_of(batch.source, model.config.end)
+            segments = segments_of(batch.source, model.config)
             _, seen = model(batch.source, batch.source_mask, segments=segments, weights=True)
             first, last, _ = best_span(ends(model, batch.source, batch.source_mask), LONGEST_ANSWER)
         else:

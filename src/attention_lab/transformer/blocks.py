@@ -55,8 +55,8 @@ class Embedding(nn.Module):
         if tokens:
             self.tokens = _vectors(config.vocabulary, config.width, padding=config.pad)
         if config.position == "learned":
-            self.learned = _vectors(config.positions, config.width)
-        self.segments = _vectors(config.segments, config.width) if config.segments else None
+            self.learned = _vectors(config.positions, config.width, self.scale)
+        self.segments = _vectors(config.segments, config.width, self.scale) if config.segments else None
         self.norm = norm(config) if config.embedding_norm else nn.Identity()
         self.dropout = Dropout(config.dropout if config.embedding_dropout is None else config.embedding_dropout)
 
@@ -85,9 +85,10 @@ class Embedding(nn.Module):
         return self.dropout(self.norm(vectors))
 
 
-def _vectors(count: int, width: int, padding: int | None = None) -> nn.Embedding:
+def _vectors(count: int, width: int, scale: float = 1.0, padding: int | None = None) -> nn.Embedding:
+    """Those of positions and segments start as large as the token vectors are after their scale, as in BERT."""
     vectors = nn.Embedding(count, width, padding_idx=padding)
-    nn.init.normal_(vectors.weight, std=1.0 / math.sqrt(width))
+    nn.init.normal_(vectors.weight, std=scale / math.sqrt(width))
     if padding is not None:
         with torch.no_grad():
             vectors.weight[padding].zero_()

@@ -45,6 +45,7 @@ class Config(BaseModel):
     activation, gated: of the feed-forward layer; see `blocks.FeedForward`.
     tied: the output has the embedding as its weights (Press & Wolf 2017, arXiv 1608.05859), or has its own.
     copies: an encoder-decoder may copy tokens of its source; see `pointer`. Its name in files is copy.
+    match: tokens of a text that its question has too are a segment of their own; see `spans.segments_of`.
     dropout: of what a block adds to its input; attention_dropout: of attention weights; feedforward_dropout: inside the
         feed-forward layer; embedding_dropout: of embeddings, None: as dropout.
     mechanisms: the attention mechanism of each place.
@@ -85,6 +86,7 @@ class Config(BaseModel):
     gated: bool = False
     tied: bool = True
     copies: bool = Field(default=False, alias="copy")  # models of pydantic have a method of that name
+    match: bool = False
     position: Literal["none", "sinusoidal", "learned", "rotary"]
     mechanisms: dict[Place, Chosen]
 
@@ -141,7 +143,7 @@ class Config(BaseModel):
             pad=pad,
             start=start,
             end=end,
-            segments=2 if architecture == "spans" else 0,  # question and text
+            segments=(3 if model.match else 2) if architecture == "spans" else 0,  # question, text, what is in both
             positions=max(params.encode.max_source_tokens, params.encode.max_target_tokens),
             mechanisms={place: chosen(params.attention, place) for place in PLACES},
             **{**model.model_dump(), "decoder_layers": of_decoder},
