@@ -22,8 +22,7 @@ from attention_lab.inference import Predictor
 from attention_lab.interpretation import KINDS
 from attention_lab.interpretation.weights import Words, merge, owners_of, rollout, words_of
 from attention_lab.transformer import Classifier, Config, LanguageModel, SpanExtractor
-from attention_lab.transformer.models import Seen
-from attention_lab.transformer.spans import segments_of
+from attention_lab.transformer.models import Seen, segments_of
 from attention_lab.vocabulary import BOS
 
 CAUTION = (

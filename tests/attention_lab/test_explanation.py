@@ -17,7 +17,7 @@ from attention_lab.inference import Predictor
 from attention_lab.interpretation import rationale
 from attention_lab.interpretation.weights import Row, collect
 from attention_lab.transformer import build, save
-from attention_lab.transformer.spans import segments_of
+from attention_lab.transformer.models import segments_of
 
 TEXT, WRITTEN = "the small dog, sees a cat.", "cat a sees old"
 VOCABULARY = "the old dog sees a small cat and sleeps under trees, ."

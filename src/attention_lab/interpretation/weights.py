@@ -19,8 +19,8 @@ from attention_lab import vocabulary
 from attention_lab.batching import TokenBuckets, examples
 from attention_lab.records import Shape
 from attention_lab.transformer import Classifier, EncoderDecoder, LanguageModel, Model, SpanExtractor
-from attention_lab.transformer.models import Seen
-from attention_lab.transformer.spans import best_span, ends, segments_of
+from attention_lab.transformer.models import Seen, segments_of
+from attention_lab.transformer.spans import best_span, ends
 
 LONGEST_ANSWER = 64  # tokens
 TOKENS_PER_BATCH = 4000  # bounds the memory; results do not depend on it

@@ -212,11 +212,27 @@ class SpanExtractor(Reader):
         Padding has the lowest finite number, so that a cross-entropy stays finite whatever the truth is.
 
         Args:
-            segments: (B, Ls), the segment of each token, in models that have any; None: the first.
+            segments: (B, Ls), the segment of each token, in models that have any; None: the first. Of a model with
+                `match` they follow from the tokens, whatever is given.
         """
+        if self.config.match:
+            segments = segments_of(source, self.config)
         hidden, seen = self.read(source, source_mask, segments=segments, weights=weights)
         logits = self.ends(hidden).transpose(1, 2)
         return logits.masked_fill(~source_mask.unsqueeze(1), torch.finfo(logits.dtype).min), seen
+
+
+def segments_of(source: Tensor, config: Config) -> Tensor:
+    """0 for <s>, the question and its </s>, 1 for the text behind it; source (B, L). Where the configuration has
+    `match`: 2 for those tokens of the text that the question has too (Chen et al. 2017, arXiv 1704.00051, section 3.2:
+    exact match)."""
+    is_end = source == config.end
+    behind = (is_end.long().cumsum(-1) - is_end.long()) > 0
+    if not config.match:
+        return behind.long()
+    asked = (~behind & ~is_end)[:, None, :]
+    same = ((source[:, :, None] == source[:, None, :]) & asked).any(-1)
+    return behind.long() + (behind & same).long()
 
 
 def _head(width: int, to: int) -> nn.Linear:

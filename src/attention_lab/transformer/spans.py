@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attention_lab.transformer.config import Config
-from attention_lab.transformer.models import SpanExtractor
+from attention_lab.transformer.models import SpanExtractor, segments_of
 
 
 def ends(model: SpanExtractor, source: Tensor, source_mask: Tensor) -> Tensor:
@@ -21,19 +20,6 @@ def ends(model: SpanExtractor, source: Tensor, source_mask: Tensor) -> Tensor:
     possible = (segments > 0) & source_mask & (source != model.config.end)
     possible[:, 0] = True  # <s>: no answer here
     return logits.float().masked_fill(~possible.unsqueeze(1), -torch.inf).log_softmax(-1)
-
-
-def segments_of(source: Tensor, config: Config) -> Tensor:
-    """0 for <s>, the question and its </s>, 1 for the text behind it; source (B, L). Where the configuration has
-    `match`: 2 for those tokens of the text that the question has too (Chen et al. 2017, arXiv 1704.00051, section 3.2:
-    exact match)."""
-    is_end = source == config.end
-    behind = (is_end.long().cumsum(-1) - is_end.long()) > 0
-    if not config.match:
-        return behind.long()
-    asked = (~behind & ~is_end)[:, None, :]
-    same = ((source[:, :, None] == source[:, None, :]) & asked).any(-1)
-    return behind.long() + (behind & same).long()
 
 
 def best_span(logs: Tensor, longest: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -17,7 +17,8 @@ from attention_lab.batching import Batch, examples
 from attention_lab.records import SHAPES
 from attention_lab.tasks import TASKS
 from attention_lab.transformer import build
-from attention_lab.transformer.spans import best_span, best_spans, ends, segments_of
+from attention_lab.transformer.models import segments_of
+from attention_lab.transformer.spans import best_span, best_spans, ends
 
 ROOT = Path(__file__).parents[3]
 PARAMS = params.load(ROOT / "params.yaml")
@@ -80,6 +81,10 @@ def test_words_of_the_text_that_the_question_has_too_are_marked() -> None:
     marked = [token for token, kind in zip(tokens[behind:], found[behind:], strict=False) if kind == 2]
     assert set(marked) <= {"Anna", "is", "Where", "?"}
     assert {"Anna", "is"} <= set(marked)
+    marked_model, mask = build(size).eval(), torch.ones(1, len(ids) + 1, dtype=torch.bool)
+    source = torch.tensor([[*ids, vocabulary.PAD_ID]])
+    told, _ = marked_model(source, mask, segments=torch.zeros_like(source))  # as who knows nothing of it would
+    assert torch.equal(told, marked_model(source, mask)[0])
     assert found[len(ids) - 1] == 1  # the </s> behind the text is no word of the question
 
 
