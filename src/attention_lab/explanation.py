@@ -113,7 +113,7 @@ def explain(predictor: Predictor, texts: Mapping[str, str], answer: Mapping[str,
     if isinstance(model, Classifier):
         _, seen = model(ids, mask, weights=True)
         return _of_class(config, seen, source)
-    written, target = _alone(predictor, answer["prediction"])
+    written, target = _alone(predictor, answer["prediction"], written=True)
     _, seen = model(ids, mask, written[:, :-1], weights=True)
     # A position reads one word and predicts the next. For the source it counts which word it predicts, for the words
     # before it which one it reads.
@@ -185,10 +185,11 @@ def _first(length: int) -> Words:
     return Words([BOS], [0, *[None] * (length - 1)])
 
 
-def _alone(predictor: Predictor, text: str) -> tuple[Tensor, Words]:
-    """Token ids (1, L) and words of one text."""
-    ids = predictor.read([[text]], windows=False)[0].windows[0].ids
-    return _on_device(predictor, ids), _kept(words_of([text], [ids], predictor.tokenizer, [text])[0])
+def _alone(predictor: Predictor, text: str, *, written: bool = False) -> tuple[Tensor, Words]:
+    """Token ids (1, L) and words of one text that the model reads, or that it has written."""
+    ids = predictor.read([[text]], windows=False, written=written)[0].windows[0].ids
+    tokenizer = predictor.target_tokenizer if written else predictor.tokenizer
+    return _on_device(predictor, ids), _kept(words_of([text], [ids], tokenizer, [text])[0])
 
 
 def _about(predictor: Predictor, window: Window, question: str, text: str) -> Words:

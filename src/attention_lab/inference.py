@@ -56,7 +56,7 @@ DEFAULTS: Search = {
 
 
 class Predictor(Trained):
-    """A trained model that takes raw text; the tokenizer normalises it as the training text was."""
+    """A trained model that takes raw text; its tokenizer normalises it as the training text was."""
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -93,7 +93,7 @@ class Predictor(Trained):
         windows: list[dict[str, Any]] = [{}] * len(data)
         with torch.inference_mode():
             for rows in TokenBuckets(data.lengths, TOKENS_PER_BATCH).epoch(0):
-                found = self.task.predict(self.model, data[rows].to(self.device), self.tokenizer, options)
+                found = self.task.predict(self.model, data[rows].to(self.device), self.target_tokenizer, options)
                 for row, answer in zip(rows, found, strict=True):
                     windows[row] = answer
         answers = joined(self.task, windows, table["row"], records, options)
@@ -125,15 +125,16 @@ class Predictor(Trained):
         for token in self.task.stream(self.model, batch, options):
             tokens.append(token)
             # A piece may change how the one before it is spelled, so the text is spelled anew each time.
-            text = self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            text = self.target_tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
             yield text[len(said) :]
             said = text
 
-    def read(self, texts: Sequence[list[str]], *, windows: bool) -> list[encoding.Source]:
+    def read(self, texts: Sequence[list[str]], *, windows: bool, written: bool = False) -> list[encoding.Source]:
         """What the model reads of texts: at once as many tokens as it was trained for, in several windows or cut.
 
         Args:
             texts: one text of each input; or a question of each and a text of each.
+            written: they are what the model writes.
         """
         positions = self.model.config.positions
         limits = params.Encode(
@@ -143,7 +144,7 @@ class Predictor(Trained):
             overlap=max(1, positions // 4),
             max_overflow_share=1.0,
         )
-        return encoding.sources(self.tokenizer, texts, limits)
+        return encoding.sources(self.target_tokenizer if written else self.tokenizer, texts, limits)
 
     def _texts(self, given: str | Mapping[str, str], number: int) -> dict[str, str]:
         texts = {self.fields[0]: given} if isinstance(given, str) else given

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from attention_lab.errors import InputError
 
 TaskName = Literal["translation", "summarization", "question_answering", "generation", "sentiment", "multi_label"]
+WRITING = ("translation", "summarization")  # tasks that read one text and write another
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -75,7 +76,9 @@ class Clean(Section):
 
 class Vocab(Section):
     tokenizer: Literal["word", "character", "bpe", "wordpiece", "unigram"]
-    size: Annotated[int, Field(ge=32)]  # entries, special tokens included
+    # Tasks that read one text and write another: one vocabulary for both, or one for each. The others have one anyway.
+    shared: bool
+    size: Annotated[int, Field(ge=32)]  # entries of each vocabulary, special tokens included
     min_frequency: Positive
     max_unknown_share: Share
 
@@ -212,6 +215,15 @@ class Params(Section):
     evaluate: Evaluate
     interpret: Interpret
 
+    @model_validator(mode="after")
+    def _copies_are_words_of_the_target(self) -> Params:
+        if self.task in WRITING and self.model.copies and not self.vocab.shared:
+            raise ValueError(
+                "model.copy needs one vocabulary for source and target, as what is copied is a token of both; set "
+                "vocab.shared to true or model.copy to false"
+            )
+        return self
+
 
 class _Loader(yaml.SafeLoader):
     """YAML 1.2 floats: DVC writes 3e-05, which PyYAML (YAML 1.1) would read as text."""
@@ -267,4 +279,4 @@ def _sentence(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"the parameter {name} is missing; add it (params.py says what it means)"
     message = first["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
-    return f"{name} {message}" + ("" if first["type"] == "value_error" else f", not {first['input']!r}")
+    return f"{name} {message}".lstrip() + ("" if first["type"] == "value_error" else f", not {first['input']!r}")

@@ -41,7 +41,7 @@ TASKS = {
 def folder(at: Path, task: str, mechanism: str = "scaled_dot_product") -> Path:
     """What the train stage writes, of a model with random weights."""
     torch.manual_seed(5)
-    options = params.Vocab(tokenizer="word", size=100, min_frequency=1, max_unknown_share=1.0)
+    options = params.Vocab(tokenizer="word", shared=True, size=100, min_frequency=1, max_unknown_share=1.0)
     tokenizer = vocabulary.train([f"{TEXT} and sleeps ."], options, None)
     labels = ("no", "yes", "perhaps") if TASKS[task] == "classifier" else ()
     sizes = {"vocabulary": len(tokenizer), "segments": 2 if task == "question_answering" else 0}

@@ -23,7 +23,9 @@ SEVERAL = SHAPES["multi_label"]
 @pytest.fixture(scope="module")
 def tokenizer():
     texts = ["one two three four five six seven", "uno dos tres."]
-    return vocabulary.train(texts, Vocab(tokenizer="word", size=64, min_frequency=1, max_unknown_share=0.1), None)
+    return vocabulary.train(
+        texts, Vocab(tokenizer="word", shared=True, size=64, min_frequency=1, max_unknown_share=0.1), None
+    )
 
 
 def limits(overflow: str = "truncate", *, source: int = 7, target: int = 5) -> Encode:

@@ -25,7 +25,7 @@ CLEAN = Clean(
     max_characters=40, duplicates=True, near_duplicates=None, conflicting_labels=True, overlap="error",
 )  # fmt: skip
 SPLIT = Split(strategy="hash", valid=0.2, test=0.2)
-VOCAB = Vocab(tokenizer="word", size=300, min_frequency=1, max_unknown_share=0.1)
+VOCAB = Vocab(tokenizer="word", shared=True, size=300, min_frequency=1, max_unknown_share=0.1)
 ENCODE = Encode(max_source_tokens=8, max_target_tokens=8, overflow="truncate", overlap=2, max_overflow_share=0.1)
 SHARES = {"train": 12, "valid": 4, "test": 4}  # rows
 

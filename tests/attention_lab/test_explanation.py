@@ -33,7 +33,7 @@ KINDS = ("word", "character")
 def predictor_of(at: Path, task: str, kind: str = "word", **changes: Any) -> Predictor:
     """A model of random weights."""
     torch.manual_seed(7)
-    options = params.Vocab(tokenizer=kind, size=100, min_frequency=1, max_unknown_share=1.0)
+    options = params.Vocab(tokenizer=kind, shared=True, size=100, min_frequency=1, max_unknown_share=1.0)
     tokenizer = vocabulary.train([VOCABULARY], options, None)
     labels = ("no", "yes", "perhaps") if task == "sentiment" else ()
     sizes = {"vocabulary": len(tokenizer), "positions": 64, "decoder_layers": 3}

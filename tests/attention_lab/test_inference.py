@@ -83,7 +83,7 @@ def test_where_there_are_no_best_answers_it_is_said(tmp_path: Path, task: str, w
 def writer(at: Path, task: str, tokenizer: str) -> Predictor:
     """A model that writes with the tokens of one kind of tokenizer."""
     torch.manual_seed(7)
-    options = params.Vocab(tokenizer=tokenizer, size=60, min_frequency=1, max_unknown_share=1.0)
+    options = params.Vocab(tokenizer=tokenizer, shared=True, size=60, min_frequency=1, max_unknown_share=1.0)
     words = vocabulary.train([f"{TEXT} and sleeps, sleepily! 3.14"], options, None)
     model = build(config(architecture=TASKS[task], task=task, vocabulary=len(words)))
     with torch.no_grad():

@@ -48,7 +48,7 @@ def same(one: Any, other: Any) -> bool:
 
 def test_with_nothing_left_out_the_pieces_are_those_of_the_tokenizer() -> None:
     examples = resegmented(0.0)
-    assert all(words is not None for side in examples.words for words in side)
+    assert all(words is not None for side in examples.sides for words in side.words)
     assert same(examples.of_epoch(3).source, encoded(TEXTS))
     assert same(examples.of_epoch(3).target, encoded(TEXTS[::-1]))
 
@@ -97,7 +97,7 @@ def test_texts_that_cannot_be_read_back_stay_as_they_are() -> None:
     examples = Resegmented(Examples([unknown, cut], pad=0), tokenizer(), 0.5, PARAMS.encode, 5)
     for epoch in range(5):
         assert same(examples.of_epoch(epoch).source[:1], [unknown])
-    assert examples.words[0][0] is None
+    assert examples.sides[0].words[0] is None
 
 
 def test_no_text_becomes_longer_than_allowed() -> None:

@@ -20,7 +20,7 @@ KINDS = list(vocabulary.KINDS)
 
 
 def vocab(kind: str, *, size: int = 400, min_frequency: int = 1) -> Vocab:
-    return Vocab(tokenizer=kind, size=size, min_frequency=min_frequency, max_unknown_share=0.05)
+    return Vocab(tokenizer=kind, shared=True, size=size, min_frequency=min_frequency, max_unknown_share=0.05)
 
 
 def corpus(rows: int = 300, seed: int = 7) -> list[str]:

@@ -72,6 +72,7 @@ class _Data:
     options: Interpret
     seed: int
     device: torch.device | str
+    target_tokenizer: PreTrainedTokenizerFast | None
 
     def gold(self, split: str) -> dict[str, list[Any]]:
         """Gold by row, for rows that have some."""
@@ -85,7 +86,8 @@ class _Data:
         return rows[~(rows["truncated"] | rows["row"].duplicated(keep=False)).to_numpy(bool)]
 
     def look(self, rows: pd.DataFrame, split: str) -> Iterator[Row]:
-        return collect(self.model, rows, self.records[split], self.tokenizer, self.shape, self.device)
+        texts, of_target = self.records[split], self.target_tokenizer
+        return collect(self.model, rows, texts, self.tokenizer, self.shape, self.device, of_target)
 
     def known(self, split: str, limit: int) -> Iterator[Row]:
         """Rows with gold, at most `limit`, drawn with the seed."""
@@ -125,15 +127,17 @@ def run(
         options.interpret,
         seed=options.seed,
         device=device,
+        target_tokenizer=vocabulary.load_target(model),
     )
     config = trained.config
+    sizes = [config.vocabulary] + [config.target_vocabulary] * (config.target_vocabulary is not None)
     facts = {
         "task": options.task,
         "mechanism": config.mechanism_name,
         "parameters": f"{sum(p.numel() for p in trained.parameters()):,}",
         "layers": " + ".join(str(layers) for layers in _layers(config)),
         "heads, width": f"{config.heads}, {config.width}",
-        "vocabulary": f"{config.vocabulary:,} tokens",
+        "vocabulary": " + ".join(f"{size:,}" for size in sizes) + " tokens",
     }
     return replace(found, report=render(found.metrics, found.examples, evaluate=measured, facts=facts))
 
@@ -156,6 +160,7 @@ def interpret(
     *,
     seed: int,
     device: torch.device | str,
+    target_tokenizer: PreTrainedTokenizerFast | None = None,
 ) -> Interpretation:
     """Measure a model's attention against the gold column and pick examples to look at.
 
@@ -167,11 +172,12 @@ def interpret(
         predictions: `row`, `prediction` and perhaps `probability`, for rows of one of the two splits.
         options: how many rows to measure, how many examples to show.
         seed: draws rows, examples, random baselines and bootstrap samples.
+        target_tokenizer: of the target; None: the other is for both.
 
     Raises:
         InputError: gold names a word that is not there.
     """
-    data = _Data(model, encoded, records, tokenizer, shape, options, seed, device)
+    data = _Data(model, encoded, records, tokenizer, shape, options, seed, device, target_tokenizer)
     place: Place = "cross" if "cross" in model.config.places else model.config.places[0]
     kind = model.config.mechanism(place).weights
     measure = MEASURES.get(shape.gold)

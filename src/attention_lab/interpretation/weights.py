@@ -84,6 +84,7 @@ def collect(
     tokenizer: PreTrainedTokenizerFast,
     shape: Shape,
     device: torch.device | str,
+    target_tokenizer: PreTrainedTokenizerFast | None = None,
 ) -> Iterator[Row]:
     """Run the model over encoded rows and yield what it attended to, longest rows first.
 
@@ -92,6 +93,7 @@ def collect(
     Args:
         encoded: rows with `row`, `source` and, if the task produces text, `target` (token ids).
         records: the texts of these rows, joined on `row`; further rows are ignored.
+        target_tokenizer: of the target; None: the other is for both.
 
     Raises:
         ValueError: a row's ids are not what the tokenizer makes of its text.
@@ -112,7 +114,8 @@ def collect(
     ]
     targets: list[Words] | None = None
     if shape.target is not None:
-        targets = words_of(texts[shape.target].tolist(), encoded["target"].tolist(), tokenizer, names)
+        written = target_tokenizer or tokenizer
+        targets = words_of(texts[shape.target].tolist(), encoded["target"].tolist(), written, names)
     for rows in TokenBuckets(data.lengths, TOKENS_PER_BATCH).epoch(0):
         batch = data[rows].to(device)
         if isinstance(model, EncoderDecoder):

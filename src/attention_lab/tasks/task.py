@@ -69,6 +69,9 @@ class Task(Trainable, Protocol):
         `options.best` is above 1 it has as many `candidates`, dicts with `prediction` and how probable it is, the best
         first, or fewer where there are no more.
 
+        Args:
+            tokenizer: of what the model writes.
+
         Raises:
             InputError: this task has but one answer, and more are asked for.
         """

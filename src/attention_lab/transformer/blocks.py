@@ -44,16 +44,17 @@ class Embedding(nn.Module):
     and the sum is normalised.
 
     Args:
-        tokens: False leaves token vectors out: `forward` is given those of another embedding.
+        entries: token vectors; None: as many as the vocabulary has; 0: none, `forward` is given those of another
+            embedding.
     """
 
-    def __init__(self, config: Config, *, tokens: bool = True) -> None:
+    def __init__(self, config: Config, entries: int | None = None) -> None:
         super().__init__()
         self.width = config.width
         self.position = config.position
         self.scale = math.sqrt(config.width) if config.embedding_scale is None else config.embedding_scale
-        if tokens:
-            self.tokens = _vectors(config.vocabulary, config.width, padding=config.pad)
+        if entries != 0:
+            self.tokens = _vectors(entries or config.vocabulary, config.width, padding=config.pad)
         if config.position == "learned":
             self.learned = _vectors(config.positions, config.width, self.scale)
         self.segments = _vectors(config.segments, config.width, self.scale) if config.segments else None

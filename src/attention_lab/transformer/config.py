@@ -36,7 +36,8 @@ class Config(BaseModel):
 
     architecture: encoder_decoder; classifier, an encoder with a class on top; decoder, a causal language model; spans,
         an encoder with two scores for each position, start and end of an answer.
-    vocabulary: entries of the tokenizer, shared by source, target and output.
+    vocabulary: entries of the tokenizer, shared by source, target and output; target_vocabulary: those of an
+        encoder-decoder whose target and output have a tokenizer of their own, and so an embedding; None: they share it.
     labels: class names of a classifier, else empty.
     positions: longest sequence; binding for learned positions only.
     layers: of the encoder; decoder_layers: of the decoder, a language model included.
@@ -65,6 +66,7 @@ class Config(BaseModel):
     architecture: Architecture
     task: str
     vocabulary: int
+    target_vocabulary: int | None = None
     labels: tuple[str, ...]
     pad: int
     start: int
@@ -105,6 +107,11 @@ class Config(BaseModel):
         return HAS[self.architecture]
 
     @property
+    def written(self) -> int:
+        """Entries of the vocabulary that a model writes with."""
+        return self.target_vocabulary or self.vocabulary
+
+    @property
     def mechanism_name(self) -> str:
         """One name if all places that this architecture has share it, else each place with its own."""
         names = {place: self.mechanisms[place].name for place in self.places}
@@ -122,6 +129,7 @@ class Config(BaseModel):
         *,
         architecture: Architecture,
         vocabulary: int,
+        target_vocabulary: int | None = None,
         labels: list[str],
         pad: int,
         start: int,
@@ -139,6 +147,7 @@ class Config(BaseModel):
             architecture=architecture,
             task=params.task,
             vocabulary=vocabulary,
+            target_vocabulary=target_vocabulary,
             labels=tuple(labels),
             pad=pad,
             start=start,
