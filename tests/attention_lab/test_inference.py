@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -80,23 +81,25 @@ def test_where_there_are_no_best_answers_it_is_said(tmp_path: Path, task: str, w
         predictor(tmp_path, task).predict(TEXTS, best=2)
 
 
-def writer(at: Path, task: str, tokenizer: str) -> Predictor:
-    """A model that writes with the tokens of one kind of tokenizer."""
+def writer(at: Path, task: str, tokenizer: str, *, shared: bool = True) -> Predictor:
+    """A model that writes with the tokens of one kind of tokenizer, or with those of another of that kind."""
     torch.manual_seed(7)
     options = params.Vocab(tokenizer=tokenizer, shared=True, size=60, min_frequency=1, max_unknown_share=1.0)
     words = vocabulary.train([f"{TEXT} and sleeps, sleepily! 3.14"], options, None)
-    model = build(config(architecture=TASKS[task], task=task, vocabulary=len(words)))
+    own = None if shared else vocabulary.train(["DER alte HUND, und SCHLÄFT; 2.71!"], options, None)
+    sizes = {"vocabulary": len(words), "target_vocabulary": None if own is None else len(own)}
+    model = build(config(architecture=TASKS[task], task=task, **sizes))
     with torch.no_grad():
-        model.embedding.tokens.weight.mul_(3.0)
+        (model.embedding if shared else model.target_embedding).tokens.weight.mul_(3.0)
     save(model, at / "model")
-    vocabulary.save(words, at / "model")
+    vocabulary.save(words, at / "model", own)
     return Predictor(at / "model")
 
 
 @pytest.mark.parametrize("tokenizer", ["word", "character", "bpe", "wordpiece", "unigram"])
-@pytest.mark.parametrize("task", ["translation", "generation"])
-def test_what_is_streamed_is_what_is_predicted(tmp_path: Path, task: str, tokenizer: str) -> None:
-    found = writer(tmp_path, task, tokenizer)
+@pytest.mark.parametrize(("task", "shared"), [("translation", True), ("translation", False), ("generation", True)])
+def test_what_is_streamed_is_what_is_predicted(tmp_path: Path, task: str, shared: bool, tokenizer: str) -> None:
+    found = writer(tmp_path, task, tokenizer, shared=shared)
     options: dict[str, Any] = {"max_tokens": 11}
     if task == "generation":
         options |= {"temperature": 1.3, "top_p": 0.95}
@@ -104,6 +107,16 @@ def test_what_is_streamed_is_what_is_predicted(tmp_path: Path, task: str, tokeni
     streamed = ["".join(found.stream(text, number=n, **options)) for n, text in enumerate(TEXTS)]
     assert streamed == predicted
     assert any(predicted)
+    if not shared:  # the letters of its own vocabulary
+        assert set("".join(predicted)) <= set("DER alte HUND, und SCHLÄFT; 2.71! <unk>")
+        assert set("".join(predicted)) & set("DERHUNSCLÄFT;271")
+
+
+def test_a_folder_without_the_targets_tokenizer_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    writer(tmp_path, "translation", "word", shared=False)
+    shutil.rmtree(tmp_path / "model" / "target")
+    with pytest.raises(InputError, match=r"model/target/tokenizer\.json: there is no such file"):
+        Predictor(tmp_path / "model")
 
 
 def test_another_seed_draws_another_text(tmp_path: Path) -> None:

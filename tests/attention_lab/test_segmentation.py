@@ -64,6 +64,19 @@ def test_the_text_stays_the_same_and_becomes_longer_in_pieces() -> None:
     assert found.predictions([2, 5]) == int(found.lengths[[2, 5], 1].sum()) - 2
 
 
+def test_each_side_is_cut_by_its_own_merges() -> None:
+    chosen = PARAMS.vocab.model_copy(update={"tokenizer": "bpe", "size": 97, "min_frequency": 1})
+    written = [text.upper() for text in TEXTS]
+    of_target = vocabulary.train(written, chosen, None)
+    rows = [np.array(ids, dtype=np.int32) for ids in of_target(written)["input_ids"]]
+    examples = Resegmented(Examples(encoded(TEXTS), rows, pad=0), tokenizer(), 0.2, PARAMS.encode, 5, of_target)
+    found = examples.of_epoch(0)
+    assert found.target is not None
+    assert [tokenizer().backend_tokenizer.decode(row.tolist()) for row in found.source] == TEXTS
+    assert [of_target.backend_tokenizer.decode(row.tolist()) for row in found.target] == written
+    assert (found.lengths.sum(0) > 1.1 * examples.lengths.sum(0)).all()
+
+
 def test_what_is_drawn_is_a_function_of_seed_and_epoch() -> None:
     examples = resegmented(0.2)
     first = examples.of_epoch(0)
