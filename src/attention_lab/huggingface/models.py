@@ -5,7 +5,8 @@
     model.generate(**AutoTokenizer.from_pretrained("data/model")("The old dog sees the cat.", return_tensors="pt"))
 
 Each holds one model of `attention_lab.transformer`, and its files are those that the train stage writes. Masks are
-theirs (1 = a token), and so are losses: means over the labels that are not −100.
+theirs (1 = a token), and so are losses: means over the labels that are not −100. Of a model whose target has
+a vocabulary of its own, "data/model/target" is the tokenizer that reads what it generates.
 
 Shapes: B batch, Ls source positions, Lt target positions, V vocabulary, C classes.
 """
