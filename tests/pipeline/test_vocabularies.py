@@ -15,6 +15,7 @@ from attention_lab import encoding, evaluation, interpretation, metrics, params,
 from attention_lab.explanation import explain
 from attention_lab.inference import Predictor
 from attention_lab.records import SHAPES, SPLITS
+from attention_lab.segmentation import Resegmented
 from pipeline.encode import encode
 from pipeline.split import split
 from pipeline.vocab import vocab
@@ -55,11 +56,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_source_and_target_have_a_vocabulary_each(project: Path) -> None:
+def test_source_and_target_have_a_vocabulary_each(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options, shape = params.load(project / "params.yaml"), SHAPES["translation"]
     vocab()
     split()
     encode()
+    recut: list[Resegmented] = []
+    monkeypatch.setattr(training, "Resegmented", lambda *given: recut.append(Resegmented(*given)) or recut[0])
     config = training.configure(options, Path("data/vocab"))
     training.fit(config, options, Path("data/encoded"), Path("data/vocab"), Path("data/model"), Path("unfinished"))
     predictor = Predictor(Path("data/model"))
@@ -76,6 +79,10 @@ def test_source_and_target_have_a_vocabulary_each(project: Path) -> None:
     for name, tokenizer in (("source", predictor.tokenizer), ("target", predictor.target_tokenizer)):
         said = tokenizer.batch_decode(table[name].tolist(), skip_special_tokens=True)
         assert said == test.loc[table["row"], name].tolist()
+
+    cut = recut[0].of_epoch(0).target
+    texts = records.read(Path("data/split/train.parquet"))["target"].tolist()
+    assert predictor.target_tokenizer.batch_decode(cut, skip_special_tokens=True) == texts
 
     predictions = evaluation.predict(predictor, Path("data/encoded"), test.reset_index(), shape, options.evaluate)
     wanted = predictions["prediction"].tolist()
