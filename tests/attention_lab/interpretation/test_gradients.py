@@ -14,7 +14,7 @@ from attention_lab.interpretation import gradients
 from attention_lab.interpretation.asked import Asked, log_probabilities
 from attention_lab.interpretation.hooks import Used, embedded, reweighted
 from attention_lab.transformer import SpanExtractor
-from attention_lab.transformer.spans import segments_of
+from attention_lab.transformer.models import segments_of
 from attention_lab.vocabulary import UNK_ID
 
 ARCHITECTURES = ["encoder_decoder", "classifier", "spans", "decoder"]
@@ -23,7 +23,7 @@ STEPS = 7
 
 def vectors_of(asked: Asked, source: torch.Tensor) -> torch.Tensor:
     spans = isinstance(asked.model, SpanExtractor)
-    segments = segments_of(asked.batch.source, asked.model.config.end) if spans else None
+    segments = segments_of(asked.batch.source, asked.model.config) if spans else None
     return asked.model.embedding(source, segments=segments).detach()
 
 
