@@ -142,6 +142,14 @@ def test_kept_are_normalised_and_rejected_as_they_were() -> None:
     assert rejected.to_numpy().tolist() == [["x.csv:3", None, "A b ", "1", None, "duplicate"]]
 
 
+def test_possible_links_go_with_the_sure_ones() -> None:
+    rows = {"row": ["a", "b"], "split": None, "source": ["a b", "a  c"], "target": ["x", "y"], "references": None}
+    raw = pd.DataFrame({**rows, "alignment": [[[0, 0]], [[0, 0]]], "possible": [[[1, 0]], [[2, 0]]]}).astype(object)
+    kept, _ = cleaning.clean(raw, TRANSLATION, CLEAN.model_copy(update={"collapse_whitespace": True}))
+    assert kept["alignment"].tolist() == [[[0, 0]], None]
+    assert kept["possible"].tolist() == [[[1, 0]], None]
+
+
 def test_gold_is_kept_only_while_its_words_are() -> None:
     raw = sentiment(
         ("Good film", "1", None, [0]),

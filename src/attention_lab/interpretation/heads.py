@@ -65,7 +65,7 @@ def agreement(heads: Mapping[Place, Sequence[Head]]) -> dict[str, Any]:
     found: dict[str, Any] = {"heads": len(every)}
     for name in ("importance", "patching"):
         cheap = np.array([getattr(head, name) for head in every], dtype=float)
-        value = spearman(cheap, true) if len(every) > 2 else float("nan")
+        value = float(spearman(cheap, true)) if len(every) > 2 else float("nan")
         found[name] = rounded(value) if np.isfinite(value) else None
     return found
 

@@ -158,14 +158,15 @@ def with_intervals(
     return found
 
 
-def spearman(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's correlation of two vectors (n,); NaN where one of them is the same everywhere."""
+def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Spearman's correlation of the last axes of two tables (…, n) → (…); NaN where one of them is the same
+    everywhere."""
     from scipy.stats import rankdata
 
-    ranks = np.stack((rankdata(first), rankdata(second)))
-    ranks -= ranks.mean(1, keepdims=True)
-    size = np.sqrt((ranks**2).sum(1).prod())
-    return float((ranks[0] * ranks[1]).sum() / size) if size > 0.0 else float("nan")
+    one, other = (rankdata(values, axis=-1) for values in (first, second))
+    one, other = (ranks - ranks.mean(-1, keepdims=True) for ranks in (one, other))
+    size = np.sqrt((one**2).sum(-1) * (other**2).sum(-1))
+    return np.where(size > 0.0, (one * other).sum(-1) / np.where(size > 0.0, size, 1.0), np.nan)
 
 
 def alike(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> np.ndarray:
@@ -173,9 +174,9 @@ def alike(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> np.ndarr
     NaN where none has one."""
     found = []
     for one, other in zip(first, second, strict=True):
-        values = [spearman(a, b) for a, b in zip(one, other, strict=True)]
-        known = [value for value in values if np.isfinite(value)]
-        found.append(float(np.mean(known)) if known else float("nan"))
+        values = spearman(one, other)
+        known = values[np.isfinite(values)]
+        found.append(float(known.mean()) if len(known) else float("nan"))
     return np.array(found)
 
 

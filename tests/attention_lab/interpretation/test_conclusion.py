@@ -1,0 +1,80 @@
+"""What is said follows from figures and gates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from attention_lab.interpretation.conclusion import conclude
+from attention_lab.interpretation.explained import Table
+from attention_lab.interpretation.findings import Gate
+from attention_lab.interpretation.measures import Rationale
+
+NAMES = (
+    "random", "constant", "position", "oracle", "other_example", "randomised_model", "permuted_weights",
+    "uniform_weights", "completeness", "replayed_weights",
+)  # fmt: skip
+SEEDS = Gate("seeds", None, None, None, "one model")
+
+
+def gates(*closed: str) -> dict[str, Gate]:
+    found = {name: Gate(name, 0.0, 0.0, name not in closed, "") for name in NAMES}
+    return {**found, "seeds": SEEDS}
+
+
+def row(precision: float, comprehensiveness: float, **more: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {"reason": None}
+    for name, value in {"average_precision": precision, "comprehensiveness": comprehensiveness}.items():
+        found |= {name: value, f"{name}_low": value - 0.03, f"{name}_high": value + 0.03}
+    return {**found, **more}
+
+
+def table(weights: float = 0.5, gold: bool = True) -> Table:
+    rows = {"weights": row(weights, 0.3), "alti": row(0.9, 0.4), "random": row(0.2, 0.1), "oracle": row(1.0, 0.99)}
+    return Table(rows, {}, {"alti": np.zeros((1, 3))}, Rationale([]) if gold else None, "alti" if gold else None)
+
+
+AGREE = {"heads": 8, "importance": 0.9, "patching": 0.1}
+
+
+def said(*closed: str, **changes: Any) -> str:
+    return "\n".join(conclude(table(**changes), gates(*closed), AGREE))
+
+
+def test_the_best_method_is_named_with_its_interval_and_weights_beside_it() -> None:
+    text = said()
+    assert "alti is the one to read" in text
+    assert "average precision of 0.90 (95 % interval 0.87 to 0.93), where chance has 0.20" in text
+    assert "The weights alone have 0.50 (95 % interval 0.47 to 0.53), which is worse." in text
+    assert "cannot tell from it" in said(weights=0.88)
+    assert "another seed may be explained otherwise" in text
+
+
+def test_the_most_faithful_method_is_none_of_the_controls() -> None:
+    assert "Hiding the words that alti puts first" in said()
+
+
+def test_what_is_no_better_than_a_control_names_nothing() -> None:
+    text = said("random", "position")
+    assert "no better than random and position" in text
+    assert "is the one to read" not in text
+
+
+def test_every_ground_that_is_missing_is_said_first() -> None:
+    assert said("replayed_weights").startswith("The weights that are shown are not those that the model used")
+    assert "untrained model gives scores that are as good" in said("randomised_model")
+    assert "of another example do as well" in said("other_example")
+
+
+def test_weights_that_change_nothing_are_no_explanation() -> None:
+    assert "should not be read as an explanation" in said("permuted_weights")
+    assert "making them all the same" in said("uniform_weights")
+    assert "do depend on which word has which weight" in said()
+
+
+def test_without_gold_nothing_is_plausible() -> None:
+    text = said(gold=False)
+    assert "There is no gold here" in text
+    assert "is the one to read" not in text
+    assert "predictions depend on them" in text
