@@ -36,6 +36,8 @@ TINY = {
     "evaluate.bootstrap": 100,
     "interpret.bootstrap": 100,
     "interpret.examples": 2,
+    "interpret.explained_rows": 6,
+    "interpret.checked_rows": 4,
     "vocab.max_unknown_share": 1.0,
 }
 

@@ -35,15 +35,15 @@ def reverser() -> Parts:
     return model, tokenizer, {k: encoded_of(v, "translation", tokenizer, []) for k, v in records.items()}, records
 
 
-def looking(examples: int) -> Interpret:
+def looking(examples: int, explained: int = 2) -> Interpret:
     return Interpret(
         examples=examples,
         valid_rows=500,
         test_rows=2000,
-        explained_rows=7,
+        explained_rows=explained,
         explained_tokens=500,
         explained_words=2,
-        checked_rows=3,
+        checked_rows=explained,
         steps=2,
         bootstrap=100,
     )
@@ -89,7 +89,7 @@ def test_the_planted_alignment_is_found_end_to_end(reverser: Parts, late: bool) 
 
 
 def test_methods_gates_heads_and_a_conclusion_are_told(reverser: Parts) -> None:
-    found = translated(reverser)
+    found = translated(reverser, options=looking(4, explained=9))
     methods, gates = found.metrics["methods"], found.metrics["gates"]
     assert set(methods) == {*METHODS, *CONTROLS}
     for name, row in methods.items():
