@@ -169,12 +169,19 @@ def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.where(size > 0.0, (one * other).sum(-1) / np.where(size > 0.0, size, 1.0), np.nan)
 
 
-def alike(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> np.ndarray:
+def alike(first: Sequence[np.ndarray], second: Sequence[np.ndarray], *, goes_on: bool = False) -> np.ndarray:
     """Of each row (n,), Spearman's correlation of two attributions (Wq, Wk) in the mean over the words of the output;
-    NaN where none has one."""
+    NaN where none has one.
+
+    Args:
+        goes_on: each word is said after those before it, which alone have scores; the others are 0 whatever the model.
+    """
     found = []
     for one, other in zip(first, second, strict=True):
-        values = spearman(one, other)
+        if goes_on:
+            values = np.array([spearman(one[said, :said], other[said, :said]) for said in range(2, len(one))])
+        else:
+            values = spearman(one, other)
         known = values[np.isfinite(values)]
         found.append(float(known.mean()) if len(known) else float("nan"))
     return np.array(found)
@@ -210,7 +217,7 @@ def faithfulness(
         wanted[row, nothing.tobytes()] = nothing
         for method, of_rows in scores.items():
             for output in outputs:
-                usable = there & (np.arange(len(there)) < output) if _goes_on(asked) else there
+                usable = there & (np.arange(len(there)) < output) if goes_on(asked) else there
                 order = np.lexsort((ties, -of_rows[row][output]))
                 order = order[usable[order]]
                 if not len(order):
@@ -236,7 +243,7 @@ def faithfulness(
     return {method: sums[method] / np.where(counts[method] == 0, np.nan, counts[method]) for method in scores}
 
 
-def _goes_on(asked: Asked) -> bool:
+def goes_on(asked: Asked) -> bool:
     """Does the model say the very text that it reads?"""
     return asked.writes and asked.reading.targets is None
 

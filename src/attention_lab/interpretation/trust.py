@@ -111,7 +111,9 @@ def randomised_model(
         explained = explain([replace(asked, model=changed) for asked in batches], steps, names)
         for name in names:
             variant = table.variants[name]
-            same = measures.alike(trained.scores[name][variant], explained.scores[name][variant])
+            same = measures.alike(
+                trained.scores[name][variant], explained.scores[name][variant], goes_on=measures.goes_on(batches[0])
+            )
             value, correlation = figure(explained, name), np.nanmean(same) if np.isfinite(same).any() else None
             found.append(
                 {
@@ -215,7 +217,8 @@ def stability(first: Explained, second: Explained, variants: Mapping[str, str], 
     Args:
         method: of `METHODS`; variants: what was chosen for it.
     """
-    same = measures.alike(first.scores[method][variants[method]], second.scores[method][variants[method]])
+    goes_on = measures.goes_on(first.batches[0])
+    same = measures.alike(*(one.scores[method][variants[method]] for one in (first, second)), goes_on=goes_on)
     known = same[np.isfinite(same)]
     value = float(known.mean()) if len(known) else 0.0
     passed = value >= ALIKE

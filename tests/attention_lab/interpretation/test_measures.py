@@ -74,6 +74,14 @@ def test_the_same_and_the_reverse_are_alike() -> None:
     assert np.isnan(nothing)
 
 
+def test_what_is_still_to_come_is_not_compared() -> None:
+    generator = np.random.default_rng(0)
+    first, second = (np.tril(generator.random((11, 11)), -1) for _ in range(2))
+    assert measures.alike([first], [second])[0] > 0.4
+    assert abs(measures.alike([first], [second], goes_on=True)[0]) < 0.3
+    assert measures.alike([first], [first**2], goes_on=True)[0] == pytest.approx(1.0)
+
+
 def test_faithfulness_by_hand() -> None:
     """Of each written word, the mean over shares of what is lost by hiding its best words, or all others."""
     asked = asked_of("encoder_decoder")
