@@ -2,7 +2,7 @@
 
     model, encoded rows, gold → weights per row → words → alignment error rate | average precision → report
 
-`weights.py` gets the weights, `alignment.py` and `rationale.py` measure them, `heatmap.py` and `report.py` show them.
+`weights.py` gets the weights, `alignment.py` and `rationale.py` measure them, `pictures.py` and `report.py` show them.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from attention_lab import encoding, vocabulary
 from attention_lab import records as tables
 from attention_lab.attention import Place
 from attention_lab.errors import InputError
-from attention_lab.interpretation import alignment, heatmap, rationale
+from attention_lab.interpretation import alignment, rationale
 from attention_lab.interpretation.examples import Example, choose, describe
+from attention_lab.interpretation.pictures import plots
 from attention_lab.interpretation.report import render
+from attention_lab.interpretation.traces import traces
 from attention_lab.interpretation.weights import Row, collect
 from attention_lab.params import Interpret, Params
 from attention_lab.records import Shape
 from attention_lab.transformer import Config, Model, load
 
 __all__ = ["Example", "Interpretation", "interpret", "render", "run"]
-
-STRIPS = 6  # texts in one picture
 
 
 # What a reader has to know about weights that are no probabilities.
@@ -45,8 +45,6 @@ KINDS = {
         "weights): they can be negative and need not sum to 1, so they are no shares."
     ],
 }
-
-OUTLINED = {"alignment": "the known alignment", **rationale.GOLD_WORDS}
 
 
 @dataclass(frozen=True)
@@ -193,7 +191,7 @@ def interpret(
         "reading": [*reading, *KINDS.get(kind, [])],
     }
     shown = _examples(data, predictions, measured, options.examples)
-    return Interpretation(metrics, _plots(metrics, shown, shape.gold), shown)
+    return Interpretation(metrics, plots(metrics, shown, shape.gold), shown)
 
 
 def _alignment(data: _Data) -> dict[str, Any] | None:
@@ -247,52 +245,12 @@ def _examples(data: _Data, predictions: pd.DataFrame, measured: dict[str, Any] |
     names = choose(told, right, words.to_numpy(), number, data.seed)
     records, answers = texts.to_dict("index"), told.set_index("row").to_dict("index")
     gold = data.gold(split) if data.shape.gold in MEASURES else {}
-    rows = data.look(encoded[encoded["row"].isin(names)], split)
-    found = {
-        row.row: describe(row, records[row.row], answers[row.row], gold.get(row.row), data.shape, measured)
-        for row in rows
-    }
+    chosen = encoded[encoded["row"].isin(names)]
+    ids = chosen.set_index("row").to_dict("index")
+    found = {}
+    for row in data.look(chosen, split):
+        record, answer = records[row.row], answers[row.row]
+        seen = traces(data.model, ids[row.row], record, answer["prediction"], data.tokenizer, data.shape, data.device)
+        example = describe(row, record, answer, gold.get(row.row), data.shape, measured)
+        found[row.row] = replace(example, traces=seen)
     return [found[name] for name in names]
-
-
-def _plots(metrics: dict[str, Any], shown: list[Example], gold: str) -> dict[str, bytes]:
-    """The first example in full, and where in the model the metric was found."""
-    pictures: dict[str, bytes] = {}
-    seen = [(example, example.weights) for example in shown if example.weights is not None]
-    if not seen:
-        return pictures
-    if seen[0][0].queries:
-        # The picture that stands for the run shows a sentence that the model says right, if there is one.
-        example, weights = next((pair for pair in seen if pair[0].right), seen[0])
-        outlined = f"\nOutlined: {OUTLINED[gold]}" if gold in OUTLINED else ""
-        kind = "self" if example.right is None else "cross"
-        pictures[f"{kind}_attention"] = heatmap.weights_map(
-            weights,
-            example.queries,
-            example.keys,
-            title=f"{kind.capitalize()}-attention of {example.row}\n{example.shown}{outlined}",
-            query_name="word (query)" if kind == "self" else "target word (query)",
-            key_name="word (key)" if kind == "self" else "source word (key)",
-            gold=example.gold,
-        )
-    else:
-        pictures["rationale"] = heatmap.strips(
-            [
-                (
-                    f"{example.row}: predicted {example.prediction}, truth {example.reference}",
-                    example.keys,
-                    weights[0],
-                    None if example.gold is None else example.gold[0],
-                )
-                for example, weights in seen[:STRIPS]
-            ],
-            title=f"Shown: {seen[0][0].shown}\nUnderlined: {rationale.GOLD_WORDS[gold]}",
-        )
-    if metrics.get("alignment"):
-        pictures["alignment_by_head"] = heatmap.candidates_map(
-            [np.array(grid) for grid in metrics["alignment"]["grid"]],
-            [f"{name} row" for name in alignment.ROWS],
-            title="Alignment error rate on test, by layer and head (darker is better)",
-            value_name="alignment error rate",
-        )
-    return pictures

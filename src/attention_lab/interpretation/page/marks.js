@@ -1,0 +1,72 @@
+// Drawing: elements, shades, and numbers as people read them.
+"use strict";
+
+const SHADES = 24; // a shape for each, however many cells it has
+const LETTERS = 22;
+
+function made(tag, properties = {}, ...inside) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...inside);
+  return element;
+}
+
+/** An element of a drawing; the page's own icon lends its name space. */
+function drawn(tag, attributes = {}, ...inside) {
+  const element = document.createElementNS(at("ink").namespaceURI, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...inside);
+  return element;
+}
+
+function short(text, letters = LETTERS) {
+  const signs = [...new Intl.Segmenter().segment(text.slice(0, 4 * letters))].map((one) => one.segment);
+  return signs.length <= letters && text.length <= 4 * letters ? text : signs.slice(0, letters - 1).join("") + "…";
+}
+
+/** A word may be written from right to left, and is never longer than a line. */
+function word(text, letters = 40) {
+  return made("bdi", { textContent: short(text, letters), title: text.slice(0, 400) });
+}
+
+/** Colour an element by how much it has, from −1 to 1. */
+function shade(element, share) {
+  const strength = Math.min(1, Math.abs(share));
+  element.classList.add("shade");
+  element.classList.toggle("negative", share < 0);
+  element.classList.toggle("deep", strength > 0.5);
+  element.style.setProperty("--k", Math.round(100 * strength));
+  return element;
+}
+
+function number(value, percent) {
+  if (percent) {
+    const share = 100 * value;
+    return `${share !== 0 && Math.abs(share) < 1 ? share.toFixed(1) : Math.round(share)} %`;
+  }
+  return Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(2);
+}
+
+/** All cells of a matrix as one path for each shade. */
+function cells(matrix, top, size, gap) {
+  const paths = new Map();
+  for (let row = 0; row < matrix.rows; row++) {
+    for (let column = 0; column < matrix.columns; column++) {
+      const level = Math.round((SHADES * matrix.values[row * matrix.columns + column]) / (top || 1));
+      if (!level) continue;
+      const step = `M${column * size.width} ${row * size.height}h${size.width - gap}v${size.height - gap}h${gap - size.width}z`;
+      paths.set(level, (paths.get(level) ?? "") + step);
+    }
+  }
+  return [...paths].map(([level, path]) => shade(drawn("path", { d: path }), level / SHADES));
+}
+
+/** What a shade means; top: the largest weight. */
+function legend(look) {
+  const name = look.percent ? "weight" : "score";
+  const parts = [made("span", { className: look.signed ? "scale signed" : "scale" })];
+  const low = made("span", { textContent: look.signed ? number(-look.top, look.percent) : "0" });
+  const high = made("span", { textContent: number(look.top, look.percent) });
+  const found = made("p", { className: "legend" }, made("span", { textContent: `${name} ` }), low, ...parts, high);
+  if (look.gold) found.append(made("span", { className: "key gold" }), made("span", { textContent: index.gold }));
+  return found;
+}
