@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -156,7 +157,7 @@ def _lengths(examples: Sequence[Example]) -> list[tuple[int, int]]:
         return []
     lower, upper = (int(edge) for edge in np.quantile(words, (1 / 3, 2 / 3)))
     edges = sorted({int(words.min()) - 1, lower, upper, int(words.max())})
-    return [(low + 1, high) for low, high in zip(edges, edges[1:], strict=False)]
+    return [(low + 1, high) for low, high in itertools.pairwise(edges)]
 
 
 def _json(value: object) -> Markup:

@@ -15,6 +15,8 @@ function lines(look, width, chosen, onChoose, say) {
   svg.setAttribute("aria-label", "Words that look, left, and words that are looked at, right");
   const threads = drawn("g", { class: "threads" });
   const shown = { side: "query", item: chosen };
+  const size = small ? 13.5 : 15;
+  const ends = { queries: left - 16 - widest(look.queries.map((text) => short(text, letters)), size), keys: right + 16 + widest(look.keys.map((text) => short(text, letters)), size) };
   const y = (side, i) => top + (height / look[side].length) * (i + 0.5);
   const marks = { queries: [], keys: [] };
 
@@ -90,7 +92,7 @@ function lines(look, width, chosen, onChoose, say) {
     look[name].forEach((text, i) => {
       const middle = y(name, i);
       const dot = drawn("circle", { cx: x - step * 3, cy: middle, r: 4 });
-      const value = drawn("text", { x: step > 0 ? width - 2 : 2, y: middle + 4, class: "value", "text-anchor": step > 0 ? "end" : "start" });
+      const value = drawn("text", { x: ends[name], y: middle + 4, class: "value", "text-anchor": anchor });
       const label = drawn("text", { x: x + step * 6, y: middle + 5, "text-anchor": anchor, class: "word" }, short(text, letters));
       label.setAttribute("unicode-bidi", "isolate");
       const hit = drawn("rect", { x: step > 0 ? x - 8 : 0, y: middle - tall / 2, width: step > 0 ? width - x + 8 : x + 8, height: tall, class: "hit" });

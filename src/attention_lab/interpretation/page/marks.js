@@ -28,6 +28,14 @@ function word(text, letters = 40) {
   return made("bdi", { textContent: short(text, letters), title: text.slice(0, 400) });
 }
 
+const ruler = made("canvas").getContext("2d");
+
+/** How wide the widest of some texts is, in pixels. */
+function widest(texts, size) {
+  ruler.font = `600 ${size}px ${getComputedStyle(document.body).fontFamily}`;
+  return Math.max(0, ...texts.map((text) => ruler.measureText(text).width));
+}
+
 /** Colour an element by how much it has, from −1 to 1. */
 function shade(element, share) {
   const strength = Math.min(1, Math.abs(share));
@@ -60,13 +68,13 @@ function cells(matrix, top, size, gap) {
   return [...paths].map(([level, path]) => shade(drawn("path", { d: path }), level / SHADES));
 }
 
-/** What a shade means; top: the largest weight. */
-function legend(look) {
+/** What a shade means; top: the largest weight, null where each line of words has its own. mark: how gold is shown. */
+function legend(look, mark = "") {
   const name = look.percent ? "weight" : "score";
   const parts = [made("span", { className: look.signed ? "scale signed" : "scale" })];
   const low = made("span", { textContent: look.signed ? number(-look.top, look.percent) : "0" });
-  const high = made("span", { textContent: number(look.top, look.percent) });
+  const high = made("span", { textContent: look.top === null ? "the largest" : number(look.top, look.percent) });
   const found = made("p", { className: "legend" }, made("span", { textContent: `${name} ` }), low, ...parts, high);
-  if (look.gold) found.append(made("span", { className: "key gold" }), made("span", { textContent: index.gold }));
+  if (look.gold) found.append(made("span", { className: `key gold ${mark}` }), made("span", { textContent: index.gold }));
   return found;
 }

@@ -7,10 +7,11 @@ const THUMBNAIL = 28; // cells of a small map each way
 function matrixMap(look, width, say) {
   const { matrix } = look;
   const small = width < 520;
-  const side = small ? 84 : 128;
-  const size = Math.max(4, Math.min(38, Math.floor((width - side - 20) / matrix.columns)));
-  const head = small ? 84 : 108;
-  const wide = Math.max(width, side + matrix.columns * size + 24);
+  const names = { rows: look.queries.map((text) => short(text, small ? 10 : 18)), columns: look.keys.map((text) => short(text, small ? 10 : 18)) };
+  const side = Math.ceil(widest(names.rows, 13)) + 14;
+  const head = Math.ceil(0.79 * widest(names.columns, 13)) + 24;
+  const size = Math.max(4, Math.min(44, Math.floor((width - side - 60) / matrix.columns)));
+  const wide = Math.max(width, side + matrix.columns * size + 60);
   const svg = drawn("svg", { width: wide, height: head + matrix.rows * size + 10, class: "matrix", tabindex: 0, role: "application" });
   svg.setAttribute("aria-label", `Map of weights, ${matrix.rows} rows and ${matrix.columns} columns; arrow keys move in it`);
   const body = drawn("g", { transform: `translate(${side} ${head})` });
@@ -35,16 +36,16 @@ function matrixMap(look, width, say) {
     body.append(drawn("path", { d: path, class: "gold" }));
   }
   const every = Math.ceil(11 / size); // labels that do not touch
-  look.queries.forEach((text, row) => {
+  names.rows.forEach((text, row) => {
     if (row % every) return;
     const y = head + row * size + size / 2 + 4;
-    svg.append(drawn("text", { x: side - 8, y, "text-anchor": "end", class: "label" }, short(text, small ? 10 : 15)));
+    svg.append(drawn("text", { x: side - 8, y, "text-anchor": "end", class: "label" }, text));
   });
-  look.keys.forEach((text, column) => {
+  names.columns.forEach((text, column) => {
     if (column % every) return;
     const x = side + column * size + size / 2;
     const turned = `rotate(-52 ${x} ${head - 8})`;
-    svg.append(drawn("text", { x, y: head - 8, transform: turned, class: "label" }, short(text, small ? 10 : 14)));
+    svg.append(drawn("text", { x, y: head - 8, transform: turned, class: "label" }, text));
   });
   const cursor = drawn("rect", { width: size - gap, height: size - gap, class: "cursor", visibility: "hidden" });
   body.append(cursor);

@@ -197,9 +197,12 @@ class Panel {
       return [allHeads(example, this.map, state.place, state, (layer, head) => this.set({ layer, head, method: "attention", view: "lines" }))];
     }
     const look = this.look();
-    if (state.view === "steps") return [stepView(this.step(look), (step) => this.set({ step }))];
+    if (state.view === "steps") {
+      const shown = this.step(look);
+      return [stepView(shown, (step) => this.set({ step })), legend({ ...shown, top: null }, "underlined")];
+    }
     if (!look) return [this.nothing()];
-    if (state.view === "text") return [textView(look), legend(look)];
+    if (state.view === "text") return [textView(look), legend(look, "underlined")];
     const width = Math.max(280, this.width);
     if (state.view === "matrix") return [made("div", { className: "scroll" }, matrixMap(look, width, say)), legend(look)];
     const chosen = state.query !== null && state.query < look.queries.length ? state.query : null;
@@ -242,14 +245,15 @@ class Panel {
       } else if (of("cross")) source = { title: "Where it looks in the source", items: weighed(names, rows("cross"), true, gold) };
       else source = { title: "The source", items: names.map((text) => ({ text })) };
     }
-    return { trace, step: state.step, source, prefix, percent: true };
+    return { trace, step: state.step, source, prefix, percent: true, gold: source?.items.some((item) => item.gold) };
   }
 
   /** Input, output and truth above the picture. */
   verdict() {
     const { example } = this;
     const rows = Object.entries(example.inputs).map(([name, text]) => [name, text]);
-    const truth = example.right === null ? [["went on", example.prediction]] : [["said", example.prediction], ["truth", example.reference]];
+    const truth = [[example.right === null ? "went on" : "said", example.prediction], ["truth", example.reference]];
+    if (example.right !== false) truth.pop();
     const list = [...rows, ...truth].flatMap(([name, text]) => [made("dt", { textContent: name }), made("dd", { dir: "auto", textContent: short(text, 600) || "(none)" })]);
     this.find(".texts").replaceChildren(...list);
     const badge = this.find(".badge");
