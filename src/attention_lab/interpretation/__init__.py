@@ -25,6 +25,7 @@ from attention_lab.attention import Place
 from attention_lab.errors import InputError
 from attention_lab.interpretation import alignment, rationale
 from attention_lab.interpretation.examples import Example, choose, describe
+from attention_lab.interpretation.listing import jsonl
 from attention_lab.interpretation.pictures import plots
 from attention_lab.interpretation.report import render
 from attention_lab.interpretation.traces import traces
@@ -50,12 +51,14 @@ KINDS = {
 @dataclass(frozen=True)
 class Interpretation:
     """metrics: the content of metrics/interpret.json; plots: PNG files by name, without ".png"; examples: for the
-    report; report: the HTML page, empty until `run` has rendered it."""
+    report; report: the HTML page, attributions: JSON lines of all scores, see `listing.jsonl`; both are empty until
+    `run` has made them."""
 
     metrics: dict[str, Any]
     plots: dict[str, bytes]
     examples: list[Example]
     report: str = ""
+    attributions: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,8 @@ def run(
         "heads, width": f"{config.heads}, {config.width}",
         "vocabulary": f"{config.vocabulary:,} tokens",
     }
-    return replace(found, report=render(found.metrics, found.examples, evaluate=measured, facts=facts))
+    page = render(found.metrics, found.examples, evaluate=measured, facts=facts)
+    return replace(found, report=page, attributions=jsonl(found.examples, {}))
 
 
 def _layers(config: Config) -> list[int]:

@@ -11,6 +11,11 @@ from attention_lab.interpretation.examples import Example
 
 STRIPS = 6  # texts in one picture
 OUTLINED = {"alignment": "the known alignment", **rationale.GOLD_WORDS}
+NAMES = {
+    "encoder_self": "Self-attention of the encoder",
+    "decoder_self": "Self-attention of the decoder",
+    "cross": "Cross-attention",
+}
 
 
 def plots(metrics: dict[str, Any], shown: list[Example], gold: str) -> dict[str, bytes]:
@@ -46,6 +51,10 @@ def plots(metrics: dict[str, Any], shown: list[Example], gold: str) -> dict[str,
             ],
             title=f"Shown: {seen[0][0].shown}\nUnderlined: {rationale.GOLD_WORDS[gold]}",
         )
+    traces = [trace for example in shown for trace in example.traces if any(map(np.size, trace.weights.values()))]
+    if traces:
+        place, weights = next((p, w) for p, w in reversed(traces[0].weights.items()) if w.size)
+        pictures["all_heads"] = heatmap.heads_map(weights, title=f"{NAMES[place]} of one example, all heads")
     if metrics.get("alignment"):
         pictures["alignment_by_head"] = heatmap.candidates_map(
             [np.array(grid) for grid in metrics["alignment"]["grid"]],

@@ -32,6 +32,7 @@ PAGE = Path(__file__).parent / "page"
 SCRIPTS = ("data", "marks", "lines", "matrix", "words", "save", "panel", "page")  # in the order of their use
 TITLE = 120  # characters of an input in the list of examples
 MOST_CLASSES = 20  # in the filter
+UNUSUAL = ("weights", "signed", "effective")  # weights that are no shares: the last sentence of `reading` says why
 NO_WEIGHTS = "This mechanism has no attention weights, so there is nothing to show."
 
 
@@ -112,7 +113,7 @@ def _index(metrics: Mapping[str, Any], examples: Sequence[Example], shares: Mapp
         "methods": {name: {"what": found.get("what", "")} for name, found in metrics.get("methods", {}).items()},
         "gold": "the known alignment" if "alignment" in metrics else gold,
         "start": _start(metrics, examples),
-        "kind": next(iter(metrics.get("notes", [])), ""),
+        "kind": metrics["reading"][-1] if metrics.get("weights") in UNUSUAL else "",
         "noWeights": NO_WEIGHTS,
         "noShares": "" if shares else "This run has not computed it.",
     }

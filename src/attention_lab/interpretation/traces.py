@@ -183,7 +183,7 @@ def spelled(ids: Sequence[int], tokenizer: PreTrainedTokenizerFast) -> list[str]
     found = []
     for number in ids:
         text = backend.decode([number], skip_special_tokens=False).strip()
-        found.append(text if text and "\N{REPLACEMENT CHARACTER}" not in text else backend.id_to_token(number))
+        found.append(text if text and "\N{REPLACEMENT CHARACTER}" not in text else str(backend.id_to_token(number)))
     return found
 
 

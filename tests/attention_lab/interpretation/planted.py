@@ -69,7 +69,7 @@ class Reverser(EncoderDecoder):
             words = int(source_mask[b].sum()) - 2
             for layer in seen.cross:
                 layer[b] = source_mask[b] / source_mask[b].sum()
-            for t in range(words):
+            for t in range(min(words, target.shape[1] - self.late)):
                 seen.cross[1][b, 2, t + self.late] = 0.0
                 seen.cross[1][b, 2, t + self.late, words - t] = 1.0
         return hidden, seen
