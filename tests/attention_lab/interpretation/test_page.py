@@ -178,7 +178,7 @@ def test_hostile_words_are_words(browser: Chromium, tmp_path: Path) -> None:
         shown = browser.value("document.querySelector('.view').textContent")
         for word in HOSTILE[1:5]:
             assert word[:8] in shown
-    show(browser, tmp_path, examples, "#example=3", CLASSED)
+    show(browser, tmp_path, examples, "#example=3&view=text", CLASSED)
     words = browser.value(texts_of(".chip bdi"))
     assert [word[:30] for word in words] == [word[:30] for word in HOSTILE[:5]] + ["x" * 30]
     assert browser.value("document.querySelectorAll('.chip.gold bdi').length") == 1
