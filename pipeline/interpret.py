@@ -40,7 +40,7 @@ def interpret(
         for name, picture in found.plots.items():
             records.write_bytes(picture, metrics / "plots" / "attention" / f"{name}.png")
         records.write_bytes(found.report.encode(), metrics / "report.html")
-        records.write_bytes(found.attributions, attributions / "attributions.jsonl.gz")
+        records.write_bytes(found.listing, attributions / "attributions.jsonl.gz")
         log.result("interpret", found.metrics)
         log.artifacts(metrics / "plots" / "attention", folder="plots")
         log.artifacts(metrics / "report.html")

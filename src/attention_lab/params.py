@@ -190,6 +190,10 @@ class Interpret(Section):
     examples: Positive  # shown in the report
     valid_rows: Positive  # rows that choose layer and head; of more, so many are drawn
     test_rows: Positive  # rows that are measured
+    explained_rows: Positive  # test rows that every method explains, and half as many valid ones
+    explained_words: Positive  # words of each output whose faithfulness is measured
+    checked_rows: Positive  # rows on which heads are taken away and parameters drawn anew
+    steps: Positive  # of integrated gradients
     bootstrap: Annotated[int, Field(ge=100)]  # resamples
 
 

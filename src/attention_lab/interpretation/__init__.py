@@ -8,12 +8,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from transformers import PreTrainedTokenizerFast
@@ -23,13 +22,16 @@ from attention_lab import encoding, vocabulary
 from attention_lab import records as tables
 from attention_lab.attention import Place
 from attention_lab.errors import InputError
-from attention_lab.interpretation import alignment, rationale
+from attention_lab.interpretation import alignment, explained, rationale
 from attention_lab.interpretation.examples import Example, choose, describe
+from attention_lab.interpretation.findings import Head
 from attention_lab.interpretation.listing import jsonl
 from attention_lab.interpretation.pictures import plots
 from attention_lab.interpretation.report import render
-from attention_lab.interpretation.traces import traces
-from attention_lab.interpretation.weights import Row, collect
+from attention_lab.interpretation.study import Study, study
+from attention_lab.interpretation.subject import Subject
+from attention_lab.interpretation.traces import cut, traces
+from attention_lab.interpretation.viewer import Scores
 from attention_lab.params import Interpret, Params
 from attention_lab.records import Shape
 from attention_lab.transformer import Config, Model, load
@@ -51,50 +53,18 @@ KINDS = {
 @dataclass(frozen=True)
 class Interpretation:
     """metrics: the content of metrics/interpret.json; plots: PNG files by name, without ".png"; examples: for the
-    report; report: the HTML page, attributions: JSON lines of all scores, see `listing.jsonl`; both are empty until
-    `run` has made them."""
+    report; known, own: what the methods say of them, given the reference and writing by themselves; heads: by place;
+    report: the HTML page, listing: JSON lines of all scores, see `listing.jsonl`; both are empty until `run` has made
+    them."""
 
     metrics: dict[str, Any]
     plots: dict[str, bytes]
     examples: list[Example]
+    known: Scores = field(default_factory=Scores)
+    own: Scores = field(default_factory=Scores)
+    heads: Mapping[Place, list[Head]] = field(default_factory=dict)
     report: str = ""
-    attributions: bytes = b""
-
-
-@dataclass(frozen=True)
-class _Data:
-    """Everything that is needed to look at rows of a split."""
-
-    model: Model
-    encoded: Mapping[str, pd.DataFrame]
-    records: Mapping[str, pd.DataFrame]
-    tokenizer: PreTrainedTokenizerFast
-    shape: Shape
-    options: Interpret
-    seed: int
-    device: torch.device | str
-
-    def gold(self, split: str) -> dict[str, list[Any]]:
-        """Gold by row, for rows that have some."""
-        table = self.records[split]
-        pairs = zip(table["row"], table[self.shape.gold], strict=True)
-        return {str(row): list(truth) for row, truth in pairs if truth is not None and len(truth)}
-
-    def whole(self, split: str) -> pd.DataFrame:
-        """Encoded rows that were read at once: what was cut off has no weights, and windows have none in common."""
-        rows = self.encoded[split]
-        return rows[~(rows["truncated"] | rows["row"].duplicated(keep=False)).to_numpy(bool)]
-
-    def look(self, rows: pd.DataFrame, split: str) -> Iterator[Row]:
-        return collect(self.model, rows, self.records[split], self.tokenizer, self.shape, self.device)
-
-    def known(self, split: str, limit: int) -> Iterator[Row]:
-        """Rows with gold, at most `limit`, drawn with the seed."""
-        rows = self.whole(split)
-        rows = rows[rows["row"].isin(self.gold(split).keys())]
-        if len(rows) > limit:
-            rows = rows.iloc[np.sort(np.random.default_rng(self.seed).choice(len(rows), limit, replace=False))]
-        return self.look(rows, split)
+    listing: bytes = b""
 
 
 def run(
@@ -136,8 +106,8 @@ def run(
         "heads, width": f"{config.heads}, {config.width}",
         "vocabulary": f"{config.vocabulary:,} tokens",
     }
-    page = render(found.metrics, found.examples, evaluate=measured, facts=facts)
-    return replace(found, report=page, attributions=jsonl(found.examples, {}))
+    page = render(found.metrics, found.examples, evaluate=measured, facts=facts, known=found.known, own=found.own)
+    return replace(found, report=page, listing=jsonl(found.examples, found.known, found.own))
 
 
 def _layers(config: Config) -> list[int]:
@@ -173,7 +143,7 @@ def interpret(
     Raises:
         InputError: gold names a word that is not there.
     """
-    data = _Data(model, encoded, records, tokenizer, shape, options, seed, device)
+    data = Subject(model, encoded, records, tokenizer, shape, options, seed, device)
     place: Place = "cross" if "cross" in model.config.places else model.config.places[0]
     kind = model.config.mechanism(place).weights
     measure = MEASURES.get(shape.gold)
@@ -195,23 +165,33 @@ def interpret(
         "reading": [*reading, *KINDS.get(kind, [])],
     }
     shown = _examples(data, predictions, measured, options.examples)
-    return Interpretation(metrics, plots(metrics, shown, shape.gold), shown)
+    split = _predicted(data, predictions)
+    found = study(data, {split: [example.row for example in shown]})
+    metrics |= found.metrics
+    known = Scores(found.attributions, found.shares)
+    own = _of_own_output(data, split, shown, found)
+    return Interpretation(metrics, plots(metrics, shown, shape.gold), shown, known, own, found.heads)
 
 
-def _alignment(data: _Data) -> dict[str, Any] | None:
+def _predicted(data: Subject, predictions: pd.DataFrame) -> str:
+    """The split that the predictions are of."""
+    return "test" if predictions["row"].isin(data.records["test"]["row"]).any() else "valid"
+
+
+def _alignment(data: Subject) -> dict[str, Any] | None:
     valid = alignment.count(data.known("valid", data.options.valid_rows), data.gold("valid"))
     test = alignment.count(data.known("test", data.options.test_rows), data.gold("test"))
     return alignment.measure(valid, test, resamples=data.options.bootstrap, seed=data.seed) if valid and test else None
 
 
-def _rationale(data: _Data) -> dict[str, Any] | None:
+def _rationale(data: Subject) -> dict[str, Any] | None:
     valid = rationale.count(data.known("valid", data.options.valid_rows), data.gold("valid"), seed=data.seed)
     test = rationale.count(data.known("test", data.options.test_rows), data.gold("test"), seed=data.seed)
     return rationale.measure(valid, test, resamples=data.options.bootstrap, seed=data.seed) if valid and test else None
 
 
 # What attention is held against, by the gold column; a language model's has none.
-MEASURES: dict[str, Callable[[_Data], dict[str, Any] | None]] = {
+MEASURES: dict[str, Callable[[Subject], dict[str, Any] | None]] = {
     "alignment": _alignment,
     "rationale": _rationale,
     "salient": _rationale,
@@ -219,7 +199,7 @@ MEASURES: dict[str, Callable[[_Data], dict[str, Any] | None]] = {
 }
 
 
-def _reason(data: _Data) -> str:
+def _reason(data: Subject) -> str:
     if data.shape.gold not in MEASURES:
         return "nobody knows where a language model should look"
     for split in ("valid", "test"):
@@ -231,9 +211,9 @@ def _reason(data: _Data) -> str:
     return "the mechanism has no weights"
 
 
-def _examples(data: _Data, predictions: pd.DataFrame, measured: dict[str, Any] | None, number: int) -> list[Example]:
+def _examples(data: Subject, predictions: pd.DataFrame, measured: dict[str, Any] | None, number: int) -> list[Example]:
     """Chosen from the split that was predicted, with the weights that were measured."""
-    split = "test" if predictions["row"].isin(data.records["test"]["row"]).any() else "valid"
+    split = _predicted(data, predictions)
     encoded = data.whole(split)
     told = predictions[predictions["row"].isin(encoded["row"])].reset_index(drop=True)
     if told.empty:
@@ -258,3 +238,20 @@ def _examples(data: _Data, predictions: pd.DataFrame, measured: dict[str, Any] |
         example = describe(row, record, answer, gold.get(row.row), data.shape, measured)
         found[row.row] = replace(example, traces=seen)
     return [found[name] for name in names]
+
+
+def _of_own_output(data: Subject, split: str, shown: Sequence[Example], found: Study) -> Scores:
+    """What the methods say of examples whose output is not the reference, while the model writes that output."""
+    said = {one.row: one.prediction for one in shown if any(trace.of == "output" for trace in one.traces)}
+    if not said or not found.variants:
+        return Scores()
+    rows, records = data.whole(split), data.records[split]
+    rows, records = rows[rows["row"].isin(said)].copy(), records[records["row"].isin(said)].copy()
+    ids = [cut(said[row], data.tokenizer, data.model.config) for row in rows["row"]]
+    rows["source" if data.shape.target is None else "target"] = ids
+    records[data.shape.target or data.shape.source] = records["row"].map(said)
+    batches = replace(data, encoded={split: rows}, records={split: records}).asked(rows, split)
+    looked = explained.explain(batches, data.options.steps)
+    return Scores(
+        explained.attributions(looked, found.variants, data.model.config), explained.shares_of_source(batches)
+    )

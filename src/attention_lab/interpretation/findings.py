@@ -33,7 +33,8 @@ class Head:
 
     role: what it mostly looks at, e.g. "the word before"; "" where nothing stands out. entropy: of its weights, as a
     share of the largest possible. importance: E|∂L/∂ξ| of its gate ξ (Michel et al. 2019, arXiv 1905.10650, equation
-    2). ablation: by how many nats a prediction the loss grows without it. None: not measured.
+    2). ablation: by how many nats a prediction the loss grows without it. patching: what a straight line says of that,
+    −E[∂L/∂ξ]. None: not measured.
     """
 
     place: Place
@@ -43,6 +44,7 @@ class Head:
     entropy: float | None
     importance: float | None
     ablation: float | None
+    patching: float | None = None
 
 
 @dataclass(frozen=True)

@@ -4,39 +4,40 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from attention_lab.interpretation.examples import Example
-from attention_lab.interpretation.findings import Attribution
+from attention_lab.interpretation.viewer import Scores
 
 DIGITS = 6
 
 
-def jsonl(examples: Sequence[Example], attributions: Mapping[str, Sequence[Attribution]]) -> bytes:
+def jsonl(examples: Sequence[Example], known: Scores, own: Scores) -> bytes:
     """JSON lines, compressed by gzip without a date, so that the same numbers give the same bytes; read them with
     `pandas.read_json(path, lines=True)`.
 
-    One object for each example and method: row; words, of the source (Wk); outputs, the words that were written (Wq),
-    or the class or the answer; method; scores (Wq, Wk) or null; signed; reason, why there are none. The method "shown"
-    is what the report begins with, `what` says what it is.
+    One object for each example and method: row; of, "reference" or "output", the text that was written (for a model
+    that only reads, "input"); words, of the source (Wk); outputs, the words that were written (Wq), or the class or the
+    answer; method; scores (Wq, Wk) or null; signed; reason, why there are none.
     """
-    lines = [json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in _lines(examples, attributions)]
+    found = [line for example in examples for line in _lines(example, known, own)]
+    lines = [json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in found]
     return gzip.compress("".join(lines).encode(), mtime=0)
 
 
-def _lines(examples: Sequence[Example], attributions: Mapping[str, Sequence[Attribution]]) -> Iterator[dict[str, Any]]:
-    for example in examples:
-        first = Attribution("shown", example.weights)
-        for one in (first, *attributions.get(example.row, ())):
-            scores = None if one.scores is None else one.scores.round(DIGITS)
+def _lines(example: Example, known: Scores, own: Scores) -> Iterator[dict[str, Any]]:
+    for trace in example.traces:
+        written = [example.prediction] if trace.target is None else trace.target.words
+        source = example.keys if trace.source is not None or trace.target is None else trace.target.words
+        for one in (own if trace.of == "output" else known).attributions.get(example.row, ()):
             yield {
                 "row": example.row,
-                "words": example.keys,
-                "outputs": example.queries or [example.prediction],
+                "of": trace.of,
+                "words": source,
+                "outputs": written,
                 "method": one.method,
-                "scores": None if scores is None else scores.tolist(),
-                "signed": one.signed if one is not first else bool(scores is not None and (scores < 0).any()),
+                "scores": None if one.scores is None else one.scores.round(DIGITS).tolist(),
+                "signed": one.signed,
                 "reason": one.reason or None,
-                "what": example.shown if one is first else None,
             }

@@ -23,9 +23,8 @@ from markupsafe import Markup
 from attention_lab.interpretation import story
 from attention_lab.interpretation.alignment import ROWS
 from attention_lab.interpretation.examples import Example
-from attention_lab.interpretation.findings import Attribution
 from attention_lab.interpretation.rationale import GOLD_WORDS
-from attention_lab.interpretation.viewer import viewed
+from attention_lab.interpretation.viewer import NOTHING, Scores, viewed
 from attention_lab.records import SHAPES
 
 PAGE = Path(__file__).parent / "page"
@@ -42,16 +41,15 @@ def render(
     *,
     evaluate: Mapping[str, Any],
     facts: Mapping[str, str],
-    attributions: Mapping[str, Sequence[Attribution]] | None = None,
-    shares: Mapping[str, np.ndarray] | None = None,
+    known: Scores = NOTHING,
+    own: Scores = NOTHING,
 ) -> str:
     """The page.
 
     Args:
         metrics: the content of metrics/interpret.json. evaluate: the content of metrics/evaluate.json.
         facts: what was trained, as names and values.
-        attributions: of each example, by row name, what the methods say of it.
-        shares: by row name, (T − 1,), how much of each predicted token comes from the source.
+        known, own: what the methods say of the examples, see `viewer.viewed`.
     """
     environment = Environment(
         loader=FileSystemLoader(PAGE),
@@ -64,7 +62,7 @@ def render(
     found = metrics.get("alignment")
     style = (PAGE / "page.css").read_text(encoding="utf-8")
     script = "".join((PAGE / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
-    looked = viewed(examples, linked="alignment" in metrics, attributions=attributions or {}, shares=shares or {})
+    looked = viewed(examples, linked="alignment" in metrics, known=known, own=own)
     shape = SHAPES[metrics["task"]]
     return environment.get_template("page.html").render(
         metrics=metrics,
@@ -74,7 +72,7 @@ def render(
         script=Markup(script),  # noqa: S704
         style_hash=_hash(style),
         script_hash=_hash(script),
-        index=_json(_index(metrics, examples, shares or {})),
+        index=_json(_index(metrics, examples)),
         looked=[_json(one) for one in looked],
         examples=examples,
         reads=shape.label is not None or shape.answer is not None,
@@ -115,7 +113,6 @@ def _index(metrics: Mapping[str, Any], examples: Sequence[Example], shares: Mapp
         "start": _start(metrics, examples),
         "kind": metrics["reading"][-1] if metrics.get("weights") in UNUSUAL else "",
         "noWeights": NO_WEIGHTS,
-        "noShares": "" if shares else "This run has not computed it.",
     }
 
 

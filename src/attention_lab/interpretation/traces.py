@@ -22,7 +22,7 @@ from attention_lab import vocabulary
 from attention_lab.attention import Place
 from attention_lab.interpretation.weights import words_of
 from attention_lab.records import Shape
-from attention_lab.transformer import Classifier, EncoderDecoder, LanguageModel, Model
+from attention_lab.transformer import Classifier, Config, EncoderDecoder, LanguageModel, Model
 from attention_lab.transformer.models import Seen, Writer
 from attention_lab.transformer.pointer import States
 from attention_lab.transformer.spans import segments_of
@@ -94,7 +94,7 @@ def traces(
         given = np.asarray(encoded["target"])
         if prediction == reference:
             return [_translated(model, ids, source, "both", reference, given, tokenizer, device)]
-        own = _cut(prediction, tokenizer, model)
+        own = cut(prediction, tokenizer, model.config)
         return [
             _translated(model, ids, source, "output", prediction, own, tokenizer, device),
             _translated(model, ids, source, "reference", reference, given, tokenizer, device),
@@ -103,7 +103,7 @@ def traces(
         text = str(record[shape.source])
         found = [_continued(model, "reference", text, ids, tokenizer, device)]
         if prediction and prediction != text:
-            own = _cut(prediction, tokenizer, model)
+            own = cut(prediction, tokenizer, model.config)
             found.insert(0, _continued(model, "output", prediction, own, tokenizer, device))
         return found
     return [_read(model, ids, record, tokenizer, shape, device)]
@@ -187,11 +187,10 @@ def spelled(ids: Sequence[int], tokenizer: PreTrainedTokenizerFast) -> list[str]
     return found
 
 
-def _cut(text: str, tokenizer: PreTrainedTokenizerFast, model: EncoderDecoder | LanguageModel) -> np.ndarray:
+def cut(text: str, tokenizer: PreTrainedTokenizerFast, config: Config) -> np.ndarray:
     """The tokens of a text that was written, as many as the model has positions for."""
     ids = vocabulary.backend(tokenizer).encode(text).ids
-    most = model.config.positions
-    return np.array(ids if len(ids) <= most else [*ids[: most - 1], model.config.end])
+    return np.array(ids if len(ids) <= config.positions else [*ids[: config.positions - 1], config.end])
 
 
 def _steps(model: Writer, states: States, tokens: Tensor, tokenizer: PreTrainedTokenizerFast) -> list[Step]:

@@ -16,9 +16,9 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from attention_lab import vocabulary
-from attention_lab.batching import TokenBuckets, examples
+from attention_lab.batching import Batch, TokenBuckets, examples
 from attention_lab.records import Shape
-from attention_lab.transformer import Classifier, EncoderDecoder, LanguageModel, Model, SpanExtractor
+from attention_lab.transformer import Classifier, Config, EncoderDecoder, LanguageModel, Model, SpanExtractor
 from attention_lab.transformer.models import Seen
 from attention_lab.transformer.spans import best_span, ends, segments_of
 
@@ -76,6 +76,66 @@ class Row:
         return merged[..., 0, :]
 
 
+@dataclass(frozen=True)
+class Reading:
+    """A batch of encoded rows with their words.
+
+    sources, targets: of each row; targets None where the task writes none. asked: tokens of the question that stands
+    before the source, 0 where there is none. lengths: (B, 2), source and target tokens.
+    """
+
+    names: list[str]
+    batch: Batch
+    sources: list[Words]
+    targets: list[Words] | None
+    asked: list[int]
+    lengths: np.ndarray
+
+
+def readings(
+    config: Config,
+    encoded: pd.DataFrame,
+    records: pd.DataFrame,
+    tokenizer: PreTrainedTokenizerFast,
+    shape: Shape,
+    tokens: int = TOKENS_PER_BATCH,
+) -> Iterator[Reading]:
+    """Encoded rows in batches, longest rows first, at most `tokens` in each.
+
+    Args:
+        encoded: rows with `row`, `source` and, if the task produces text, `target` (token ids).
+        records: the texts of these rows, joined on `row`; further rows are ignored.
+
+    Raises:
+        ValueError: a row's ids are not what the tokenizer makes of its text.
+    """
+    if encoded.empty:
+        return
+    data = examples(encoded, config.pad, len(config.labels))
+    names = encoded["row"].tolist()
+    texts = records.set_index("row").loc[names]
+    ids = encoded["source"].tolist()
+    # Where a question stands before the text, its tokens belong to no word of it.
+    asked = [int(np.argmax(row == config.end)) if shape.answer is not None else 0 for row in ids]
+    alone = [np.concatenate((row[:1], row[length + 1 :])) for row, length in zip(ids, asked, strict=True)]
+    sources = [
+        Words(words.words, [*[None] * length, *words.owners])
+        for words, length in zip(words_of(texts[shape.source].tolist(), alone, tokenizer, names), asked, strict=True)
+    ]
+    targets: list[Words] | None = None
+    if shape.target is not None:
+        targets = words_of(texts[shape.target].tolist(), encoded["target"].tolist(), tokenizer, names)
+    for rows in TokenBuckets(data.lengths, tokens).epoch(0):
+        yield Reading(
+            names=[names[number] for number in rows],
+            batch=data[rows],
+            sources=[sources[number] for number in rows],
+            targets=None if targets is None else [targets[number] for number in rows],
+            asked=[asked[number] for number in rows],
+            lengths=data.lengths[rows],
+        )
+
+
 @torch.inference_mode()
 def collect(
     model: Model,
@@ -88,33 +148,11 @@ def collect(
     """Run the model over encoded rows and yield what it attended to, longest rows first.
 
     The encoder-decoder is teacher-forced: it reads `target[:-1]`, the reference, whatever it would have said itself.
-
-    Args:
-        encoded: rows with `row`, `source` and, if the task produces text, `target` (token ids).
-        records: the texts of these rows, joined on `row`; further rows are ignored.
-
-    Raises:
-        ValueError: a row's ids are not what the tokenizer makes of its text.
+    For the arguments and errors see `readings`.
     """
-    if encoded.empty:
-        return
     model = model.to(device).eval()
-    data = examples(encoded, model.config.pad, len(model.config.labels))
-    names = encoded["row"].tolist()
-    texts = records.set_index("row").loc[names]
-    ids = encoded["source"].tolist()
-    # Where a question stands before the text, its tokens belong to no word of it.
-    asked = [int(np.argmax(row == model.config.end)) if shape.answer is not None else 0 for row in ids]
-    alone = [np.concatenate((row[:1], row[length + 1 :])) for row, length in zip(ids, asked, strict=True)]
-    sources = [
-        Words(words.words, [*[None] * length, *words.owners])
-        for words, length in zip(words_of(texts[shape.source].tolist(), alone, tokenizer, names), asked, strict=True)
-    ]
-    targets: list[Words] | None = None
-    if shape.target is not None:
-        targets = words_of(texts[shape.target].tolist(), encoded["target"].tolist(), tokenizer, names)
-    for rows in TokenBuckets(data.lengths, TOKENS_PER_BATCH).epoch(0):
-        batch = data[rows].to(device)
+    for reading in readings(model.config, encoded, records, tokenizer, shape):
+        batch = reading.batch.to(device)
         if isinstance(model, EncoderDecoder):
             if batch.target is None:
                 raise ValueError("an encoder-decoder needs encoded rows with a target")
@@ -130,23 +168,23 @@ def collect(
         else:
             raise TypeError(f"attention of a {type(model).__name__} cannot be collected")
         itself = "decoder_self" if isinstance(model, LanguageModel) else "encoder_self"
-        own, cross = _stacked(seen, itself, len(rows)), _stacked(seen, "cross", len(rows))
-        for index, number in enumerate(rows):
+        own, cross = _stacked(seen, itself, len(reading.names)), _stacked(seen, "cross", len(reading.names))
+        for index, name in enumerate(reading.names):
             readers: dict[str, list[int]] = {}
             if isinstance(model, Classifier):
                 readers = {"attention": [0]}  # the class is read from <s>
             elif isinstance(model, SpanExtractor):
                 readers = {
                     "attention of the answer": list(range(int(first[index]), int(last[index]) + 1)),
-                    "attention of the question": list(range(1, asked[number])),
+                    "attention of the question": list(range(1, reading.asked[index])),
                 }
-            s, t = (int(length) for length in data.lengths[number])
+            s, t = (int(length) for length in reading.lengths[index])
             yield Row(
-                row=names[number],
-                source=sources[number],
-                target=None if targets is None else targets[number],
+                row=name,
+                source=reading.sources[index],
+                target=None if reading.targets is None else reading.targets[index],
                 own=own[:, index, :, :s, :s],
-                cross=cross[:, index, :, : t - 1, :s] if targets is not None else None,
+                cross=cross[:, index, :, : t - 1, :s] if reading.targets is not None else None,
                 readers=readers,
             )
 

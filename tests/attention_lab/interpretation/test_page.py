@@ -15,7 +15,7 @@ from shown import CLASSED, EVALUATE, FACTS, HOSTILE, METRICS, classified, text, 
 from attention_lab.interpretation.examples import Example
 from attention_lab.interpretation.findings import Attribution
 from attention_lab.interpretation.report import render
-from attention_lab.interpretation.viewer import viewed
+from attention_lab.interpretation.viewer import NOTHING, Scores, viewed
 from attention_lab.interpretation.weights import merge
 
 WORDS = ["the", "old", "dog", "sleeps", "here"]
@@ -134,7 +134,7 @@ def test_pointer_and_focus_change_the_lines(browser: Chromium, tmp_path: Path) -
 def test_arrows_change_the_step(browser: Chromium, tmp_path: Path) -> None:
     example = translated(WORDS, SAID, right=False)
     shares = {example.row: np.linspace(0.2, 0.9, len(SAID) + 1)}
-    show(browser, tmp_path, [example], "#example=1&view=steps&trace=1", shares=shares)
+    show(browser, tmp_path, [example], "#example=1&view=steps&trace=1", known=Scores(shares=shares))
     said = "document.querySelector('.ranks .said bdi').textContent"
     assert browser.value(said) == SAID[0]
     assert "20 % from the source" in browser.value("document.querySelector('.steps').textContent")
@@ -151,7 +151,7 @@ def test_arrows_change_the_step(browser: Chromium, tmp_path: Path) -> None:
     ]
     browser.choose("[name=trace]", "0")
     browser.wait(f"{said} === 'wrong'")
-    assert "known for the reference alone" in browser.value("document.querySelector('.steps').textContent")
+    assert "not known of this pass" in browser.value("document.querySelector('.steps').textContent")
 
 
 def test_dark_changes_the_colours_and_a_button_changes_them_back(browser: Chromium, tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_an_address_leads_to_what_it_names_and_two_stand_side_by_side(browser: C
         tmp_path,
         examples,
         "#example=2&place=encoder_self&layer=2&head=3&view=matrix&b.example=2&b.method=norm&b.view=matrix",
-        attributions=attributions,
+        known=Scores(attributions),
     )
     assert browser.value("document.querySelectorAll('.panel').length") == 2
     chosen = "[...document.querySelectorAll('.panel')].map(one => one.querySelector('[name=%s]').value)"
@@ -284,8 +284,8 @@ def test_a_page_of_a_large_model_and_long_texts_stays_within_bounds(browser: Chr
 
 def test_what_finds_no_room_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     examples = [translated(WORDS, SAID, seed=number) for number in range(4)]
-    whole = len(viewed(examples[:1], linked=True, attributions={}, shares={})[0]["blob"])
+    whole = len(viewed(examples[:1], linked=True, known=NOTHING, own=NOTHING)[0]["blob"])
     monkeypatch.setattr("attention_lab.interpretation.viewer.ROOM", int(2.2 * whole))
     monkeypatch.setattr("attention_lab.interpretation.viewer.MOST", int(2.7 * whole))
-    found = viewed(examples, linked=True, attributions={}, shares={})
+    found = viewed(examples, linked=True, known=NOTHING, own=NOTHING)
     assert [one["only"] for one in found] == ["", "", "mean", "none"]

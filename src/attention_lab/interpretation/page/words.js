@@ -66,7 +66,7 @@ function stepView(given, onStep) {
   });
   const found = made("div", { className: "steps" }, bar, made("h4", { textContent: prefix ? "What is written, and how much it looks back at it" : "What is written" }), written);
   if (source) found.append(made("h4", { textContent: source.title }), chips(source.items, source.title));
-  found.append(made("h4", { textContent: "The most probable next tokens" }), likeliest(trace, step), shareBar(trace, step));
+  found.append(made("h4", { textContent: "The most probable next tokens" }), likeliest(trace, step), source ? shareBar(trace, step) : "");
   return found;
 }
 
@@ -88,8 +88,7 @@ function likeliest(trace, step) {
 /** How much of the prediction comes from the source, and how much from what was written before. */
 function shareBar(trace, step) {
   if (!trace.shares) {
-    const why = trace.of === "output" ? "It is known for the reference alone." : index.noShares;
-    return made("p", { className: "note", textContent: `Source against prefix: not computed. ${why}` });
+    return made("p", { className: "note", textContent: "Source against what was written before: not known of this pass." });
   }
   const share = trace.shares[step];
   const bar = made("div", { className: "split", role: "img" }, made("span"), made("span"));

@@ -1,0 +1,227 @@
+"""Rows of a split, explained by every method: measured against gold and by intervention, and put into a table.
+
+Shapes: n rows, Wq words of the output, Wk words of the source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from attention_lab.errors import InputError
+from attention_lab.interpretation import measures, shares
+from attention_lab.interpretation.asked import Asked
+from attention_lab.interpretation.findings import Attribution
+from attention_lab.interpretation.measures import CONTROLS, Alignment, Counted, Plausibility, Rationale
+from attention_lab.interpretation.methods import METHODS, Found, Look, attribute, why_not
+from attention_lab.transformer import Config
+
+
+@dataclass(frozen=True)
+class Explained:
+    """names: of rows, in the order of the batches. scores: (Wq, Wk) of each row, by method and variant. gaps: by how
+    much integrated gradients miss what they should sum up to, as a share of it, of every output that has a word."""
+
+    batches: Sequence[Asked]
+    names: list[str]
+    scores: dict[str, Found]
+    gaps: list[float]
+
+
+def explain(
+    batches: Sequence[Asked],
+    steps: int,
+    methods: Sequence[str] | None = None,
+    done: Callable[[int], object] = lambda rows: None,
+) -> Explained:
+    """All rows of the batches by these methods of `METHODS`, or by all.
+
+    Args:
+        steps: of integrated gradients.
+        done: is told how many rows are done each time that some are.
+    """
+    names: list[str] = []
+    scores: dict[str, Found] = {}
+    gaps: list[float] = []
+    for asked in batches:
+        look = Look(asked, steps)  # what it keeps is large, and goes with it
+        for method, found in attribute(look, methods).items():
+            for variant, rows in found.items():
+                scores.setdefault(method, {}).setdefault(variant, []).extend(rows)
+        if methods is None or "integrated_gradients" in methods:
+            gaps += _gaps(look)
+        names += asked.names
+        done(len(asked.names))
+    return Explained(batches, names, scores, gaps)
+
+
+def _gaps(look: Look) -> list[float]:
+    found = look.integrated[1].cpu().numpy()
+    return [
+        float(found[row, output])
+        for row in range(len(look.asked.names))
+        for output, owner in enumerate(look.asked.outputs(row).owners)
+        if owner is not None
+    ]
+
+
+@dataclass(frozen=True)
+class Gold:
+    """What is known of rows, by name. kind: "alignment", or another column of `records.SHAPES` that numbers words.
+    possible: links that may be there beside the sure ones."""
+
+    kind: str
+    known: Mapping[str, Collection[Any]]
+    possible: Mapping[str, Collection[Any]]
+
+    def measure(self, explained: Explained) -> Plausibility:
+        if self.kind != "alignment":
+            return Rationale([{int(word) for word in self.known[name]} for name in explained.names])
+        return Alignment(
+            [{(int(i), int(j)) for i, j in self.known[name]} for name in explained.names],
+            [{(int(i), int(j)) for i, j in self.possible.get(name, ())} for name in explained.names],
+        )
+
+    def matrix(self, name: str, shape: tuple[int, int]) -> np.ndarray:
+        """Where weight belongs (Wq, Wk).
+
+        Raises:
+            InputError: gold names a word that is not there.
+        """
+        found = np.zeros(shape, dtype=bool)
+        for link in self.known[name]:
+            source, target = link if self.kind == "alignment" else (link, None)
+            if not (0 <= source < shape[1] and (target is None or 0 <= target < shape[0])):
+                raise InputError(
+                    f"{name}: gold {self.kind} names a word that is not there: {link}; the text has {shape[1]} words"
+                    + (f" and its translation {shape[0]}" if target is not None else "")
+                    + ", counted from 0 between single spaces"
+                )
+            found[slice(None) if target is None else target, source] = True
+        return found
+
+
+def with_controls(explained: Explained, gold: Gold | None, seed: int) -> Explained:
+    """The same rows with attributions that no model has made; see `measures.controls`."""
+    generator = np.random.default_rng(seed)
+    found: dict[str, Found] = {}
+    for asked in explained.batches:
+        for row, name in enumerate(asked.names):
+            shape = (len(asked.outputs(row).words), len(asked.sources[row].words))
+            truth = None if gold is None else gold.matrix(name, shape)
+            for control, scores in measures.controls(shape, truth, generator).items():
+                found.setdefault(control, {"": []})[""].append(scores)
+    return replace(explained, scores={**explained.scores, **found})
+
+
+@dataclass(frozen=True)
+class Table:
+    """rows: the content of `methods` in metrics/interpret.json. variants: what was chosen on valid, by method. counts:
+    what plausibility on the test rows is made from, by method. best: the method with the best figure on valid, no
+    control; None without gold."""
+
+    rows: dict[str, dict[str, Any]]
+    variants: dict[str, str]
+    counts: dict[str, np.ndarray]
+    measure: Plausibility | None
+    best: str | None
+
+
+def table(
+    valid: Explained, test: Explained, gold: Gold | None, config: Config, *, resamples: int, seed: int, words: int
+) -> Table:
+    """Choose each method's variant on valid rows and measure it on test rows; see `Table`.
+
+    Without gold there is nothing to choose by: the last layer's mean of heads stands for weights, and so on, which is
+    the first variant of each method.
+
+    Args:
+        words: of each output, whose faithfulness is measured.
+    """
+    variants: dict[str, str] = {}
+    counts: dict[str, np.ndarray] = {}
+    chosen_on: dict[str, np.ndarray] = {}
+    ways: dict[str, str] = {}
+    judge = None if gold is None else gold.measure(test)
+    for method, found in test.scores.items():
+        variants[method] = next(iter(found))
+        if gold is None or judge is None:
+            continue
+        candidates = measures.counted(gold.measure(valid), valid.scores[method])
+        way = measures.best(judge, {name: candidate.counts for name, candidate in candidates.items()})
+        variants[method], chosen_on[method] = candidates[way].variant, candidates[way].counts
+        on_test: Counted = measures.counted(judge, {variants[method]: found[variants[method]]})[way]
+        counts[method], ways[method] = on_test.counts, way
+    best = None
+    if judge is not None and set(chosen_on) - set(CONTROLS):
+        best = measures.best(judge, {name: values for name, values in chosen_on.items() if name not in CONTROLS})
+    faithful = _faithfulness(test, variants, words=words, seed=seed)
+    rows: dict[str, dict[str, Any]] = {}
+    for name, row_of in METHODS.items():
+        rows[name] = {"what": row_of.what, "paper": row_of.paper, "reason": why_not(row_of, config) or None}
+    for name, what in CONTROLS.items():
+        reason = None if name in test.scores else "nobody knows where the model should look"
+        rows[name] = {"what": what, "paper": "", "reason": reason, "control": True}
+    for name in test.scores:
+        row = rows[name]
+        row["variant"] = ways.get(name, variants[name])
+        if judge is not None:
+            row |= measures.with_intervals(
+                lambda some, name=name: judge.figures(counts[name][some]),  # type: ignore[misc]
+                len(counts[name]), resamples=resamples, seed=seed,
+            )  # fmt: skip
+        known = faithful[name][np.isfinite(faithful[name]).all(1)]
+        if len(known):
+            row |= measures.with_intervals(
+                lambda some, known=known: dict(  # type: ignore[misc]
+                    zip(("comprehensiveness", "sufficiency"), known[some].mean(0).tolist(), strict=True)
+                ),
+                len(known), resamples=resamples, seed=seed,
+            )  # fmt: skip
+    return Table(rows, variants, counts, judge, best)
+
+
+def _faithfulness(test: Explained, variants: Mapping[str, str], *, words: int, seed: int) -> dict[str, np.ndarray]:
+    found: dict[str, list[np.ndarray]] = {}
+    at = 0
+    for asked in test.batches:
+        rows = slice(at, at + len(asked.names))
+        scores = {method: test.scores[method][variant][rows] for method, variant in variants.items()}
+        for method, values in measures.faithfulness(asked, scores, words=words, seed=seed).items():
+            found.setdefault(method, []).append(values)
+        at = rows.stop
+    return {method: np.concatenate(values) for method, values in found.items()}
+
+
+def attributions(explained: Explained, variants: Mapping[str, str], config: Config) -> dict[str, list[Attribution]]:
+    """By row, what each method says in the variant that was chosen for it, or why it says nothing."""
+    found: dict[str, list[Attribution]] = {}
+    for at, name in enumerate(explained.names):
+        found[name] = [
+            Attribution(method, None, reason=reason)
+            if (reason := why_not(row, config))
+            else Attribution(
+                method,
+                explained.scores[method][variants[method]][at],
+                signed=row.signed and variants[method] != "size",
+            )
+            for method, row in METHODS.items()
+        ]
+    return found
+
+
+def shares_of_source(batches: Iterable[Asked]) -> dict[str, np.ndarray]:
+    """By row, how much of each predicted token has come from the source, against the tokens before it (T − 1,), in [0,
+    1] (ALTI+: Ferrando et al. 2022, arXiv 2205.11631, section 5); of encoder-decoders whose mechanisms have weights."""
+    found: dict[str, np.ndarray] = {}
+    for asked in batches:
+        if asked.reading.targets is None or why_not(METHODS["alti"], asked.model.config):
+            continue
+        flow = shares.flow(shares.taken_apart(asked), shares.by_distance)
+        total = flow.source.sum(-1).clamp(0.0, 1.0).cpu().numpy()
+        for row, name in enumerate(asked.names):
+            found[name] = total[row, : len(asked.outputs(row).owners)]
+    return found

@@ -1,0 +1,197 @@
+"""What single heads do: where they look, how spread their weights are, and how much the prediction needs them.
+
+Shapes: B rows, H heads, N layers of a place, Lq queries, Lk keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from attention_lab.attention import Place
+from attention_lab.interpretation.asked import Asked, loss
+from attention_lab.interpretation.findings import Head
+from attention_lab.interpretation.hooks import attention_layers, gated, recorded
+from attention_lab.interpretation.measures import spearman
+from attention_lab.interpretation.shares import call_of
+from attention_lab.metrics import rounded
+from attention_lab.transformer import Model
+from attention_lab.transformer.config import HAS
+
+POSITIONAL = 0.9  # share of queries whose largest weight is at one offset (Voita et al. 2019, arXiv 1905.09418, 5.1)
+RARE = 0.5  # … at the rarest word (section 5.3)
+REACH = 2  # offsets that have a name
+
+
+def found_in(model: Model, batches: Sequence[Asked]) -> dict[Place, list[Head]]:
+    """All heads of a model, measured on these rows; in the places in which the mechanism has heads.
+
+    Ablation is the true one: the loss with the head's output at 0, everything else as it is.
+    """
+    where = {place: _Looks(place) for place in HAS[model.config.architecture]}
+    frequency = _frequency(batches)
+    effects = [_effects(model, asked) for asked in batches]
+    for asked in batches:
+        _watch(asked, where, frequency)
+    found: dict[Place, list[Head]] = {}
+    for place, looks in where.items():
+        rows = [{name: values[name] for name in values} for values in (effect[place] for effect in effects)]
+        mean = {name: np.concatenate([row[name] for row in rows], 1).mean(1) for name in rows[0]}  # (N, H)
+        roles, entropy = looks.roles(), looks.entropy(model.config.mechanism(place).weights == "probabilities")
+        found[place] = [
+            Head(
+                place=place,
+                layer=layer + 1,
+                head=head + 1,
+                role=str(roles[layer, head]) if roles is not None else "",
+                entropy=None if entropy is None else rounded(float(entropy[layer, head])),
+                importance=rounded(mean["importance"][layer, head]),
+                ablation=rounded(mean["ablation"][layer, head]),
+                patching=rounded(mean["patching"][layer, head]),
+            )
+            for layer, head in np.ndindex(*mean["importance"].shape)
+        ]
+    return found
+
+
+def agreement(heads: Mapping[Place, Sequence[Head]]) -> dict[str, Any]:
+    """How well the two cheap figures rank heads as true ablation does: Spearman's correlation over all heads of the
+    model; null for fewer than three heads, or where a figure is the same for all."""
+    every = [head for of_place in heads.values() for head in of_place]
+    true = np.array([head.ablation for head in every], dtype=float)
+    found: dict[str, Any] = {"heads": len(every)}
+    for name in ("importance", "patching"):
+        cheap = np.array([getattr(head, name) for head in every], dtype=float)
+        value = spearman(cheap, true) if len(every) > 2 else float("nan")
+        found[name] = rounded(value) if np.isfinite(value) else None
+    return found
+
+
+def _effects(model: Model, asked: Asked) -> dict[Place, dict[str, np.ndarray]]:
+    """importance, patching and ablation of each head for each row: (N, B, H).
+
+    importance: |∂L/∂ξ| of the head's gate ξ at 1 (Michel et al. 2019, arXiv 1905.10650, equation 2). patching: −∂L/∂ξ,
+    what a straight line says L gains when ξ goes to 0 (attribution patching with zeros: Nanda 2023; Syed et al. 2023,
+    arXiv 2310.10348, equation 1). ablation: what it gains.
+    """
+    layers, rows, heads = attention_layers(model), len(asked.names), model.config.heads
+    gates = {
+        place: torch.ones(len(of_place), rows, heads, device=asked.said.device, requires_grad=True)
+        for place, of_place in layers.items()
+    }
+    with gated(model, gates):
+        before = loss(model, asked.batch)
+    slopes = torch.autograd.grad(before.sum(), list(gates.values()), allow_unused=True)
+    found: dict[Place, dict[str, np.ndarray]] = {}
+    for (place, gate), slope in zip(gates.items(), slopes, strict=True):
+        known = torch.zeros_like(gate) if slope is None else slope
+        found[place] = {"importance": known.abs().cpu().numpy(), "patching": -known.cpu().numpy()}
+        found[place]["ablation"] = np.zeros(gate.shape, dtype=np.float32)
+        for layer, head in np.ndindex(gate.shape[0], heads):
+            closed = gate.detach()[:, :1].clone()
+            closed[layer, :, head] = 0.0
+            with torch.no_grad(), gated(model, {place: closed}):
+                after = loss(model, asked.batch)
+            found[place]["ablation"][layer, :, head] = (after - before.detach()).cpu().numpy()
+    return found
+
+
+class _Looks:
+    """Counts of where the heads of a place look most, and sums of their entropies."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.counts: dict[str, np.ndarray] = {}  # (N, H) by role
+        self.queries = 0
+        self.entropies: list[np.ndarray] = []  # (N, H, queries)
+
+    def add(self, weights: np.ndarray, reads: np.ndarray, tokens: np.ndarray, rarest: int) -> None:
+        """One row: weights (N, H, Lq, Lk); the tokens that queries read, or in cross-attention say (Lq,), and those of
+        keys (Lk,); the number of the key whose word is the rarest."""
+        queries, keys = weights.shape[2:]
+        top = weights.argmax(-1)
+        at = np.arange(queries)
+        self.queries += queries
+        for name, hit in {
+            "the first position": top == 0,
+            "the last position": top == keys - 1,
+            "the rarest word": top == rarest,
+            **{_offset(self.place, step): top == at + step for step in range(-REACH, REACH + 1)},
+            "a token like its own": tokens[top] == reads[:, None].T,
+        }.items():
+            self.counts[name] = self.counts.get(name, 0) + hit.sum(-1)
+        # Of a query that can see one key alone, no weight tells anything.
+        visible = at + 1 if self.place == "decoder_self" else np.full(queries, keys)
+        some = visible > 1
+        shares = np.clip(weights[:, :, some], 1e-12, None)
+        self.entropies.append(-(shares * np.log(shares)).sum(-1) / np.log(visible[some]))
+
+    def roles(self) -> np.ndarray | None:
+        """(N, H) of names; "" where none of them holds."""
+        if not self.counts:
+            return None
+        first = next(iter(self.counts.values()))
+        found = np.full(first.shape, "", dtype=object)
+        for place in np.ndindex(first.shape):
+            share = {name: counts[place] / self.queries for name, counts in self.counts.items()}
+            name = max(share, key=lambda role: share[role] / (RARE if role == "the rarest word" else POSITIONAL))
+            if share[name] >= (RARE if name == "the rarest word" else POSITIONAL):
+                found[place] = name
+        return found
+
+    def entropy(self, shares: bool) -> np.ndarray | None:
+        """(N, H), as a share of the largest possible; None where weights are no probabilities."""
+        return np.concatenate(self.entropies, -1).mean(-1) if shares and self.entropies else None
+
+
+def _offset(place: Place, step: int) -> str:
+    if place == "cross":
+        return (
+            "the same position"
+            if step == 0
+            else f"{abs(step)} position{'s' * (abs(step) > 1)} " + ("further" if step > 0 else "back")
+        )
+    names = {-1: "the word before", 0: "itself", 1: "the word after"}
+    return names.get(step, f"{abs(step)} words {'after' if step > 0 else 'before'}")
+
+
+@torch.no_grad()
+def _watch(asked: Asked, where: Mapping[Place, _Looks], frequency: Mapping[int, int]) -> None:
+    layers = attention_layers(asked.model)
+    with recorded(layer for of_place in layers.values() for layer in of_place) as calls:
+        asked.log_probabilities()
+    for place, of_place in layers.items():
+        if asked.model.config.mechanism(place).weights == "none":
+            continue
+        weights = torch.stack([layer.core.weights(call_of(layer, calls[layer])[0]) for layer in of_place])
+        source, said = asked.batch.source.cpu().numpy(), asked.batch.target
+        for row, (s, t) in enumerate(asked.reading.lengths.tolist()):
+            queries, keys = _lengths(place, asked.writes and asked.reading.targets is not None, s, t)
+            matrix = weights[:, row, :, :queries, :keys].float().cpu().numpy()
+            target = source[row] if said is None else said[row].cpu().numpy()
+            tokens = (source[row] if place != "decoder_self" else target)[:keys]
+            reads = (target[1:] if place == "cross" else tokens)[:queries]
+            rarest = int(np.argmin([frequency[int(token)] for token in tokens]))
+            where[place].add(matrix, reads, tokens, rarest)
+
+
+def _lengths(place: Place, target: bool, s: int, t: int) -> tuple[int, int]:
+    """Queries and keys of a row without padding."""
+    if place == "cross":
+        return t - 1, s
+    length = t - 1 if place == "decoder_self" and target else s - (place == "decoder_self")
+    return length, length
+
+
+def _frequency(batches: Iterable[Asked]) -> dict[int, int]:
+    """How often each token is there in these rows."""
+    found: dict[int, int] = {}
+    for asked in batches:
+        for tokens in (asked.batch.source, asked.batch.target):
+            if tokens is not None:
+                for token, count in zip(*np.unique(tokens.cpu().numpy(), return_counts=True), strict=True):
+                    found[int(token)] = found.get(int(token), 0) + int(count)
+    return found

@@ -1,0 +1,256 @@
+"""Methods of attribution: how much does each word of the source count for each word of the output?
+
+To add one: a function in the file of its kind and a line in `METHODS`.
+
+Some methods look in several places, e.g. in each layer, or have two rows for a word: that of the position that predicts
+it and that of the position that reads it. Such variants are told apart by a name, and one is chosen on valid rows.
+
+Shapes: B rows, S source tokens, Q outputs, Lq positions, Wq words of the output, Wk words of the source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from torch import Tensor
+
+from attention_lab.attention import Place
+from attention_lab.interpretation import gradients, shares
+from attention_lab.interpretation.asked import Asked
+from attention_lab.interpretation.shares import Mixed
+from attention_lab.transformer import Config, SpanExtractor
+
+# Scores (Wq, Wk) of each row, by variant.
+Found = dict[str, list[np.ndarray]]
+
+
+class Look:
+    """A batch to be explained, with what several methods need of it, made once."""
+
+    def __init__(self, asked: Asked, steps: int) -> None:
+        self.asked, self.steps = asked, steps
+
+    @cached_property
+    def layers(self) -> dict[Place, list[Mixed]]:
+        return shares.taken_apart(self.asked)
+
+    @cached_property
+    def zeroed(self) -> dict[Place, list[Tensor]]:
+        return shares.value_zeroing(self.asked)
+
+    @cached_property
+    def integrated(self) -> tuple[Tensor, Tensor]:
+        return gradients.integrated_gradients(self.asked, self.steps)
+
+    @property
+    def place(self) -> Place:
+        return looked_at(self.asked.model.config)
+
+
+@dataclass(frozen=True)
+class Method:
+    """what: in a sentence. paper: where it is from. signed: a score below 0 speaks against the output. needs: weights,
+    shares (weights that sum to 1) or nothing of the mechanism; everywhere: in all places of the model, and not only
+    where the source is looked at."""
+
+    function: Callable[[Look], Found]
+    what: str
+    paper: str
+    signed: bool = False
+    needs: str = ""
+    everywhere: bool = False
+
+
+def looked_at(config: Config) -> Place:
+    """Where the model looks at its source."""
+    return "cross" if "cross" in config.places else config.places[0]
+
+
+def why_not(method: Method, config: Config) -> str:
+    """Why a method is not defined for a model, "" where it is."""
+    for place in config.places if method.everywhere else (looked_at(config),):
+        mechanism = config.mechanism(place)
+        if method.needs and mechanism.weights == "none":
+            return f"{mechanism.name} has no attention weights"
+        if method.needs == "shares" and mechanism.weights != "probabilities":
+            return f"the weights of {mechanism.name} do not sum to 1, so they are no shares that could be followed"
+    return ""
+
+
+def attribute(look: Look, names: Sequence[str] | None = None) -> dict[str, Found]:
+    """Scores by method and variant, of those methods that are defined for the model.
+
+    Args:
+        names: methods, of `METHODS`; None: all.
+    """
+    config = look.asked.model.config
+    chosen = METHODS if names is None else {name: METHODS[name] for name in names}
+    return {name: method.function(look) for name, method in chosen.items() if not why_not(method, config)}
+
+
+# ------------------------------------------------------------------------------------------- of positions
+
+
+def _by_position(look: Look, variants: Mapping[str, Tensor]) -> Found:
+    """What positions take of source tokens (B, Lq, S) → what outputs do, in words. A class is read from the first
+    position, an answer from its first and last; and what the question looked at may say more than what they did."""
+    asked, found = look.asked, Found()
+    for name, tensor in variants.items():
+        for reader in ("predicting", "reading") if asked.writes else _readers(asked):
+            rows = []
+            for row, matrix in enumerate(tensor.float().cpu().numpy()):
+                if not asked.writes:
+                    matrix = matrix[_positions(asked, row, reader)].mean(0, keepdims=True)
+                rows.append(asked.merged(row, matrix, read=reader == "reading"))
+            found[", ".join(part for part in (name, reader) if part)] = rows
+    return found
+
+
+def _readers(asked: Asked) -> list[str]:
+    return ["answer", "question"] if isinstance(asked.model, SpanExtractor) else [""]
+
+
+def _positions(asked: Asked, row: int, reader: str) -> list[int]:
+    if reader == "question":
+        return list(range(1, max(2, asked.reading.asked[row])))
+    return asked.said[row].tolist() if reader == "answer" else [0]
+
+
+def _weights(look: Look) -> Found:
+    variants: dict[str, Tensor] = {}
+    for number, layer in _from_the_top(look.layers[look.place]):
+        variants[f"layer {number}"] = layer.weights.mean(1)
+        for head, weights in enumerate(layer.weights.unbind(1), 1):
+            variants[f"layer {number}, head {head}"] = weights
+    return _by_position(look, variants)
+
+
+def _norm(look: Look) -> Found:
+    layers = _from_the_top(look.layers[look.place])
+    return _by_position(look, {f"layer {number}": layer.parts.norm(dim=-1) for number, layer in layers})
+
+
+def _from_the_top(layers: Sequence[Mixed]) -> list[tuple[int, Mixed]]:
+    """Layers with their numbers, counted from 1 at the bottom; the first variant of a method stands for it where none
+    can be chosen."""
+    return list(enumerate(layers, 1))[::-1]
+
+
+def _followed(share: shares.Share) -> Callable[[Look], Found]:
+    return lambda look: _by_position(look, {"": shares.flow(look.layers, share).source})
+
+
+def _value_zeroing(look: Look) -> Found:
+    """Of each layer, and through those below it."""
+    below = [] if look.place != "cross" else look.zeroed["encoder_self"]
+    through: Tensor | None = None
+    for layer in below:
+        through = layer if through is None else layer @ through
+    variants: dict[str, Tensor] = {}
+    for number, layer in enumerate(look.zeroed[look.place], 1):
+        if look.place == "cross" and through is not None:
+            variants = {f"layer {number}": layer, f"layer {number} and encoder": layer @ through, **variants}
+        else:
+            through = layer if through is None else layer @ through
+            variants = {f"layers 1 to {number}": through, f"layer {number}": layer, **variants}
+    return _by_position(look, variants)
+
+
+# ------------------------------------------------------------------------------------------- of outputs
+
+
+def _by_output(look: Look, tensor: Tensor) -> Found:
+    """(B, Q, S) → in words"""
+    scores = tensor.detach().float().cpu().numpy()
+    return {"": [look.asked.merged(row, matrix) for row, matrix in enumerate(scores)]}
+
+
+def _sizes(found: Found) -> Found:
+    """Scores with a sign, and how large they are whatever the sign."""
+    (scores,) = found.values()
+    return {"signed": scores, "size": [np.abs(score) for score in scores]}
+
+
+def _occlusion(look: Look) -> Found:
+    """log p with all words − log p without one."""
+    asked = look.asked
+    hidden: list[tuple[int, np.ndarray]] = []
+    for row, words in enumerate(asked.sources):
+        each = np.eye(len(words.words), dtype=bool)
+        hidden += [(row, np.zeros(len(words.words), dtype=bool)), *((row, each[w]) for w in range(len(each)))]
+    logs = iter(asked.hiding(hidden))
+    rows = []
+    for words in asked.sources:
+        whole = next(logs)
+        rows.append(np.stack([whole - next(logs) for _ in words.words], axis=1))
+    return _sizes({"": rows})
+
+
+# By name, in the order of a table.
+METHODS: dict[str, Method] = {
+    "weights": Method(
+        _weights,
+        "the attention weights of one layer, of one head or the mean of them",
+        "Bahdanau et al. 2014, arXiv 1409.0473",
+        needs="weights",
+    ),
+    "norm": Method(
+        _norm,
+        "the length of the vectors that the weights of one layer mix",
+        "Kobayashi et al. 2020, arXiv 2004.10102",
+        needs="weights",
+    ),
+    "rollout": Method(
+        _followed(shares.by_weights),
+        "weights multiplied through all layers, with half for the residual connection",
+        "Abnar & Zuidema 2020, arXiv 2005.00928",
+        needs="shares",
+        everywhere=True,
+    ),
+    "norm_rollout": Method(
+        _followed(shares.by_norm),
+        "lengths of the mixed vectors, multiplied through all layers",
+        "Kobayashi et al. 2021, arXiv 2109.07152",
+        needs="weights",
+        everywhere=True,
+    ),
+    "alti": Method(
+        _followed(shares.by_distance),
+        "how much nearer to its output each vector brings a layer, multiplied through all layers",
+        "Ferrando et al. 2022, arXiv 2203.04212; ALTI+, arXiv 2205.11631",
+        needs="weights",
+        everywhere=True,
+    ),
+    "value_zeroing": Method(
+        _value_zeroing,
+        "how far the vectors behind a layer turn when a word's value in it is 0",
+        "Mohebbi et al. 2023, arXiv 2301.12971",
+    ),
+    "gradient_x_attention": Method(
+        lambda look: _by_output(look, gradients.gradient_x_attention(look.asked, look.place)),
+        "weights times the gradient of the log-probability by them, where it is positive, over all layers and heads",
+        "Barkan et al. 2021, arXiv 2204.11073",
+        needs="weights",
+    ),
+    "gradient_x_input": Method(
+        lambda look: _sizes(_by_output(look, gradients.gradient_x_input(look.asked))),
+        "the gradient of the log-probability by a word's vector, times the vector",
+        "Shrikumar et al. 2016, arXiv 1605.01713",
+        signed=True,
+    ),
+    "integrated_gradients": Method(
+        lambda look: _sizes(_by_output(look, look.integrated[0])),
+        "that gradient, summed up on the way from unknown words to the true ones",
+        "Sundararajan et al. 2017, arXiv 1703.01365",
+        signed=True,
+    ),
+    "occlusion": Method(
+        _occlusion,
+        "how much of the log-probability is lost when the word alone is hidden",
+        "Zeiler & Fergus 2014, arXiv 1311.2901; Li et al. 2016, arXiv 1612.08220",
+        signed=True,
+    ),
+}

@@ -1,0 +1,211 @@
+"""Attributions by what attention passes on: weights, the vectors that they mix, and both followed through the layers.
+
+A layer of attention makes the vector of a position from those of others, and a residual connection adds what was there.
+What comes in from position j to position i is a vector Tᵢ(xⱼ); how much that is, against all that comes in, is a share.
+Shares of one layer times shares of the layer below are shares of what that layer was given, and so on down to tokens.
+The feed-forward layers work on each position alone and mix nothing.
+
+Shapes: B rows, S source tokens, T positions that write, Lq queries, Lk keys, H heads, D width of a head, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from attention_lab.attention import MultiHeadAttention, Place
+from attention_lab.attention.contract import Call
+from attention_lab.interpretation.asked import Asked
+from attention_lab.interpretation.hooks import Called, attention_layers, recorded, stacks, without_value
+from attention_lab.transformer.blocks import DecoderBlock, EncoderBlock, Residual
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """What one layer of attention, with the residual connection and the norm around it, made of its inputs.
+
+    weights: (B, H, Lq, Lk). parts: Tᵢ(xⱼ) (B, Lq, Lk, W), their sum over keys is what attention gives but for a bias.
+    own: what the residual connection gives (B, Lq, W). output: (B, Lq, W), the sum of all.
+    """
+
+    weights: Tensor
+    parts: Tensor
+    own: Tensor
+    output: Tensor
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Where what stands at each position has come from. source: (B, T, S), or (B, S, S) in a model that reads. prefix:
+    (B, T, T), of the tokens of the target, if there is one. Rows of both together sum to 1, if those of a layer do."""
+
+    source: Tensor
+    prefix: Tensor | None = None
+
+
+# Of one layer: shares of the keys (B, Lq, Lk), and of what the residual connection gives (B, Lq).
+Share = Callable[[Mixed], tuple[Tensor, Tensor]]
+
+
+def mixed(layer: MultiHeadAttention, around: Residual, calls: Mapping[nn.Module, Called]) -> Mixed:
+    """Take a recorded call of a layer, and of the residual connection around it, apart (Kobayashi et al. 2020, arXiv
+    2004.10102, equation 3; with residual connection and norm 2021, arXiv 2109.07152, section 3).
+
+    Norms and gates behind the sum are taken as they were in this call: with their statistics fixed they are linear.
+    """
+    called, residual = calls[layer], calls[around]
+    call, value = call_of(layer, called)
+    summed, weights = layer.core(call, value, weights=True)
+    factor = torch.nan_to_num(layer.core.operation.output(summed, call) / summed)  # it works on each feature alone
+    each = weights.unsqueeze(-1).to(value.dtype) * value.unsqueeze(2) * factor.unsqueeze(3)  # (B, H, Lq, Lk, D)
+    parts = each.permute(0, 2, 3, 1, 4).flatten(3)
+    if isinstance(layer.output, nn.Linear):
+        parts = parts @ layer.output.weight.T
+    given, inputs = called.output[0], residual.args[0]
+    if around.post:
+        through = _linear(around.norm, inputs + given)
+        return Mixed(weights, through(parts), through(inputs), residual.output)
+    return Mixed(weights, _linear(around.after, given)(parts), inputs, residual.output)
+
+
+def call_of(layer: MultiHeadAttention, called: Called) -> tuple[Call, Tensor]:
+    """What the mechanism of a layer was given in a recorded call, and the values (B, H, Lk, D)."""
+    memory = called.args[1] if len(called.args) > 1 else None
+    return layer.call(called.args[0], memory, called.kwargs.get("mask"))
+
+
+def _linear(norm: nn.Module, total: Tensor) -> Callable[[Tensor], Tensor]:
+    """What the norm of `total` (B, Lq, W) does to its summands (B, Lq, …, W); their sum lacks the norm's bias."""
+    if isinstance(norm, nn.Identity):
+        return lambda part: part
+    if not isinstance(norm, nn.LayerNorm | nn.RMSNorm):
+        raise TypeError(f"what a {type(norm).__name__} does to its summands is not known")
+    centred, gain = isinstance(norm, nn.LayerNorm), norm.weight
+    about = total - total.mean(-1, keepdim=True) if centred else total
+    scale = (about.square().mean(-1) + (norm.eps or torch.finfo(total.dtype).eps)).rsqrt()
+
+    def through(part: Tensor) -> Tensor:
+        about = part - part.mean(-1, keepdim=True) if centred else part
+        return about * scale.reshape(*scale.shape, *[1] * (part.dim() - 2)) * gain
+
+    return through
+
+
+def by_weights(layer: Mixed) -> tuple[Tensor, Tensor]:
+    """½ the mean of the heads, ½ the residual connection (Abnar & Zuidema 2020, arXiv 2005.00928, section 3)."""
+    weights = layer.weights.float().mean(1) / 2.0
+    return weights, torch.full_like(weights[..., 0], 0.5)
+
+
+def by_norm(layer: Mixed) -> tuple[Tensor, Tensor]:
+    """‖Tᵢ(xⱼ)‖₂ (Kobayashi et al. 2021, arXiv 2109.07152, section 3)."""
+    return _shares(layer.parts.norm(dim=-1), layer.own.norm(dim=-1))
+
+
+def by_distance(layer: Mixed) -> tuple[Tensor, Tensor]:
+    """max(0, ‖yᵢ‖₁ − ‖yᵢ − Tᵢ(xⱼ)‖₁): how much nearer to the output a summand brings (Ferrando et al. 2022, ALTI, arXiv
+    2203.04212, equations 8 and 9)."""
+    whole = layer.output.abs().sum(-1)
+    keys = whole.unsqueeze(-1) - (layer.output.unsqueeze(2) - layer.parts).abs().sum(-1)
+    return _shares(keys.relu(), (whole - (layer.output - layer.own).abs().sum(-1)).relu())
+
+
+def _shares(keys: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the sum of both; what has no part from anywhere stays what it was."""
+    total = keys.sum(-1) + own
+    nothing = total <= 0.0
+    total = total.masked_fill(nothing, 1.0)
+    return keys / total.unsqueeze(-1), torch.where(nothing, 1.0, own / total)
+
+
+@torch.no_grad()
+def taken_apart(asked: Asked) -> dict[Place, list[Mixed]]:
+    """Run the model once and take what its layers of attention made apart, from bottom to top in each place."""
+    around = _residuals(asked)
+    with recorded([*around, *around.values()]) as calls:
+        asked.log_probabilities()
+    layers = attention_layers(asked.model)
+    return {place: [mixed(layer, around[layer], calls) for layer in layers[place]] for place in layers}
+
+
+def flow(layers: Mapping[Place, list[Mixed]], share: Share) -> Flow:
+    """Follow shares from the top of the model to its tokens (rollout: Abnar & Zuidema 2020; in an encoder-decoder:
+    Ferrando et al. 2022, ALTI+, arXiv 2205.11631, section 3.2).
+
+        encoder   R ← C·R
+        decoder   (source, prefix) ← C·(source, prefix), then source ← C_cross·R + own·source, prefix ← own·prefix
+    """
+    encoder: Tensor | None = None
+    for layer in layers.get("encoder_self", []):
+        matrix = _with_own(*share(layer))
+        encoder = matrix if encoder is None else matrix @ encoder
+    if "decoder_self" not in layers:
+        if encoder is None:
+            raise ValueError("a model has an encoder or a decoder")
+        return Flow(encoder)
+    prefix: Tensor | None = None
+    source: Tensor | None = None
+    for number, layer in enumerate(layers["decoder_self"]):
+        matrix = _with_own(*share(layer))
+        prefix = matrix if prefix is None else matrix @ prefix
+        source = None if source is None else matrix @ source
+        if "cross" in layers and encoder is not None:
+            keys, own = share(layers["cross"][number])
+            read = keys @ encoder
+            source = read if source is None else read + own.unsqueeze(-1) * source
+            prefix = own.unsqueeze(-1) * prefix
+    if prefix is None:
+        raise ValueError("a decoder has a layer")
+    return Flow(prefix) if source is None else Flow(source, prefix)
+
+
+def _with_own(keys: Tensor, own: Tensor) -> Tensor:
+    """Self-attention: what the residual connection gives comes from the position itself."""
+    return keys + torch.diag_embed(own)
+
+
+@torch.no_grad()
+def value_zeroing(asked: Asked) -> dict[Place, list[Tensor]]:
+    """By how much each position's vector behind a block turns when the value of one key is 0 in all heads: the cosine
+    distance, as shares of the sum over keys (Mohebbi et al. 2023, arXiv 2301.12971, section 3) → of each layer
+    (B, Lq, Lk)"""
+    blocks = [
+        block for stack in stacks(asked.model).values() for block in stack.blocks
+        if isinstance(block, EncoderBlock | DecoderBlock)
+    ]  # fmt: skip
+    inside = [layer for layers in attention_layers(asked.model).values() for layer in layers]
+    with recorded([*blocks, *inside]) as calls:
+        asked.log_probabilities()
+    found: dict[Place, list[Tensor]] = {place: [] for place in asked.model.config.places}
+    for block in blocks:
+        called = calls[block]
+        whole = called.output[0]
+        for layer in (module for module in block.modules() if isinstance(module, MultiHeadAttention)):
+            at = calls[layer]
+            keys = at.args[1] if len(at.args) > 1 and at.args[1] is not None else at.args[0]
+            turned = []
+            for key in range(keys.shape[1]):
+                with without_value(layer, key):
+                    changed = block(*called.args, **called.kwargs)[0]
+                turned.append(1.0 - torch.cosine_similarity(changed.double(), whole.double(), dim=-1))
+            distance = torch.stack(turned, -1).clamp(min=0.0)
+            total = distance.sum(-1, keepdim=True)
+            found[layer.place].append((distance / total.masked_fill(total == 0.0, 1.0)).float())
+    return found
+
+
+def _residuals(asked: Asked) -> dict[MultiHeadAttention, Residual]:
+    """The residual connection around each layer of attention."""
+    found: dict[MultiHeadAttention, Residual] = {}
+    for stack in stacks(asked.model).values():
+        for block in stack.blocks:
+            if isinstance(block, EncoderBlock):
+                found[block.attention] = block.around_attention
+            elif isinstance(block, DecoderBlock):
+                found[block.itself] = block.around_itself
+                if block.cross is not None and block.around_cross is not None:
+                    found[block.cross] = block.around_cross
+    return found

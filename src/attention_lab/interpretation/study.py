@@ -1,0 +1,134 @@
+"""All that is found about a model's explanations: methods measured, gates, heads, and what follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from attention_lab.attention import Place
+from attention_lab.interpretation import explained, heads, trust
+from attention_lab.interpretation.asked import Asked
+from attention_lab.interpretation.conclusion import conclude
+from attention_lab.interpretation.explained import Gold
+from attention_lab.interpretation.findings import Attribution, Gate, Head
+from attention_lab.interpretation.subject import Subject
+
+CHECKED = 8  # rows whose weights are put back into the model
+HAS_GOLD = ("alignment", "rationale", "salient", "support")  # gold that says where a model should look
+
+
+@dataclass(frozen=True)
+class Study:
+    """metrics: what metrics/interpret.json has of it, by key. heads: by place. attributions: of rows that the report
+    shows, by name. shares: see `explained.shares_of_source`, of the same rows. variants: of each method, as it was
+    chosen."""
+
+    metrics: dict[str, Any]
+    heads: dict[Place, list[Head]] = field(default_factory=dict)
+    attributions: dict[str, list[Attribution]] = field(default_factory=dict)
+    shares: dict[str, np.ndarray] = field(default_factory=dict)
+    variants: dict[str, str] = field(default_factory=dict)
+
+
+def study(subject: Subject, shown: Mapping[str, Sequence[str]]) -> Study:
+    """Explain rows of both splits by every method; choose on valid, measure on test, and check.
+
+    Args:
+        shown: names of rows, by split, that the report shows: they are explained too.
+
+    Raises:
+        InputError: gold names a word that is not there.
+    """
+    options, seed, config = subject.options, subject.seed, subject.model.config
+    rows, gold = _rows(subject)
+    if rows["test"].empty:
+        said = "No row of the test split was read as a whole, so nothing can be said of explanations."
+        return Study({"methods": {}, "gates": {}, "heads": {}, "head_agreement": {}, "conclusion": [said]})
+    batches = {split: subject.asked(of_split, split) for split, of_split in rows.items()}
+    some = _some(batches["test"], options.checked_rows)
+    to_show = [asked for split, names in shown.items() for asked in _named(subject, split, names)]
+    total = sum(len(of_split) for of_split in rows.values()) + sum(len(asked.names) for asked in to_show)
+    with tqdm(total=total, desc="explain", unit="row", mininterval=1.0) as bar:
+        valid, test = (
+            explained.with_controls(explained.explain(batches[split], options.steps, done=bar.update), gold, seed)
+            for split in ("valid", "test")
+        )
+        found = explained.table(
+            valid, test, gold, config, resamples=options.bootstrap, seed=seed, words=options.explained_words
+        )
+        examples = explained.explain(to_show, options.steps, done=bar.update)
+        bar.set_postfix_str("heads and gates")
+        of_heads = heads.found_in(subject.model, some)
+        randomised, steps = trust.randomised_model(subject.model, some, found, gold, steps=options.steps, seed=seed)
+        gates = [
+            *trust.against_controls(found),
+            trust.other_example(test, found),
+            randomised,
+            trust.permuted_weights(batches["test"], config, seed),
+            trust.uniform_weights(batches["test"], config),
+            trust.completeness(test.gaps),
+            _replayed(subject, rows["test"], some),
+            trust.ONE_MODEL,
+        ]
+    agreement = heads.agreement(of_heads)
+    return Study(
+        metrics={
+            "methods": found.rows,
+            "best_method": found.best,
+            "gates": {gate.name: _plain(gate) for gate in gates},
+            "randomised": steps,
+            "heads": {place: [_plain(head) for head in of_place] for place, of_place in of_heads.items()},
+            "head_agreement": agreement,
+            "conclusion": conclude(found, {gate.name: gate for gate in gates}, agreement),
+        },
+        heads=of_heads,
+        attributions=explained.attributions(examples, found.variants, config),
+        shares=explained.shares_of_source(to_show),
+        variants=found.variants,
+    )
+
+
+def _rows(subject: Subject) -> tuple[dict[str, pd.DataFrame], Gold | None]:
+    """Rows to explain, by split: those with gold, if there are any in both splits."""
+    whole = {split: subject.whole(split) for split in ("valid", "test")}
+    limits = {"valid": -(-subject.options.explained_rows // 2), "test": subject.options.explained_rows}
+    if subject.shape.gold in HAS_GOLD:
+        known = {split: rows[rows["row"].isin(subject.gold(split).keys())] for split, rows in whole.items()}
+        if all(len(rows) for rows in known.values()):
+            gold = Gold(
+                subject.shape.gold,
+                subject.gold("valid") | subject.gold("test"),
+                subject.gold("valid", "possible") | subject.gold("test", "possible"),
+            )
+            return {split: subject.drawn(rows, limits[split]) for split, rows in known.items()}, gold
+    return {"valid": whole["valid"].iloc[:0], "test": subject.drawn(whole["test"], limits["test"])}, None
+
+
+def _some(batches: Sequence[Asked], rows: int) -> list[Asked]:
+    """Batches with at least so many rows, or all: those in the middle first, for they go from long rows to short."""
+    middle = (len(batches) - 1) / 2
+    found: list[Asked] = []
+    for asked in sorted(batches, key=lambda one: abs(batches.index(one) - middle)):
+        if sum(len(other.names) for other in found) < rows:
+            found.append(asked)
+    return found
+
+
+def _named(subject: Subject, split: str, names: Sequence[str]) -> list[Asked]:
+    rows = subject.whole(split)
+    return subject.asked(rows[rows["row"].isin(names)], split)
+
+
+def _replayed(subject: Subject, rows: pd.DataFrame, some: Sequence[Asked]) -> Gate:
+    names = some[0].names[:CHECKED]
+    collected = list(subject.look(rows[rows["row"].isin(names)], "test"))
+    return trust.replayed_weights(some[0], collected, subject.model.config)
+
+
+def _plain(found: Gate | Head) -> dict[str, Any]:
+    return {name: value for name, value in asdict(found).items() if name not in ("name", "place") or value is None}

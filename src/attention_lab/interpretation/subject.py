@@ -1,0 +1,71 @@
+"""What is looked at: a model, and the rows of two splits with what is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from attention_lab.interpretation.asked import Asked
+from attention_lab.interpretation.weights import Row, collect, readings
+from attention_lab.params import Interpret
+from attention_lab.records import Shape
+from attention_lab.transformer import Model
+
+# What is explained at once: tokens, and numbers in the logits of all steps of integrated gradients. Bounds the memory.
+TOKENS_AT_ONCE = 500
+LOGITS_AT_ONCE = 50_000_000
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Everything that is needed to look at rows of a split."""
+
+    model: Model
+    encoded: Mapping[str, pd.DataFrame]
+    records: Mapping[str, pd.DataFrame]
+    tokenizer: PreTrainedTokenizerFast
+    shape: Shape
+    options: Interpret
+    seed: int
+    device: torch.device | str
+
+    def gold(self, split: str, column: str | None = None) -> dict[str, list[Any]]:
+        """Gold by row, for rows that have some; column: another than the shape's, empty if there is no such column."""
+        table, column = self.records[split], column or self.shape.gold
+        if column not in table:
+            return {}
+        pairs = zip(table["row"], table[column], strict=True)
+        return {str(row): list(truth) for row, truth in pairs if truth is not None and len(truth)}
+
+    def whole(self, split: str) -> pd.DataFrame:
+        """Encoded rows that were read at once: what was cut off has no weights, and windows have none in common."""
+        rows = self.encoded[split]
+        return rows[~(rows["truncated"] | rows["row"].duplicated(keep=False)).to_numpy(bool)]
+
+    def look(self, rows: pd.DataFrame, split: str) -> Iterator[Row]:
+        return collect(self.model, rows, self.records[split], self.tokenizer, self.shape, self.device)
+
+    def known(self, split: str, limit: int) -> Iterator[Row]:
+        """Rows with gold, at most `limit`, drawn with the seed."""
+        rows = self.whole(split)
+        return self.look(self.drawn(rows[rows["row"].isin(self.gold(split).keys())], limit), split)
+
+    def drawn(self, rows: pd.DataFrame, limit: int) -> pd.DataFrame:
+        if len(rows) <= limit:
+            return rows
+        return rows.iloc[np.sort(np.random.default_rng(self.seed).choice(len(rows), limit, replace=False))]
+
+    def asked(self, rows: pd.DataFrame, split: str) -> list[Asked]:
+        """Encoded rows in batches that are small enough to be explained at once."""
+        model = self.model.to(self.device).eval()
+        tokens = LOGITS_AT_ONCE // (model.config.vocabulary * self.options.steps)
+        of_split = readings(
+            model.config, rows, self.records[split], self.tokenizer, self.shape, max(1, min(TOKENS_AT_ONCE, tokens))
+        )
+        return [Asked.of(model, reading, self.device) for reading in of_split]

@@ -1,0 +1,256 @@
+"""Gates between a figure and a conclusion: is what was found more than chance, is it of this model and this example,
+and does the prediction depend on it? See `findings.Gate`.
+
+Each function makes one gate. What is measured here is made by `interventions.py` and `measures.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from attention_lab.interpretation import interventions, measures
+from attention_lab.interpretation.asked import Asked
+from attention_lab.interpretation.explained import Explained, Gold, Table, explain
+from attention_lab.interpretation.findings import Gate
+from attention_lab.interpretation.methods import METHODS, looked_at, why_not
+from attention_lab.interpretation.weights import Row
+from attention_lab.metrics import rounded
+from attention_lab.transformer import Config, Model
+
+PERFECT = 0.05  # how far the gold itself may be from a perfect figure: reading links from scores loses some
+HALF = 0.5  # of the way from the model's figure to chance, that drawing its parameters anew has to go
+MOVED = 0.1  # total variation by which permuted weights have to move predictions
+FALL = 0.05  # share of right predictions that even weights have to cost
+GAP = 0.05  # of what integrated gradients sum up to
+SAME = 1e-3  # of a probability, when weights are put back
+ALIKE = 0.5  # Spearman's correlation of two models' attributions
+
+
+def against_controls(table: Table) -> list[Gate]:
+    """The best method against attributions that no model has made, with its interval."""
+    measure, best = table.measure, table.best
+    if measure is None or best is None:
+        reason = "There is no gold here, so no attribution can be right or wrong, and no control be compared with."
+        return [Gate(name, None, None, None, reason) for name in measures.CONTROLS]
+    name, own = measure.name, table.rows[best]
+    bound = own[f"{name}_{'low' if measure.more_is_better else 'high'}"]
+    bound = own[name] if bound is None else bound
+    found = []
+    for control, what in list(measures.CONTROLS.items())[:-1]:
+        figure = table.rows[control][name]
+        passed = measures.better(measure, bound, figure)
+        found.append(
+            Gate(
+                control, figure, bound, passed,
+                f"Scores that no model has made ({what}) have {_named(name)} of {figure:.2f}, and {best}, the best "
+                f"method, {own[name]:.2f}: "
+                + ("better, even at the worse end of its interval." if passed else "that is no better."),
+            )
+        )  # fmt: skip
+    figure = table.rows["oracle"][name]
+    perfect = 1.0 - PERFECT if measure.more_is_better else PERFECT
+    passed = not measures.better(measure, perfect, figure)
+    found.append(
+        Gate(
+            "oracle", figure, perfect, passed,
+            f"The known truth, measured as the methods are, has {_named(name)} of {figure:.2f}: "
+            + ("the measure can see what is right." if passed else "the measure cannot see what is right."),
+        )
+    )  # fmt: skip
+    return found
+
+
+def other_example(test: Explained, table: Table) -> Gate:
+    """Attributions of another row, stretched to the size of this one, must be worse than its own."""
+    measure, best = table.measure, table.best
+    if measure is None or best is None:
+        return Gate("other_example", None, None, None, "There is no gold here that another row's scores could miss.")
+    own = test.scores[best][table.variants[best]]
+    others = [_stretched(own[(at + 1) % len(own)], scores.shape) for at, scores in enumerate(own)]
+    way = table.rows[best]["variant"]
+    counts = measures.counted(measure, {table.variants[best]: others})[way].counts
+    figure = measure.figures(counts)[measure.name]
+    side = table.rows[best][f"{measure.name}_{'low' if measure.more_is_better else 'high'}"]
+    bound = table.rows[best][measure.name] if side is None else side
+    passed = measures.better(measure, bound, figure)
+    return Gate(
+        "other_example", rounded(figure), bound, passed,
+        f"Scores of {best} for another example have {_named(measure.name)} of {figure:.2f} here, its own "
+        f"{table.rows[best][measure.name]:.2f}: "
+        + ("they are about the example." if passed else "they would do as well for any example."),
+    )  # fmt: skip
+
+
+def randomised_model(
+    model: Model, batches: Sequence[Asked], table: Table, gold: Gold | None, *, steps: int, seed: int
+) -> tuple[Gate, list[dict[str, Any]]]:
+    """Attributions of a model whose parameters are drawn anew, from the top down, must not be as good, nor the same.
+
+    Returns:
+        The gate, on the model with no trained parameter left, and what was measured after each part: `randomised`,
+        `method`, `spearman` with the trained model's scores, and the figure against gold.
+    """
+    config = model.config
+    methods = dict.fromkeys(
+        name for name in (table.best, "weights", "value_zeroing") if name and not why_not(METHODS[name], config)
+    )
+    names = list(methods)[:2]
+    trained = explain(batches, steps, names)
+    measure = None if gold is None else gold.measure(trained)
+
+    def figure(explained: Explained, name: str) -> float | None:
+        if measure is None:
+            return None
+        way = table.rows[name]["variant"]
+        rows = {table.variants[name]: explained.scores[name][table.variants[name]]}
+        return measure.figures(measures.counted(measure, rows)[way].counts)[measure.name]
+
+    found: list[dict[str, Any]] = []
+    for part, changed in interventions.cascade(model, seed):
+        explained = explain([replace(asked, model=changed) for asked in batches], steps, names)
+        for name in names:
+            variant = table.variants[name]
+            same = measures.alike(trained.scores[name][variant], explained.scores[name][variant])
+            value, correlation = figure(explained, name), np.nanmean(same) if np.isfinite(same).any() else None
+            found.append(
+                {
+                    "randomised": part,
+                    "method": name,
+                    "spearman": None if correlation is None else rounded(correlation),
+                    **({} if measure is None or value is None else {measure.name: rounded(value)}),
+                }
+            )
+    name = names[0]
+    last = next(step for step in reversed(found) if step["method"] == name)
+    if measure is None:
+        correlation = last["spearman"]
+        passed = None if correlation is None else abs(correlation) <= HALF
+        return (
+            Gate(
+                "randomised_model", correlation, HALF, passed,
+                f"With all parameters drawn anew, scores of {name} correlate with those of the trained model by "
+                f"{_number(correlation)} (Spearman): "
+                + ("they come from what was learned." if passed else "they do not come from what was learned."),
+            ),
+            found,
+        )  # fmt: skip
+    chance, own = table.rows["random"][measure.name], figure(trained, name)
+    value = last[measure.name]
+    way = (own - value) / (own - chance) if own is not None and own != chance else 0.0
+    better_than_chance = own is not None and measures.better(measure, own, chance)
+    passed = better_than_chance and way >= HALF
+    return (
+        Gate(
+            "randomised_model", value, rounded(own + HALF * (chance - own)) if own is not None else None, passed,
+            f"With all parameters drawn anew, {name} has {_named(measure.name)} of {value:.2f}; with those learned "
+            f"{_number(own)}, by chance {chance:.2f}: "
+            + ("what is found was learned." if passed else "what is found is not what was learned."),
+        ),
+        found,
+    )  # fmt: skip
+
+
+def permuted_weights(batches: Sequence[Asked], config: Config, seed: int) -> Gate:
+    """Predictions must change when weights are dealt anew."""
+    mechanism = config.mechanism(looked_at(config))
+    if mechanism.weights == "none":
+        return _no_weights("permuted_weights", mechanism.name)
+    moved = float(interventions.permuted(batches, seed).distance.mean())
+    passed = moved >= MOVED
+    return Gate(
+        "permuted_weights", rounded(moved), MOVED, passed,
+        f"With the weights of each position dealt to other words at random, predictions move by {moved:.2f} (total "
+        "variation, from 0 to 1): "
+        + ("they depend on which word gets which weight." if passed else "they hardly depend on which word gets which "
+           "weight, so weights cannot explain them."),
+    )  # fmt: skip
+
+
+def uniform_weights(batches: Sequence[Asked], config: Config) -> Gate:
+    """The model must do worse when its weights are all the same."""
+    mechanism = config.mechanism(looked_at(config))
+    if mechanism.weights == "none":
+        return _no_weights("uniform_weights", mechanism.name)
+    changed = interventions.evened(batches)
+    after, before = float(changed.right.mean()), float(changed.right_before.mean())
+    passed = before - after >= FALL
+    return Gate(
+        "uniform_weights", rounded(after), rounded(before - FALL), passed,
+        f"With the same weight for every word {after:.0%} of predictions are right, with the model's own {before:.0%}: "
+        + ("it needs them." if passed else "it does as well without them, so they explain nothing."),
+    )  # fmt: skip
+
+
+def completeness(gaps: Sequence[float]) -> Gate:
+    """Integrated gradients must sum up to what they explain; gaps: see `explained.Explained`."""
+    gap = float(np.median(gaps))
+    passed = gap <= GAP
+    return Gate(
+        "completeness", rounded(gap), GAP, passed,
+        f"Integrated gradients miss what they should sum up to by {gap:.1%} in the median: "
+        + ("the steps are enough." if passed else "raise interpret.steps before their scores are read."),
+    )  # fmt: skip
+
+
+def replayed_weights(asked: Asked, rows: Sequence[Row], config: Config) -> Gate:
+    """The weights that are shown, put back into the model, must give what it had predicted."""
+    mechanism = config.mechanism(looked_at(config))
+    if mechanism.weights == "none":
+        return _no_weights("replayed_weights", mechanism.name)
+    change = interventions.replayed(asked, rows)
+    passed = change <= SAME
+    return Gate(
+        "replayed_weights", rounded(change), SAME, passed,
+        f"When the model is made to use the weights that are shown, probabilities change by {change:.4f} at most: "
+        + ("they are those that it used." if passed else "they are not those that it used: of another example or "
+           "layer, or transposed."),
+    )  # fmt: skip
+
+
+def stability(first: Explained, second: Explained, variants: Mapping[str, str], method: str) -> Gate:
+    """Two models of other seeds, explained on the same rows, must be explained alike.
+
+    Args:
+        method: of `METHODS`; variants: what was chosen for it.
+    """
+    same = measures.alike(first.scores[method][variants[method]], second.scores[method][variants[method]])
+    known = same[np.isfinite(same)]
+    value = float(known.mean()) if len(known) else 0.0
+    passed = value >= ALIKE
+    return Gate(
+        "seeds", rounded(value), ALIKE, passed,
+        f"Scores of {method} of two models of other seeds correlate by {value:.2f} (Spearman): "
+        + ("what is found is of the task." if passed else "what is found is of the one model alone."),
+    )  # fmt: skip
+
+
+ONE_MODEL = Gate(
+    "seeds", None, None, None,
+    "There is one model here. Whether another seed would be explained alike takes a second one: train with another "
+    "seed and compare.",
+)  # fmt: skip
+
+
+def _no_weights(name: str, mechanism: str) -> Gate:
+    return Gate(name, None, None, None, f"{mechanism} has no attention weights that could be changed.")
+
+
+def _stretched(scores: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Scores (Wq, Wk) in another shape: each cell has the value at the same relative place."""
+    rows, columns = (
+        ((np.arange(wanted) + 0.5) * there / wanted).astype(int)
+        for wanted, there in zip(shape, scores.shape, strict=True)
+    )
+    return scores[rows][:, columns]
+
+
+def _named(figure: str) -> str:
+    return "an " + figure.replace("_", " ")
+
+
+def _number(value: float | None) -> str:
+    return "nothing that can be measured" if value is None else f"{value:.2f}"
