@@ -248,7 +248,7 @@ def _of_own_output(data: Subject, split: str, shown: Sequence[Example], found: S
     rows, records = data.whole(split), data.records[split]
     rows, records = rows[rows["row"].isin(said)].copy(), records[records["row"].isin(said)].copy()
     ids = [cut(said[row], data.tokenizer, data.model.config) for row in rows["row"]]
-    rows["source" if data.shape.target is None else "target"] = ids
+    rows["source" if data.shape.target is None else "target"] = pd.Series(ids, index=rows.index, dtype=object)
     records[data.shape.target or data.shape.source] = records["row"].map(said)
     batches = replace(data, encoded={split: rows}, records={split: records}).asked(rows, split)
     looked = explained.explain(batches, data.options.steps)

@@ -92,7 +92,7 @@ def render(
     )
 
 
-def _index(metrics: Mapping[str, Any], examples: Sequence[Example], shares: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def _index(metrics: Mapping[str, Any], examples: Sequence[Example]) -> dict[str, Any]:
     """What the viewer knows before an example is opened."""
     gold = next((words for name, words in GOLD_WORDS.items() if metrics.get(name)), "")
     return {
