@@ -183,6 +183,27 @@ def methods(metrics: Mapping[str, Any]) -> list[MethodRow]:
     ]
 
 
+def trust(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """What stands below a picture, by method, "attention" being the weights: how far it agrees with what is known, what
+    chance would have, and how many gates were passed."""
+    table, gates = metrics.get("methods", {}), list(metrics.get("gates", {}).values())
+    passed, failed = (sum(gate["passed"] is wanted for gate in gates) for wanted in (True, False))
+    counted = f"Gates of this run: ✓ {passed} passed, ✗ {failed} failed." if gates else "No gate was computed."
+    found = {}
+    for name in ("attention", *table):
+        row = table.get("weights" if name == "attention" else name, {})
+        measure = next((measure for measure in PLAUSIBLE if row.get(measure) is not None), None)
+        figure = ""
+        if measure is not None:
+            low, high = row.get(f"{measure}_low"), row.get(f"{measure}_high")
+            between = "" if low is None or high is None else f" [{low:.2f}, {high:.2f}]"
+            chance = table.get("random", {}).get(measure)
+            beside = "" if chance is None else f"; random scores have {chance:.2f}"
+            figure = f"On test rows: {MEASURES[measure][0]} {row[measure]:.2f}{between}{beside}. "
+        found[name] = figure + counted
+    return found
+
+
 def _interval(found: Mapping[str, Any], measure: str) -> Bar | None:
     value = found.get(measure)
     if value is None:

@@ -246,6 +246,8 @@ def test_a_view_is_saved_as_a_drawing_and_a_picture(browser: Chromium, tmp_path:
     assert browser.value(
         "!new DOMParser().parseFromString(svgText(window.shown), 'image/svg+xml').querySelector('parsererror')"
     )
+    seen = {"lines": 'fill-opacity="0"', "matrix": SAID[6], "steps": ">other</text>", "heads": "head 3"}
+    assert seen[view] in drawing
     assert "var(" not in drawing
     assert "class=" not in drawing
     head = awaited(

@@ -128,6 +128,16 @@ def test_gates_are_told_in_words_and_signs() -> None:
     assert "What may be concluded, and what may not May be read as links." in text
 
 
+def test_below_a_picture_stands_how_far_its_method_can_be_trusted() -> None:
+    found = story.trust({"methods": METHODS, "gates": GATES})
+    assert found["norm"] == (
+        "On test rows: alignment error rate 0.20 [0.10, 0.30]; random scores have 0.05. "
+        "Gates of this run: ✓ 1 passed, ✗ 1 failed."
+    )
+    assert found["attention"] == "Gates of this run: ✓ 1 passed, ✗ 1 failed."  # weights were not measured
+    assert story.trust({}) == {"attention": "No gate was computed."}
+
+
 def test_what_was_not_computed_is_said() -> None:
     text = told(page([translated(WORDS, WORDS)]))
     assert "None was computed in this run." in text

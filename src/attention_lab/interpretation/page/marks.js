@@ -36,14 +36,25 @@ function widest(texts, size) {
   return Math.max(0, ...texts.map((text) => ruler.measureText(text).width));
 }
 
+/** Text on a shade is black or white, whichever contrasts more: see page.css. */
+function inked(element, strength) {
+  element.classList.toggle("half", strength > 0.55);
+  element.classList.toggle("deep", strength > 0.71);
+  return element;
+}
+
 /** Colour an element by how much it has, from −1 to 1. */
 function shade(element, share) {
   const strength = Math.min(1, Math.abs(share));
   element.classList.add("shade");
   element.classList.toggle("negative", share < 0);
-  element.classList.toggle("deep", strength > 0.5);
+  inked(element, strength);
   element.style.setProperty("--k", Math.round(100 * strength));
   return element;
+}
+
+function sentence(text) {
+  return text && `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 }
 
 function number(value, percent) {
@@ -68,13 +79,20 @@ function cells(matrix, top, size, gap) {
   return [...paths].map(([level, path]) => shade(drawn("path", { d: path }), level / SHADES));
 }
 
-/** What a shade means; top: the largest weight, null where each line of words has its own. mark: how gold is shown. */
-function legend(look, mark = "") {
-  const name = look.percent ? "weight" : "score";
-  const parts = [made("span", { className: look.signed ? "scale signed" : "scale" })];
-  const low = made("span", { textContent: look.signed ? number(-look.top, look.percent) : "0" });
-  const high = made("span", { textContent: look.top === null ? "the largest" : number(look.top, look.percent) });
-  const found = made("p", { className: "legend" }, made("span", { textContent: `${name} ` }), low, ...parts, high);
-  if (look.gold) found.append(made("span", { className: `key gold ${mark}` }), made("span", { textContent: index.gold }));
+/** What a shade means; top: the largest weight, null where each line of words has its own. under: how gold is shown. */
+function legend(look, under = false) {
+  const scale = drawn("svg", { width: 6 * SHADES, height: 13 });
+  for (let level = 0; level < SHADES; level++) {
+    const share = look.signed ? (2 * level) / (SHADES - 1) - 1 : level / (SHADES - 1);
+    scale.append(shade(drawn("rect", { x: 6 * level, width: 6.5, height: 13 }), share));
+  }
+  const text = (textContent) => made("span", { textContent });
+  const high = look.top === null ? "the largest" : number(look.top, look.percent);
+  const found = made("p", { className: look.signed ? "legend signed" : "legend" });
+  found.append(text(look.percent ? "weight" : "score"), text(look.signed ? number(-look.top, look.percent) : "0"), scale, text(high));
+  if (look.gold) {
+    const path = under ? "M1 11h14" : "M2 2h12v12h-12z";
+    found.append(drawn("svg", { width: 16, height: 16 }, drawn("path", { d: path, class: "gold" })), text(index.gold));
+  }
   return found;
 }

@@ -25,7 +25,7 @@ function matrixMap(look, width, say) {
       const x = (i % matrix.columns) * size + (size - gap) / 2;
       const text = look.percent ? Math.round(100 * value) : number(value);
       const y = Math.floor(i / matrix.columns) * size + size / 2 + 3;
-      body.append(drawn("text", { x, y, class: Math.abs(share) > 0.5 ? "cell deep" : "cell" }, text));
+      body.append(inked(drawn("text", { x, y, class: "cell" }, text), Math.abs(share)));
     });
   }
   if (look.gold) {

@@ -109,8 +109,7 @@ class Panel {
       const select = this.find(`[name=${name}]`);
       select.replaceChildren(...values.map(([value, text]) => made("option", { value, textContent: text })));
       select.value = String(state[name]);
-      select.closest("label").hidden = values.length < 2;
-      select.closest("label").classList.toggle("off", name !== "method" && state.method !== "attention" && ["place", "layer", "head", "row", "unit"].includes(name));
+      select.closest("label").hidden = values.length < 2 || !this.matters(name);
     };
     const upTo = (size, text) => Array.from({ length: size }, (_, i) => [i + 1, `${text} ${i + 1}`]);
     fill("example", index.examples.map((one, i) => [i, `${i + 1} ${MARKS.get(one.right)} ${short(one.title, 36)}`]));
@@ -132,6 +131,14 @@ class Panel {
     const held = document.activeElement?.closest(".views") && this.root.contains(document.activeElement);
     this.find(".views").replaceChildren(...tabs);
     if (held) this.find(".views [aria-pressed=true]").focus();
+  }
+
+  /** Whether a picker changes anything of what is shown. */
+  matters(name) {
+    const { method, view } = this.state;
+    if (["place", "layer", "head"].includes(name)) return method === "attention" || view === "heads";
+    if (["row", "unit"].includes(name)) return method === "attention" && view !== "steps" && view !== "heads";
+    return true;
   }
 
   /** What the chosen method, place, layer and head say: a matrix with the names of its rows and columns. */
@@ -185,6 +192,7 @@ class Panel {
     const cut = this.map?.kept ? `A long text: each row has its ${this.map.kept} largest weights. ` : "";
     const less = { mean: "To keep the page small, this example has the mean of the heads alone. ", none: "To keep the page small, this example has no weights. " };
     this.find(".about").textContent = cut + (less[example.only] ?? "") + this.meaning();
+    this.find(".trust span").textContent = index.trust[this.state.method] ?? index.trust.attention;
     this.root.dataset.ready = `${state.example}`;
   }
 
@@ -199,10 +207,10 @@ class Panel {
     const look = this.look();
     if (state.view === "steps") {
       const shown = this.step(look);
-      return [stepView(shown, (step) => this.set({ step })), legend({ ...shown, top: null }, "underlined")];
+      return [stepView(shown, (step) => this.set({ step })), legend({ ...shown, top: null }, true)];
     }
     if (!look) return [this.nothing()];
-    if (state.view === "text") return [textView(look), legend(look, "underlined")];
+    if (state.view === "text") return [textView(look), legend(look, true)];
     const width = Math.max(280, this.width);
     if (state.view === "matrix") return [made("div", { className: "scroll" }, matrixMap(look, width, say)), legend(look)];
     const chosen = state.query !== null && state.query < look.queries.length ? state.query : null;
@@ -266,7 +274,7 @@ class Panel {
   meaning() {
     const { state } = this;
     if (state.view === "heads") return "Each map is scaled to its own largest weight. Choose one to see it large.";
-    if (state.method !== "attention") return index.methods[state.method]?.what ?? "";
+    if (state.method !== "attention") return sentence(index.methods[state.method]?.what ?? "");
     const left = state.unit === "words" && state.view !== "steps" ? " What goes to <s>, </s> and marks is left out, so a row may sum to less than 100 %." : "";
     return (index.kind ?? "") + left;
   }

@@ -1,7 +1,8 @@
 // A view as a drawing of its own, with its colours in it, as SVG or PNG.
 "use strict";
 
-const PROPERTIES = ["fill", "stroke", "stroke-width", "stroke-opacity", "opacity", "font-size", "font-weight", "font-family", "visibility"];
+const EDGE = 16; // pixels around a drawing
+const PROPERTIES = ["fill", "fill-opacity", "text-anchor", "stroke", "stroke-dasharray", "stroke-width", "stroke-opacity", "opacity", "font-size", "font-weight", "font-family", "visibility"];
 
 /** A colour of any notation as the rgb() that every program knows. */
 function plainColour(text) {
@@ -36,16 +37,23 @@ function drawing(container) {
     const own = element.getBoundingClientRect();
     return { x: own.x - box.x + container.scrollLeft, y: own.y - box.y + container.scrollTop, width: own.width, height: own.height };
   };
-  const svg = drawn("svg", { width, height, viewBox: `0 0 ${width} ${height}` });
+  const whole = { x: -EDGE, y: -EDGE, width: width + 2 * EDGE, height: height + 2 * EDGE };
+  const svg = drawn("svg", { width: whole.width, height: whole.height, viewBox: Object.values(whole).join(" ") });
   const page = getComputedStyle(container).getPropertyValue("background-color");
-  svg.append(drawn("rect", { width, height, fill: plainColour(page) }));
-  for (const element of container.querySelectorAll(".ink, .bar, .split > span, h4")) {
+  svg.append(drawn("rect", { ...whole, fill: plainColour(page) }));
+  for (const element of container.querySelectorAll(".ink, .bar, .split > span, h4, th, td:not(.rail), caption, .count, .legend span, .note")) {
     const style = getComputedStyle(element);
     const { x, y, width: wide, height: high } = place(element);
-    svg.append(drawn("rect", { x, y, width: wide, height: high, rx: 4, fill: plainColour(style.backgroundColor) }));
+    const frame = element.classList.contains("now") ? plainColour(style.color) : "none";
+    svg.append(drawn("rect", { x, y, width: wide, height: high, rx: 4, fill: plainColour(style.backgroundColor), stroke: frame }));
+    const under = parseFloat(style.borderBottomWidth) && plainColour(style.borderBottomColor);
+    if (under) svg.append(drawn("rect", { x, y: y + high - 3, width: wide, height: 3, fill: under }));
     const text = element.querySelector("bdi")?.textContent ?? element.textContent;
-    const attributes = { x: x + parseFloat(style.paddingLeft), y: y + high / 2 + 5, fill: plainColour(style.color) };
-    svg.append(drawn("text", { ...attributes, "font-size": style.fontSize, "font-family": style.fontFamily }, text));
+    const ends = ["end", "right"].includes(style.textAlign);
+    const left = ends ? x + wide - parseFloat(style.paddingRight) : x + parseFloat(style.paddingLeft);
+    const attributes = { x: left, y: y + high / 2 + 5, fill: plainColour(style.color), "text-anchor": ends ? "end" : "start" };
+    const font = { "font-size": style.fontSize, "font-family": style.fontFamily, "font-weight": style.fontWeight };
+    svg.append(drawn("text", { ...attributes, ...font }, text));
   }
   for (const inner of container.querySelectorAll("svg")) {
     const copy = inlined(inner);

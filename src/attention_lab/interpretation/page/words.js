@@ -25,7 +25,7 @@ function weighed(names, values, percent, gold) {
 function textView(look, reader) {
   const values = rowOf(look.matrix, reader ?? 0);
   const list = chips(weighed(look.keys, values, look.percent, look.gold), "The text, its heaviest words the darkest");
-  const best = [...values.keys()].sort((a, b) => Math.abs(values[b]) - Math.abs(values[a])).slice(0, 8);
+  const best = [...values.keys()].sort((a, b) => Math.abs(values[b]) - Math.abs(values[a])).slice(0, 8).filter((i, at_) => !at_ || Math.abs(values[i]) > 0.005 * largest(values));
   const top = values.length ? Math.abs(values[best[0]]) || 1 : 1;
   const lines = best.map((i) => {
     const bar = shade(made("span", { className: "bar" }), values[i] / top);
