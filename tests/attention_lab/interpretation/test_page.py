@@ -203,10 +203,8 @@ def test_an_address_leads_to_what_it_names_and_two_stand_side_by_side(browser: C
     assert browser.value(chosen % "example") == ["1", "1"]
     assert browser.value(chosen % "layer") == ["2", "1"]
     assert browser.value(chosen % "method") == ["attention", "norm"]
-    assert browser.value("[...document.querySelectorAll('.scale')].map(one => one.className)") == [
-        "scale",
-        "scale signed",
-    ]
+    legends = "[...document.querySelectorAll('.legend')].map(one => one.className)"
+    assert browser.value(legends) == ["legend", "legend signed"]
     browser.choose(".panel:nth-child(2) [name=method]", "alti")
     browser.wait("document.querySelector('.panel:nth-child(2) .nothing')?.textContent === 'no <values>'")
     browser.click("#compare")
