@@ -107,7 +107,8 @@ def _normalised(raw: pd.DataFrame, shape: Shape, normal: normalizers.Normalizer)
         rows[name] = pd.Series([unique[text] for text in raw[name]], index=raw.index, dtype=object)
         for index in raw.index[known & (rows[name] != raw[name])]:
             aligned[index] &= _word_by_word(str(raw.at[index, name]), str(rows.at[index, name]), normal)
-    rows[shape.gold] = raw[shape.gold].where(aligned, None)
+    for name in {shape.gold, *shape.beside_gold} & set(raw.columns):
+        rows[name] = raw[name].where(aligned, None)
     if "references" in raw:
         rows["references"] = pd.Series(
             [None if texts is None else [normal.normalize_str(text) for text in texts] for texts in raw["references"]],

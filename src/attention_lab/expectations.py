@@ -109,7 +109,7 @@ def check_clean(
     ]
     once = "every raw row is either kept or rejected, and no other row is"
     # Lists cannot be hashed, which expectations do.
-    plain = kept.drop(columns=[shape.gold, "references"], errors="ignore")
+    plain = kept.drop(columns=[shape.gold, *shape.beside_gold, "references"], errors="ignore")
     if shape.several_labels:
         plain = plain.assign(labels=plain["labels"].map(records.spelled, na_action="ignore"))
     tables = [

@@ -193,7 +193,7 @@ class Interpret(Section):
     explained_rows: Positive  # test rows that every method explains, and half as many valid ones
     explained_words: Positive  # words of each output whose faithfulness is measured
     checked_rows: Positive  # rows on which heads are taken away and parameters drawn anew
-    steps: Positive  # of integrated gradients
+    steps: Positive  # of integrated gradients; four times as many where these are too few
     bootstrap: Annotated[int, Field(ge=100)]  # resamples
 
 

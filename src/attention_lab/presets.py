@@ -1,7 +1,8 @@
 """What well-known data sets call their columns, and how they nest them, so that they can be read as they are.
 
     task                 data sets whose files are understood
-    translation          WMT and OPUS on the Hub; data.columns says which way: {source: translation.en, …}
+    translation          WMT and OPUS on the Hub; data.columns says which way: {source: translation.en, …}; gold
+                         alignments with sure and possible links
     summarization        CNN/DailyMail (article, highlights), XSum (document, summary), SAMSum (dialogue, summary)
     question_answering   SQuAD 1.1 and 2.0, nested as published or flat as on the Hub; bAbI (story, question, answer)
     generation           plain text, see data.unit; TinyStories and others with one text column
@@ -29,6 +30,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "text": ("sentence", "review", "content"),
     "label": ("sentiment",),
     "labels": ("label", "tags", "topics"),
+    "alignment": ("sure",),
 }
 
 

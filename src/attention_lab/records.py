@@ -9,6 +9,7 @@ and the columns of its task, listed in `SHAPES`. Gold columns tell what is known
 `text.split(" ")` counts them (from 0); they are None where nobody knows:
 
     alignment   [[i, j], …]   source word i is translated by target word j
+    possible    [[i, j], …]   … or may be, beside the sure links; a column only where the data source has it
     rationale   [i, …]        word i decides the label
     support     [i, …]        word i of the context belongs to what the answer follows from
     salient     [i, …]        word i of the document is what the summary states
@@ -89,6 +90,11 @@ class Shape:
         )
 
     @property
+    def beside_gold(self) -> tuple[str, ...]:
+        """Columns that tell more of gold; tables have them only where the data source has."""
+        return ("possible",) * (self.gold == "alignment")
+
+    @property
     def truth(self) -> str | None:
         """The column that a prediction is compared with; a language model's has none."""
         return self.target or self.answer or self.label
@@ -107,6 +113,7 @@ SHAPES: dict[str, Shape] = {
 
 TYPES = {
     "alignment": pa.list_(pa.list_(pa.int32())),
+    "possible": pa.list_(pa.list_(pa.int32())),
     "rationale": pa.list_(pa.int32()),
     "salient": pa.list_(pa.int32()),
     "support": pa.list_(pa.int32()),

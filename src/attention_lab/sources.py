@@ -53,11 +53,11 @@ def load(data: Data, shape: Shape, seed: int, task: str) -> Loaded:
     Raises:
         InputError: something cannot be found, read, or understood as records of this shape.
     """
-    unknown = sorted(set(data.columns) - set(columns(shape)[1:]))
+    known = (*columns(shape)[1:], *shape.beside_gold)
+    unknown = sorted(set(data.columns) - set(known))
     if unknown:
         raise InputError(
-            f"data.columns names {', '.join(unknown)}, which {task} does not have; "
-            f"it can name {', '.join(columns(shape)[1:])}"
+            f"data.columns names {', '.join(unknown)}, which {task} does not have; it can name {', '.join(known)}"
         )
     frame, manifest = SOURCES[data.source](data, shape, seed, task)
     if shape.label is not None:
@@ -103,6 +103,8 @@ SOURCES: dict[str, Callable[[Data, Shape, int, str], Loaded]] = {
 
 def _gather(tables: list[Table], data: Data, shape: Shape) -> Loaded:
     frame = pd.concat([_frame(table, data, shape) for table in tables], ignore_index=True)
+    for name in set(shape.beside_gold) & set(frame.columns):
+        frame[name] = frame[name].where(frame[name].notna(), None)  # of a file that lacks the column
     return frame, {
         "files": [file for table in tables for file in table.files],
         "rows": len(frame),
@@ -113,7 +115,8 @@ def _gather(tables: list[Table], data: Data, shape: Shape) -> Loaded:
 
 def _mapping(table: Table, data: Data, shape: Shape) -> dict[str, str]:
     """Which of their columns fills which of ours; gold and split may be absent unless the user names them."""
-    wanted = {name: data.columns.get(name) or _name(table, name) for name in columns(shape)[1:]}
+    names = (*columns(shape)[1:], *shape.beside_gold)
+    wanted = {name: data.columns.get(name) or _name(table, name) for name in names}
     if table.split is not None:
         del wanted["split"]  # the file's or the data set's own goes before a column
     present = {ours: theirs for ours, theirs in wanted.items() if _has(table, theirs)}
@@ -150,7 +153,7 @@ def _frame(table: Table, data: Data, shape: Shape) -> pd.DataFrame:
     mapping = _mapping(table, data, shape)
     rows = [f"{table.prefix}:{number}" for number, _ in table.records]
     content: dict[str, list[Any]] = {"row": rows, "split": [table.split] * len(rows)}
-    for ours in columns(shape)[2:]:
+    for ours in (*columns(shape)[2:], *(name for name in shape.beside_gold if name in mapping)):
         convert = CONVERSIONS.get(ours, _gold if ours == shape.gold else _text)
         theirs = mapping.get(ours)
         values = [None if theirs is None else _pick(record, theirs) for _, record in table.records]
@@ -160,7 +163,11 @@ def _frame(table: Table, data: Data, shape: Shape) -> pd.DataFrame:
     if table.split is None and "split" in mapping:
         content["split"] = _splits([_pick(record, mapping["split"]) for _, record in table.records], rows)
     frame = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in content.items()})
-    _check_words(frame, shape)
+    if len(shape.gold_texts) == 1:
+        numbered = [_numbered(gold, text) for gold, text in zip(frame[shape.gold], frame[shape.source], strict=True)]
+        frame[shape.gold] = pd.Series(numbered, dtype=object)
+    for name in {shape.gold, *shape.beside_gold} & set(frame.columns):
+        _check_words(frame, shape, name)
     # JSON can spell half a character ("\ud83d" alone); no file in UTF-8 could hold the row.
     whole = ~frame[list(shape.required)].map(lambda cell: bool(_HALF_CHARACTER.search(records.spelled(cell)))).any(
         axis=1
@@ -234,11 +241,14 @@ CONVERSIONS: dict[str, Callable[[Any, str, str], Any]] = {
     "start": _start,
     "references": _references,
     "labels": _labels,
+    "possible": lambda value, column, row: _gold(value, column, row),
 }
 
 
 def _gold(value: Any, column: str, row: str) -> list[Any] | None:
     expected, fits = GOLD[column]
+    if isinstance(value, str) and fits is _pairs and _PHARAOH.fullmatch(value):
+        return [[int(number) for number in link.split("-")] for link in value.split()]
     if isinstance(value, str) and value:  # CSV cannot hold a list, but the JSON of one
         try:
             value = json.loads(value)
@@ -247,6 +257,20 @@ def _gold(value: Any, column: str, row: str) -> list[Any] | None:
     if value is None or value != value or value == "":
         return None
     return value if fits(value) else _wrong(value, column, row, expected)
+
+
+_PHARAOH = re.compile(r"\s*\d+-\d+(\s+\d+-\d+)*\s*")
+
+
+def _numbered(gold: list[Any] | None, text: str) -> list[Any] | None:
+    """Word numbers; a list with a 0 or 1, or false or true, for each word of the text says which words they are.
+
+    Where a text has one or two words, 0 and 1 can be either: if they differ they are numbers.
+    """
+    if not gold:
+        return gold
+    mask = len(gold) == len(text.split(" ")) and set(gold) <= {0, 1} and len(set(gold)) < len(gold)
+    return [number for number, value in enumerate(gold) if value] if mask or type(gold[0]) is bool else gold
 
 
 def _wrong(value: Any, column: str, row: str, expected: str) -> NoReturn:
@@ -260,30 +284,35 @@ def _numbers(value: Any) -> bool:
     return isinstance(value, list) and all(type(number) is int and number >= 0 for number in value)
 
 
+def _words(value: Any) -> bool:
+    return _numbers(value) or (isinstance(value, list) and all(type(truth) is bool for truth in value))
+
+
 def _pairs(value: Any) -> bool:
     return isinstance(value, list) and all(_numbers(pair) and len(pair) == 2 for pair in value)
 
 
 # To add a kind of gold: what a value should be, and whether it is.
 GOLD: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "alignment": ("a list of [source word, target word] pairs", _pairs),
-    "rationale": ("a list of word numbers", _numbers),
-    "salient": ("a list of word numbers", _numbers),
-    "support": ("a list of word numbers", _numbers),
+    "alignment": ("a list of [source word, target word] pairs, or links like 0-0 1-2", _pairs),
+    "possible": ("a list of [source word, target word] pairs, or links like 0-0 1-2", _pairs),
+    "rationale": ("a list of word numbers, or of a 0 or 1 for each word", _words),
+    "salient": ("a list of word numbers, or of a 0 or 1 for each word", _words),
+    "support": ("a list of word numbers, or of a 0 or 1 for each word", _words),
     "true_nats": ("a number", lambda value: isinstance(value, int | float)),
 }
 
 
-def _check_words(frame: pd.DataFrame, shape: Shape) -> None:
+def _check_words(frame: pd.DataFrame, shape: Shape, column: str) -> None:
     """Gold must point at words that are there."""
-    known = frame[frame[shape.gold].notna()]
-    for row, gold, *texts in known[["row", shape.gold, *shape.gold_texts]].itertuples(index=False):
+    known = frame[frame[column].notna()]
+    for row, gold, *texts in known[["row", column, *shape.gold_texts]].itertuples(index=False):
         per_text = zip(*gold, strict=True) if len(shape.gold_texts) > 1 else [gold]
         for name, text, numbers in zip(shape.gold_texts, texts, per_text, strict=False):
             words = len(text.split(" "))
             if max(numbers, default=0) >= words:
                 raise InputError(
-                    f"{row}: {shape.gold} names word {max(numbers)} of {name}, but its {words} words, divided "
+                    f"{row}: {column} names word {max(numbers)} of {name}, but its {words} words, divided "
                     f"by single spaces, have the numbers 0 to {words - 1}; mend the row"
                 )
 
@@ -346,7 +375,7 @@ def _load_dataset(data: Data) -> dict[str, Any]:
 
 
 def _table(dataset: Any, split: str, data: Data, shape: Shape) -> Table:
-    wanted = {data.columns.get(name, name) for name in columns(shape)[1:]}
+    wanted = {data.columns.get(name, name) for name in (*columns(shape)[1:], *shape.beside_gold)}
     wanted |= {alias for name in columns(shape) for alias in presets.ALIASES.get(name, ())}
     wanted |= {"answers", "story", "supporting", "is_impossible"} if shape.answer else set()
     wanted |= {name.split(".")[0] for name in wanted}

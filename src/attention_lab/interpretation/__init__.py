@@ -179,9 +179,13 @@ def _predicted(data: Subject, predictions: pd.DataFrame) -> str:
 
 
 def _alignment(data: Subject) -> dict[str, Any] | None:
-    valid = alignment.count(data.known("valid", data.options.valid_rows), data.gold("valid"))
-    test = alignment.count(data.known("test", data.options.test_rows), data.gold("test"))
+    valid = _aligned(data, "valid", data.options.valid_rows)
+    test = _aligned(data, "test", data.options.test_rows)
     return alignment.measure(valid, test, resamples=data.options.bootstrap, seed=data.seed) if valid and test else None
+
+
+def _aligned(data: Subject, split: str, limit: int) -> alignment.Counts | None:
+    return alignment.count(data.known(split, limit), data.gold(split), data.gold(split, "possible"))
 
 
 def _rationale(data: Subject) -> dict[str, Any] | None:

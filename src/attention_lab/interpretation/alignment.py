@@ -8,7 +8,7 @@ predicts it and the one where it is the input. Which of them aligns depends on t
 2004.14837, section 3), so both are candidates. The candidate is chosen on one split and reported on another.
 
 Every target word's argmax is a link, also where the gold leaves the word unaligned: such a link counts as an error,
-as is usual for alignments read from attention. Gold links here are all sure.
+as is usual for alignments read from attention.
 """
 
 from __future__ import annotations
@@ -56,11 +56,12 @@ def alignment_error_rate(
 
 @dataclass(frozen=True)
 class Counts:
-    """Links of n sentences; with them AER = 1 − 2 · hits / (found + sure), for all gold links are sure.
+    """Links of n sentences; with them AER = 1 − 2 · hits / (found + sure).
 
     hits: (n, 2, N, H + 1) links that are in the gold, by row (see ROWS), layer and head, where head 0 is the mean of
-    the heads. found, sure: (n,). random: (n,) hits expected of links drawn evenly. diagonal: (n,) hits of linking
-    each target word to the source word at the same relative position.
+    the heads; a link that is possible and not sure is half of one. found, sure: (n,). random: (n,) hits expected of
+    links drawn evenly. diagonal: (n,) hits of linking each target word to the source word at the same relative
+    position.
     """
 
     hits: np.ndarray
@@ -81,8 +82,15 @@ def hardest(row: Row) -> np.ndarray:
     return np.concatenate([both.mean(2, keepdims=True), both], axis=2).argmax(-1)
 
 
-def count(rows: Iterable[Row], gold: Mapping[str, Collection[Sequence[int]]]) -> Counts | None:
+def count(
+    rows: Iterable[Row],
+    gold: Mapping[str, Collection[Sequence[int]]],
+    possible: Mapping[str, Collection[Sequence[int]]] | None = None,
+) -> Counts | None:
     """Count links that agree with `gold`: links (source word, target word) by row name. None if no row has any.
+
+    Args:
+        possible: links that may be there, beside those of `gold`, which are sure.
 
     Raises:
         InputError: a gold link names a word that is not there.
@@ -90,17 +98,18 @@ def count(rows: Iterable[Row], gold: Mapping[str, Collection[Sequence[int]]]) ->
     columns: list[tuple[np.ndarray, int, int, float, float]] = []
     for row in rows:
         links = {(int(i), int(j)) for i, j in gold[row.row]}
+        others = {(int(i), int(j)) for i, j in (possible or {}).get(row.row, ())} - links
         if row.target is None or row.cross is None or not len(row.cross) or not links:
             continue
         source, target = len(row.source.words), len(row.target.words)
-        truth = np.zeros((target, source), dtype=bool)
-        for i, j in links:
+        truth = np.zeros((target, source))
+        for i, j in links | others:
             if not (0 <= i < source and 0 <= j < target):
                 raise InputError(
                     f"{row.row}: the alignment [{i}, {j}] names a word that is not there; the source has {source} "
                     f"words and the target {target}, counted from 0 between single spaces"
                 )
-            truth[j, i] = True
+            truth[j, i] = 1.0 if (i, j) in links else 0.5
         each = np.arange(target)
         diagonal = ((each + 0.5) * source / target).astype(int)
         columns.append(

@@ -20,6 +20,8 @@ from attention_lab.transformer import SpanExtractor
 from attention_lab.transformer.spans import segments_of
 from attention_lab.vocabulary import UNK_ID
 
+GAP = 0.05  # of what integrated gradients should sum up to: how far they may be from it
+
 
 def gradient_x_input(asked: Asked) -> Tensor:
     """∂F/∂x · x for the vector x of each source token (Shrikumar et al. 2016, arXiv 1605.01713) → (B, Q, S)"""

@@ -16,6 +16,7 @@ from attention_lab.interpretation import interventions, measures
 from attention_lab.interpretation.asked import Asked
 from attention_lab.interpretation.explained import Explained, Gold, Table, explain
 from attention_lab.interpretation.findings import Gate
+from attention_lab.interpretation.gradients import GAP
 from attention_lab.interpretation.methods import METHODS, looked_at, why_not
 from attention_lab.interpretation.weights import Row
 from attention_lab.metrics import rounded
@@ -25,7 +26,6 @@ PERFECT = 0.05  # how far the gold itself may be from a perfect figure: reading 
 HALF = 0.5  # of the way from the model's figure to chance, that drawing its parameters anew has to go
 MOVED = 0.1  # total variation by which permuted weights have to move predictions
 FALL = 0.05  # share of right predictions that even weights have to cost
-GAP = 0.05  # of what integrated gradients sum up to
 SAME = 1e-3  # of a probability, when weights are put back
 ALIKE = 0.5  # Spearman's correlation of two models' attributions
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from transformers import PreTrainedTokenizerFast
 
 from attention_lab import encoding, params, vocabulary
 from attention_lab.attention import PLACES
+from attention_lab.attention.contract import Call
+from attention_lab.interpretation.hooks import attention_layers
 from attention_lab.interpretation.weights import Row, Words
 from attention_lab.records import SHAPES
 from attention_lab.transformer import Config, EncoderDecoder
-from attention_lab.transformer.models import Seen
 
 ROOT = Path(__file__).parents[3]
 PARAMS = params.load(ROOT / "params.yaml")
@@ -56,23 +58,27 @@ def config(vocabulary_size: int, **changes: Any) -> Config:
 class Reverser(EncoderDecoder):
     """Looks, when it predicts target word j of n (or reads it, `late`), at source word n − 1 − j, in layer 2, head 3.
 
-    All other weights are even. <s> stands at source position 0, so word i is at i + 1.
+    All other weights of cross-attention are even; these and no others are used. <s> stands at source position 0, so
+    word i is at i + 1.
     """
 
     late = False
 
-    def forward(
-        self, source: Tensor, source_mask: Tensor, target: Tensor, *, weights: bool = False
-    ) -> tuple[Tensor, Seen]:
-        hidden, seen = super().forward(source, source_mask, target, weights=weights)
-        for b in range(len(source)):
-            words = int(source_mask[b].sum()) - 2
-            for layer in seen.cross:
-                layer[b] = source_mask[b] / source_mask[b].sum()
-            for t in range(min(words, target.shape[1] - self.late)):
-                seen.cross[1][b, 2, t + self.late] = 0.0
-                seen.cross[1][b, 2, t + self.late, words - t] = 1.0
-        return hidden, seen
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        for number, layer in enumerate(attention_layers(self)["cross"]):
+            layer.core.weights = partial(self._planted, number)
+            layer.core.path = lambda call: "explicit"
+
+    def _planted(self, layer: int, call: Call) -> Tensor:
+        exists = call.where.exists.float()
+        even = exists / exists.sum(-1, keepdim=True)
+        weights = even[:, None, None].expand(*call.query.shape[:3], -1).clone()
+        for row, there in enumerate(exists.sum(-1).int().tolist() if layer == 1 else []):
+            for t in range(min(there - 2, weights.shape[2] - self.late)):
+                weights[row, 2, t + self.late] = 0.0
+                weights[row, 2, t + self.late, there - 2 - t] = 1.0
+        return weights
 
 
 def reversed_records(rows: int, seed: int, name: str) -> pd.DataFrame:

@@ -33,7 +33,16 @@ def reverser() -> Parts:
 
 
 def looking(examples: int) -> Interpret:
-    return Interpret(examples=examples, valid_rows=500, test_rows=2000, bootstrap=1000)
+    return Interpret(
+        examples=examples,
+        valid_rows=500,
+        test_rows=2000,
+        explained_rows=7,
+        explained_words=2,
+        checked_rows=3,
+        steps=2,
+        bootstrap=100,
+    )
 
 
 def predictions_of(table: pd.DataFrame) -> pd.DataFrame:
