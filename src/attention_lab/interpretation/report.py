@@ -125,10 +125,11 @@ def _start(metrics: Mapping[str, Any], examples: Sequence[Example]) -> dict[str,
     layer: int | None = None
     head: int | str = "mean"
     row = "predicting"
+    reader = ""
     if found := metrics.get("alignment"):
         layer, head, row = found["layer"], found["head"], found["row"]
-    elif (ranked := story.ranked(metrics)) and (number := re.search(r" layer (\d+)$", ranked["method"])):
-        layer = int(number.group(1))
+    elif (ranked := story.ranked(metrics)) and (chosen := re.fullmatch(r"(.*) layer (\d+)", ranked["method"])):
+        reader, layer = chosen.group(1), int(chosen.group(2))
     writes = any(trace.target for example in examples for trace in example.traces)
     return {
         "trace": 0,
@@ -137,6 +138,7 @@ def _start(metrics: Mapping[str, Any], examples: Sequence[Example]) -> dict[str,
         "layer": layer,
         "head": head,
         "row": row,
+        "reader": reader,
         "unit": "words",
         "view": "lines" if writes else "text",
         "step": 0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,21 @@ def test_an_address_leads_to_what_it_names_and_two_stand_side_by_side(browser: C
     assert browser.value("location.hash").startswith("#example=2&place=encoder_self&layer=2&head=3")
 
 
+def test_a_text_view_shows_what_the_chosen_reader_gives(browser: Chromium, tmp_path: Path) -> None:
+    one = classified(WORDS, "a", "b")
+    readers = {"attention of the answer": [2, 3], "attention of the question": [1]}
+    metrics = {**CLASSED, "task": "question_answering"}
+    metrics["rationale"] = {**metrics["rationale"], "method": "attention of the question layer 2"}
+    show(browser, tmp_path, [replace(one, readers=readers)], metrics=metrics)
+    weights = one.traces[0].weights["encoder_self"][1].mean(0)[:, 1:-1]
+    shown = "[...panels[0].look().matrix.values]"
+    assert browser.value("document.querySelector('[name=reader]').value") == "attention of the question"
+    assert browser.value(shown) == pytest.approx(weights[1], abs=1 / 255)
+    browser.choose("[name=reader]", "attention of the answer")
+    browser.wait("location.hash.includes('answer')")
+    assert browser.value(shown) == pytest.approx(weights[[2, 3]].mean(0), abs=1 / 255)
+
+
 def test_filters_list_what_they_say(browser: Chromium, tmp_path: Path) -> None:
     examples = [classified(WORDS[:3], "a", "b"), classified(WORDS, "b", "b"), classified(WORDS * 2, "a", "a")]
     show(browser, tmp_path, examples, metrics=CLASSED)
@@ -267,7 +283,7 @@ def test_a_page_of_a_large_model_and_long_texts_stays_within_bounds(browser: Chr
     long = text([f"w{number}" for number in range(254)])
     whole = translated(WORDS, WORDS)
     large = trace("both", long, long, layers=12, heads=12)
-    examples = [Example(**{**vars(whole), "traces": [large], "keys": long.words, "queries": long.words})] * 2
+    examples = [replace(whole, traces=[large], keys=long.words, queries=long.words)] * 2
     size = show(browser, tmp_path, examples, "#example=1&layer=7&head=5&view=matrix&unit=tokens")
     assert size <= 15_000_000
     assert browser.value("performance.now()") <= 3000

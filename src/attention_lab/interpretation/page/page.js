@@ -1,7 +1,7 @@
 // The page as a whole: the list of examples, one panel or two, the address, light and dark.
 "use strict";
 
-const SHORT = ["example", "trace", "method", "place", "layer", "head", "row", "unit", "view", "step", "query"];
+const SHORT = ["example", "trace", "method", "place", "layer", "head", "row", "reader", "unit", "view", "step", "query"];
 const FIRST = { second: "b." }; // before the names of the second panel in an address
 const panels = [];
 let latest = 0; // the panel that was used last
@@ -20,6 +20,7 @@ function address() {
 function needed(panel, name) {
   const { state } = panel;
   if (state[name] === null || state[name] === undefined) return false;
+  if (name === "reader") return panel.matters(name) && state.reader in (panel.example?.readers ?? {});
   if (name === "step") return state.view === "steps";
   if (name === "trace") return state.trace > 0;
   return !(name === "method" && state.method === "attention") && !(name === "row" && state.place !== "cross");

@@ -120,6 +120,8 @@ class Panel {
     fill("layer", upTo(layers, "layer"));
     fill("head", example.only ? [] : [["mean", "mean of heads"], ...upTo(heads, "head")]);
     fill("row", state.place === "cross" ? [["predicting", "that predicts a word"], ["input", "that reads a word"]] : []);
+    fill("reader", Object.keys(example.readers ?? {}).map((name) => [name, name.replace("attention of ", "")]));
+    this.find("[name=reader]").value = this.readers()[0];
     fill("unit", [["words", "words"], ["tokens", "tokens"]]);
     const tabs = this.views().map((view) => {
       const tab = made("button", { type: "button", textContent: VIEWS[view] });
@@ -137,6 +139,7 @@ class Panel {
   matters(name) {
     const { method, view } = this.state;
     if (["place", "layer", "head"].includes(name)) return method === "attention" || view === "heads";
+    if (name === "reader") return method === "attention" && view === "text";
     if (["row", "unit"].includes(name)) return method === "attention" && view !== "steps" && view !== "heads";
     return true;
   }
@@ -179,8 +182,9 @@ class Panel {
 
   /** The positions that speak for a prediction, by what they are; the first, if nothing else is known. */
   readers() {
-    const all = Object.entries(this.example.readers ?? {});
-    return all[0] ?? ["the first position", [0]];
+    const all = this.example.readers ?? {};
+    const name = this.state.reader in all ? this.state.reader : (Object.keys(all)[0] ?? "the first position");
+    return [name, all[name] ?? [0]];
   }
 
   draw() {
@@ -240,8 +244,14 @@ class Panel {
       const head = mine && state.head !== "mean" ? state.head - 1 : null;
       return rowOf(weightsOf(map, example.bytes, (mine ? state.layer : map.shape[0]) - 1, head), state.step);
     };
-    const prefix = rows("decoder_self")?.slice(0, state.step + 1) ?? null;
+    let prefix = rows("decoder_self")?.slice(0, state.step + 1) ?? null;
     let source = null;
+    if (!example.source && state.method !== "attention" && look) {
+      const { owners } = trace.target; // the method's scores are between words
+      const next = owners[state.step + 1];
+      const score = (word) => (word === null || next === null ? 0 : look.matrix.values[next * look.matrix.columns + word]);
+      prefix = Float32Array.from(owners.slice(0, state.step + 1), score);
+    }
     if (example.source) {
       const next = trace.target.owners[state.step + 1];
       const [names, owners] = [example.source.tokens, example.source.owners];
@@ -253,7 +263,7 @@ class Panel {
       } else if (of("cross")) source = { title: "Where it looks in the source", items: weighed(names, rows("cross"), true, gold) };
       else source = { title: "The source", items: names.map((text) => ({ text })) };
     }
-    return { trace, step: state.step, source, prefix, percent: true, gold: source?.items.some((item) => item.gold) };
+    return { state, trace, step: state.step, source, prefix, percent: true, gold: source?.items.some((item) => item.gold) };
   }
 
   /** Input, output and truth above the picture. */

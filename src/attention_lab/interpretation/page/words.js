@@ -39,7 +39,7 @@ function textView(look, reader) {
 
 /** One step of writing: what was looked at, in the source and in what was written, and what could have come next. */
 function stepView(given, onStep) {
-  const { trace, step, source, prefix, percent } = given;
+  const { trace, step, source, prefix, percent, state } = given;
   const target = trace.target.tokens;
   const last = trace.steps.length - 1;
   const slider = made("input", { type: "range", min: 0, max: last, value: step });
@@ -54,6 +54,7 @@ function stepView(given, onStep) {
   const count = made("span", { className: "count", textContent: `Step ${step + 1} of ${last + 1}` });
   const bar = made("div", { className: "stepper" }, button("←", step - 1, "One step back"), count, button("→", step + 1, "One step on"), slider);
 
+  const how = state.method === "attention" || source ? "how much it looks back at it" : "how much it counts";
   const before = target.slice(0, step + 1).map((text, i) => ({
     text,
     share: prefix ? prefix[i] / (largest(prefix) || 1) : 0,
@@ -64,7 +65,7 @@ function stepView(given, onStep) {
   [...written.children].forEach((chip, i) => {
     if (i) chip.addEventListener("click", () => onStep(i - 1));
   });
-  const found = made("div", { className: "steps" }, bar, made("h4", { textContent: prefix ? "What is written, and how much it looks back at it" : "What is written" }), written);
+  const found = made("div", { className: "steps" }, bar, made("h4", { textContent: prefix ? `What is written, and ${how}` : "What is written" }), written);
   if (source) found.append(made("h4", { textContent: source.title }), chips(source.items, source.title));
   found.append(made("h4", { textContent: "The most probable next tokens" }), likeliest(trace, step), source ? shareBar(trace, step) : "");
   return found;
