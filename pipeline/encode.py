@@ -33,14 +33,14 @@ def encode(
 
     options = load(params, *SECTIONS)
     shape = records.SHAPES[options.task]
-    tokenizer, labels = vocabulary.load(vocab), vocabulary.load_labels(vocab)
+    tokenizer, of_target, labels = vocabulary.load(vocab), vocabulary.load_target(vocab), vocabulary.load_labels(vocab)
     parts = {name: records.read(split / f"{name}.parquet") for name in records.SPLITS}
     encoded, overflowed = {}, {}
     for name, part in parts.items():
-        encoded[name], overflowed[name] = encoding.encode(part, shape, tokenizer, labels, options.encode)
+        encoded[name], overflowed[name] = encoding.encode(part, shape, tokenizer, labels, options.encode, of_target)
         encoding.write(encoded[name], output / f"{name}.arrow")
         records.write(overflowed[name], output / f"{name}.overflowed.parquet")
-    found = expectations.check_encode(encoded, overflowed, parts, tokenizer, labels, shape, options.encode)
+    found = expectations.check_encode(encoded, overflowed, parts, tokenizer, labels, shape, options.encode, of_target)
     validation.publish(found, gates)
     typer.echo("encode: " + ", ".join(f"{len(rows):,} {name}" for name, rows in encoded.items()))
 

@@ -18,11 +18,12 @@ def vocab(
     output: Annotated[Path, typer.Option(help="Where tokenizer and labels go.")] = Path("data/vocab"),
     gates: Annotated[Path, typer.Option(help="Where the gate's result goes.")] = Path("metrics/validation"),
 ) -> None:
-    """Train a tokenizer on the training rows, and list their labels.
+    """Train a tokenizer on the training rows, or one for source and one for target, and list their labels.
 
     \b
     params.yaml  seed task clean vocab split ─┐         ┌─ data/vocab/tokenizer.json, tokenizer_config.json
-    data/clean/kept.parquet ──────────────────┴─ vocab ─┼─ data/vocab/labels.json
+    data/clean/kept.parquet ──────────────────┴─ vocab ─┼─ data/vocab/target: the same files   (vocab.shared=false)
+                                                        ├─ data/vocab/labels.json
                                                         └─ metrics/validation/vocab.json
     Gate: special tokens present, unknown tokens within bounds, built from training rows only.
     """
@@ -34,14 +35,18 @@ def vocab(
     kept = records.read(clean / "kept.parquet")
     split = splitting.assign(kept, shape, options.split, options.seed)
     train, valid = kept[split == "train"], kept[split == "valid"]
-    texts = [text for column in shape.texts for text in train[column]]
-    unseen = [text for column in shape.texts for text in valid[column]]
-    tokenizer = vocabulary.train(texts, options.vocab, cleaning.normaliser(options.clean))
+    normaliser = cleaning.normaliser(options.clean)
     labels = vocabulary.labels(train[shape.label]) if shape.label else []
-    vocabulary.save(tokenizer, output)
+    tokenizers, reports = [], []
+    for side, columns in shape.vocabularies(options.vocab.shared).items():
+        texts, unseen = ([text for column in columns for text in part[column]] for part in (train, valid))
+        tokenizers.append(vocabulary.train(texts, options.vocab, normaliser))
+        reports.append(expectations.check_vocab(tokenizers[-1], texts, unseen, labels, options.vocab, side))
+    vocabulary.save(tokenizers[0], output, *tokenizers[1:])
     vocabulary.save_labels(labels, output)
-    validation.publish(expectations.check_vocab(tokenizer, texts, unseen, labels, options.vocab), gates)
-    typer.echo(f"vocab: {len(tokenizer):,} {options.vocab.tokenizer} entries from {len(train):,} training rows")
+    validation.publish(validation.together(reports), gates)
+    sizes = " + ".join(f"{len(tokenizer):,}" for tokenizer in tokenizers)
+    typer.echo(f"vocab: {sizes} {options.vocab.tokenizer} entries from {len(train):,} training rows")
 
 
 if __name__ == "__main__":

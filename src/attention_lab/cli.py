@@ -57,6 +57,11 @@ def predict(
     top_p: Annotated[
         float, typer.Option(min=0.01, max=1.0, help="Generation: draw from the tokens that make up this share.")
     ] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Generation: another number draws other texts.")] = 0,
+    no_repeat_ngram: Annotated[int, typer.Option(min=0, help="No sequence of so many tokens is said twice.")] = 0,
+    repetition_penalty: Annotated[
+        float, typer.Option(min=1.0, help="Above 1, what was said before becomes less probable.")
+    ] = 1.0,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON lines with scores, not only predictions.")
     ] = False,
@@ -88,6 +93,9 @@ def predict(
         "temperature": temperature,
         "top_k": top_k,
         "top_p": top_p,
+        "seed": seed,
+        "no_repeat_ngram": no_repeat_ngram,
+        "repetition_penalty": repetition_penalty,
     }
     if stream and (as_json or output_file is not None or beams > 1 or best > 1):
         raise InputError("--stream writes one plain text, word by word; leave out --json, --output, --beams and --best")

@@ -68,11 +68,15 @@ def encode(
     tokenizer: PreTrainedTokenizerFast,
     labels: list[str],
     params: params.Encode,
+    target_tokenizer: PreTrainedTokenizerFast | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Turn records into ids: (encoded, overflowed), see the columns above.
 
     A text that is too long is cut, keeping its first pieces and </s> (`overflow: truncate`); or it is read in windows
     (`window`); or its row is moved to `overflowed`, which has the records' columns and `reason` (`drop`).
+
+    Args:
+        target_tokenizer: of the target; None: the other is for both.
 
     Raises:
         InputError: a row's label does not occur in training, or the task cannot read windows.
@@ -94,7 +98,8 @@ def encode(
     ]
     if shape.target is not None:
         limit = params.max_target_tokens
-        values["target"], lengths = _ids(tokenizer, frame[shape.target].tolist(), limit, f"encode {shape.target}")
+        written = target_tokenizer or tokenizer
+        values["target"], lengths = _ids(written, frame[shape.target].tolist(), limit, f"encode {shape.target}")
         for row in np.flatnonzero(lengths > limit):
             over = f"{shape.target} has {lengths[row]} tokens, encode.max_target_tokens is {limit}"
             reasons[row] = reasons[row] or over

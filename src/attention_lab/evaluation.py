@@ -18,10 +18,14 @@ from attention_lab.transformer import load
 
 
 class Trained:
-    """A trained model, its tokenizer and its task, on the device it will run on.
+    """A trained model, its task and its tokenizers, that of what it reads and that of what it writes (often the same),
+    on the device it will run on.
 
     Args:
         directory: what the train stage wrote, `data/model`.
+
+    Raises:
+        InputError: a file is missing.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -29,6 +33,8 @@ class Trained:
         device.prepare(self.device)
         self.model = load(directory, self.device)
         self.tokenizer = vocabulary.load(directory)
+        own = self.model.config.target_vocabulary is not None
+        self.target_tokenizer = vocabulary.load(directory / vocabulary.TARGET) if own else self.tokenizer
         self.task = TASKS[self.model.config.task]
 
 
@@ -46,7 +52,8 @@ def predict(
     windows: list[dict[str, Any]] = [{}] * len(data)
     with tqdm(total=len(data), desc="predict", unit="row", mininterval=1.0) as bar:
         for batch in TokenBuckets(data.lengths, options.tokens_per_batch).epoch(0):
-            found = trained.task.predict(trained.model, data[batch].to(trained.device), trained.tokenizer, options)
+            inputs = data[batch].to(trained.device)
+            found = trained.task.predict(trained.model, inputs, trained.target_tokenizer, options)
             for row, answer in zip(batch, found, strict=True):
                 windows[row] = answer
             bar.update(len(batch))

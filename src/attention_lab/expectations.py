@@ -140,32 +140,36 @@ def check_vocab(
     valid_texts: Sequence[str],
     labels: Sequence[str],
     params: params.Vocab,
+    side: str = "",
 ) -> Report:
     """Special tokens present; entries from training texts only; unknown tokens of valid within bounds; labels.
 
-    labels: empty for a task without classes.
+    labels: empty for a task without classes. side: whose tokenizer and texts these are, "source" or "target", where
+    each has its own.
     """
     from attention_lab.vocabulary import SPECIALS
 
-    ids = _equal("id", "expected", f"the special tokens {' '.join(SPECIALS)} have the ids 0 to {len(SPECIALS) - 1}")
+    of = f"for the {side}, " if side else ""
+    fixed = f"{of}the special tokens {' '.join(SPECIALS)} have the ids 0 to {len(SPECIALS) - 1}"
+    ids = _equal("id", "expected", fixed)
     entries = [
         Check(
             "ExpectTableRowCountToBeBetween",
             {"min_value": 1, "max_value": params.size - len(SPECIALS)},
-            f"the vocabulary has entries, and with the special tokens at most {params.size}",
+            f"{of}the vocabulary has entries, and with the special tokens at most {params.size}",
             "look at vocab.size and vocab.min_frequency",
         ),
         _among(
             "in_training",
             [True],
-            "every entry of the vocabulary occurs in the training texts",
+            f"{of}every entry of the vocabulary occurs in the training texts",
             "build the vocabulary from training rows only",
         ),
     ]
     known = Check(
         "ExpectColumnValuesToBeBetween",
         {"column": "share", "max_value": params.max_unknown_share},
-        f"at most {_percent(params.max_unknown_share)} of the tokens of valid are unknown",
+        f"{of}at most {_percent(params.max_unknown_share)} of the tokens of valid are unknown",
         "take vocab.tokenizer=bpe, raise vocab.size, lower vocab.min_frequency or raise vocab.max_unknown_share",
     )
     tables = [
@@ -232,12 +236,15 @@ def check_encode(
     labels: Sequence[str],
     shape: Shape,
     params: params.Encode,
+    target_tokenizer: PreTrainedTokenizerFast | None = None,
 ) -> Report:
     """Every row once; ids within the vocabulary, between <s> and </s>; truncated share; round trip to text; labels;
     places of answers.
 
     encoded, overflowed: what `encoding.encode` gave for each split; parts: the records of each split.
+    target_tokenizer: of the target; None: the other is for both.
     """
+    tokenizers = {"source": tokenizer, "target": target_tokenizer or tokenizer}
     limits = {"source": (shape.inputs, params.max_source_tokens)}
     if shape.target is not None:
         limits["target"] = ((shape.target,), params.max_target_tokens)
@@ -258,11 +265,12 @@ def check_encode(
         Table(facts.lost(first, overflowed), [few]),
     ]
     for column, (texts, limit) in limits.items():
-        tables.append(Table(facts.ids(encoded, column), _ids(column, limit, len(tokenizer))))
+        tables.append(Table(facts.ids(encoded, column), _ids(column, limit, len(tokenizers[column]))))
         tables.append(Table(facts.specials_in(encoded, column), [_ends(column, len(texts))]))
         for place, text in enumerate(texts):
             back = _equal("decoded", "text", f"the ids of {column} give {text} back where nothing is cut or unknown")
-            tables.append(Table(facts.decoded(encoded, parts, tokenizer, column, text, place), [back]))
+            decoded = facts.decoded(encoded, parts, tokenizers[column], column, text, place)
+            tables.append(Table(decoded, [back]))
     if shape.answer is not None:
         stands = _equal("found", "answer", f"every {shape.answer} stands between the places of its span")
         tables.append(Table(facts.spans(encoded, parts, shape), [stands]))

@@ -22,8 +22,7 @@ from attention_lab.inference import Predictor
 from attention_lab.interpretation import KINDS
 from attention_lab.interpretation.weights import Words, merge, owners_of, rollout, words_of
 from attention_lab.transformer import Classifier, Config, LanguageModel, SpanExtractor
-from attention_lab.transformer.models import Seen
-from attention_lab.transformer.spans import segments_of
+from attention_lab.transformer.models import Seen, segments_of
 from attention_lab.vocabulary import BOS
 
 CAUTION = (
@@ -114,7 +113,7 @@ def explain(predictor: Predictor, texts: Mapping[str, str], answer: Mapping[str,
     if isinstance(model, Classifier):
         _, seen = model(ids, mask, weights=True)
         return _of_class(config, seen, source)
-    written, target = _alone(predictor, answer["prediction"])
+    written, target = _alone(predictor, answer["prediction"], written=True)
     _, seen = model(ids, mask, written[:, :-1], weights=True)
     # A position reads one word and predicts the next. For the source it counts which word it predicts, for the words
     # before it which one it reads.
@@ -149,7 +148,7 @@ def _of_answer(
     window = next((one for one in windows if any(of_answer(one))), windows[0])
     source = _about(predictor, window, question, text)
     ids, config = _on_device(predictor, window.ids), model.config
-    mask, segments = torch.ones_like(ids, dtype=torch.bool), segments_of(ids, config.end)
+    mask, segments = torch.ones_like(ids, dtype=torch.bool), segments_of(ids, config)
     _, seen = model(ids, mask, segments=segments, weights=True)
     whole = _map(config, seen, "encoder_self", source, source)
     if not answer["prediction"]:
@@ -186,10 +185,11 @@ def _first(length: int) -> Words:
     return Words([BOS], [0, *[None] * (length - 1)])
 
 
-def _alone(predictor: Predictor, text: str) -> tuple[Tensor, Words]:
-    """Token ids (1, L) and words of one text."""
-    ids = predictor.read([[text]], windows=False)[0].windows[0].ids
-    return _on_device(predictor, ids), _kept(words_of([text], [ids], predictor.tokenizer, [text])[0])
+def _alone(predictor: Predictor, text: str, *, written: bool = False) -> tuple[Tensor, Words]:
+    """Token ids (1, L) and words of one text that the model reads, or that it has written."""
+    ids = predictor.read([[text]], windows=False, written=written)[0].windows[0].ids
+    tokenizer = predictor.target_tokenizer if written else predictor.tokenizer
+    return _on_device(predictor, ids), _kept(words_of([text], [ids], tokenizer, [text])[0])
 
 
 def _about(predictor: Predictor, window: Window, question: str, text: str) -> Words:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import pandas as pd
 import torch
@@ -18,8 +18,45 @@ from attention_lab.records import SHAPES
 TOKENS_PER_BATCH = 4000
 
 
+class Search(TypedDict, total=False):
+    """How an answer is searched or drawn; what each value means stands in the section evaluate of params.yaml."""
+
+    beams: int
+    best: int
+    length_penalty: float
+    max_tokens: int
+    max_ratio: float
+    min_tokens: int
+    no_repeat_ngram: int
+    repetition_penalty: float
+    no_answer: float | None
+    threshold: float
+    temperature: float
+    top_k: int | None
+    top_p: float
+    seed: int
+
+
+DEFAULTS: Search = {
+    "beams": 1,
+    "best": 1,
+    "length_penalty": 1.0,
+    "max_tokens": 128,
+    "max_ratio": 2.0,
+    "min_tokens": 0,
+    "no_repeat_ngram": 0,
+    "repetition_penalty": 1.0,
+    "no_answer": 0.0,
+    "threshold": 0.5,
+    "temperature": 1.0,
+    "top_k": None,
+    "top_p": 1.0,
+    "seed": 0,
+}
+
+
 class Predictor(Trained):
-    """A trained model that takes raw text; the tokenizer normalises it as the training text was."""
+    """A trained model that takes raw text; its tokenizer normalises it as the training text was."""
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -29,23 +66,12 @@ class Predictor(Trained):
     def predict(
         self,
         inputs: Sequence[str | Mapping[str, str]],
-        *,
-        beams: int = 1,
-        best: int = 1,
-        length_penalty: float = 1.0,
-        max_tokens: int = 128,
-        max_ratio: float = 2.0,
-        no_answer: float | None = 0.0,
-        threshold: float = 0.5,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float = 1.0,
+        **search: Unpack[Search],
     ) -> list[dict[str, Any]]:
         """One dict for each input, with `prediction` and how sure the model is of it.
 
         With `best` above 1 each has as many `candidates`, the best first, or fewer where there are no more; a target is
-        searched with at least as many beams. How a target is searched, or a continuation drawn: see `decoding`, and the
-        section evaluate of params.yaml.
+        searched with at least as many beams. `search` says how; what it leaves out is as in `DEFAULTS`.
 
         A text longer than the model was trained for is read in windows if the task can, else it is cut, and its dict
         says `truncated: true`.
@@ -60,25 +86,14 @@ class Predictor(Trained):
         records = pd.DataFrame(
             [{"row": str(number), **self._texts(given, number)} for number, given in enumerate(inputs, start=1)]
         )
-        options = _options(
-            beams=beams,
-            best=best,
-            length_penalty=length_penalty,
-            max_tokens=max_tokens,
-            max_ratio=max_ratio,
-            no_answer=no_answer,
-            threshold=threshold,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-        )
+        options = _options(search)
         sources = self.read([records[name].tolist() for name in self.fields], windows=shape.reads_windows)
         table = encoding.table(records["row"].tolist(), sources)
         data = examples(table, pad=self.model.config.pad)
         windows: list[dict[str, Any]] = [{}] * len(data)
         with torch.inference_mode():
             for rows in TokenBuckets(data.lengths, TOKENS_PER_BATCH).epoch(0):
-                found = self.task.predict(self.model, data[rows].to(self.device), self.tokenizer, options)
+                found = self.task.predict(self.model, data[rows].to(self.device), self.target_tokenizer, options)
                 for row, answer in zip(rows, found, strict=True):
                     windows[row] = answer
         answers = joined(self.task, windows, table["row"], records, options)
@@ -89,34 +104,19 @@ class Predictor(Trained):
         given: str | Mapping[str, str],
         *,
         number: int = 0,
-        max_tokens: int = 128,
-        max_ratio: float = 2.0,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float = 1.0,
+        **search: Unpack[Search],
     ) -> Iterator[str]:
         """The pieces of one prediction, each as soon as it is written: what `predict` says with one beam, or draws.
 
         Args:
             given: a text, or a dict with a text under each name of `fields`.
-            number: its place among the inputs, from 0, on which depends what is drawn for it.
+            number: its place among the inputs, from 0; what is drawn for it depends on that and on the seed.
 
         Raises:
             InputError: a text is missing or empty, or the task does not write.
         """
         texts = self._texts(given, number + 1)
-        options = _options(
-            beams=1,
-            best=1,
-            length_penalty=1.0,
-            max_tokens=max_tokens,
-            max_ratio=max_ratio,
-            no_answer=None,
-            threshold=0.5,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-        )
+        options = _options(search)
         sources = self.read([[text] for text in texts.values()], windows=SHAPES[self.task.name].reads_windows)
         data = examples(encoding.table([str(number)], sources), pad=self.model.config.pad)
         batch = replace(data[[0]], rows=[number]).to(self.device)
@@ -125,15 +125,16 @@ class Predictor(Trained):
         for token in self.task.stream(self.model, batch, options):
             tokens.append(token)
             # A piece may change how the one before it is spelled, so the text is spelled anew each time.
-            text = self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            text = self.target_tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
             yield text[len(said) :]
             said = text
 
-    def read(self, texts: Sequence[list[str]], *, windows: bool) -> list[encoding.Source]:
+    def read(self, texts: Sequence[list[str]], *, windows: bool, written: bool = False) -> list[encoding.Source]:
         """What the model reads of texts: at once as many tokens as it was trained for, in several windows or cut.
 
         Args:
             texts: one text of each input; or a question of each and a text of each.
+            written: they are what the model writes.
         """
         positions = self.model.config.positions
         limits = params.Encode(
@@ -143,7 +144,7 @@ class Predictor(Trained):
             overlap=max(1, positions // 4),
             max_overflow_share=1.0,
         )
-        return encoding.sources(self.tokenizer, texts, limits)
+        return encoding.sources(self.target_tokenizer if written else self.tokenizer, texts, limits)
 
     def _texts(self, given: str | Mapping[str, str], number: int) -> dict[str, str]:
         texts = {self.fields[0]: given} if isinstance(given, str) else given
@@ -154,6 +155,8 @@ class Predictor(Trained):
         return {name: texts[name] for name in self.fields}
 
 
-def _options(**chosen: Any) -> params.Evaluate:
+def _options(search: Search) -> params.Evaluate:
     """How to predict; what is about measuring has no effect."""
-    return params.Evaluate(**chosen, split="test", prompt_tokens=None, bootstrap=100, tokens_per_batch=TOKENS_PER_BATCH)
+    return params.Evaluate(
+        **(DEFAULTS | search), split="test", prompt_tokens=None, bootstrap=100, tokens_per_batch=TOKENS_PER_BATCH
+    )

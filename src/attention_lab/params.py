@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from attention_lab.errors import InputError
 
 TaskName = Literal["translation", "summarization", "question_answering", "generation", "sentiment", "multi_label"]
+WRITING = ("translation", "summarization")  # tasks that read one text and write another
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -75,7 +76,9 @@ class Clean(Section):
 
 class Vocab(Section):
     tokenizer: Literal["word", "character", "bpe", "wordpiece", "unigram"]
-    size: Annotated[int, Field(ge=32)]  # entries, special tokens included
+    # Tasks that read one text and write another: one vocabulary for both, or one for each. The others have one anyway.
+    shared: bool
+    size: Annotated[int, Field(ge=32)]  # entries of each vocabulary, special tokens included
     min_frequency: Positive
     max_unknown_share: Share
 
@@ -134,6 +137,7 @@ class Model(Section):
     tied: bool  # the output has the embedding as its weights, or has its own
     # Models that read a source and write a target: they may copy its tokens (pydantic has a method of the name `copy`).
     copies: bool = Field(alias="copy")
+    match: bool  # question_answering: words of the text that the question has too are marked
     position: Literal["none", "sinusoidal", "learned", "rotary"]
 
     @model_validator(mode="after")
@@ -176,12 +180,16 @@ class Evaluate(Section):
     length_penalty: Annotated[float, Field(ge=0.0)]
     max_tokens: Positive
     max_ratio: Annotated[float, Field(gt=0.0)]  # longest target: so many times the source's tokens, plus ten
+    min_tokens: Annotated[int, Field(ge=0)]  # shortest target or continuation, start and end not counted
+    no_repeat_ngram: Annotated[int, Field(ge=0)]  # no sequence of so many tokens is said twice; 0: any may
+    repetition_penalty: Annotated[float, Field(ge=1.0)]  # logits of what was said are divided by it if positive
     no_answer: float | None  # questions: none is said where it is by so many nats likelier; None: always one
     threshold: Share  # multi_label: the least probability of a label that is predicted
     prompt_tokens: Positive | None  # generation: how much of a text is given, start token included; None: all of it
     temperature: Annotated[float, Field(ge=0.0)]  # generation: 0 is the most probable token, always
     top_k: Positive | None  # generation: draw from the k most probable tokens
     top_p: Annotated[float, Field(gt=0.0, le=1.0)]  # generation: … from the fewest whose probabilities reach p
+    seed: Annotated[int, Field(ge=0)]  # generation: another number draws other texts
     bootstrap: Annotated[int, Field(ge=100)]  # resamples
     tokens_per_batch: Positive
 
@@ -191,6 +199,7 @@ class Interpret(Section):
     valid_rows: Positive  # rows that choose layer and head; of more, so many are drawn
     test_rows: Positive  # rows that are measured
     explained_rows: Positive  # test rows that every method explains, and half as many valid ones
+    explained_tokens: Positive  # … and no more than have so many tokens, source and target
     explained_words: Positive  # words of each output whose faithfulness is measured
     checked_rows: Positive  # rows on which heads are taken away and parameters drawn anew
     steps: Positive  # of integrated gradients; four times as many where these are too few
@@ -210,6 +219,15 @@ class Params(Section):
     train: Train
     evaluate: Evaluate
     interpret: Interpret
+
+    @model_validator(mode="after")
+    def _copies_are_words_of_the_target(self) -> Params:
+        if self.task in WRITING and self.model.copies and not self.vocab.shared:
+            raise ValueError(
+                "model.copy needs one vocabulary for source and target, as what is copied is a token of both; set "
+                "vocab.shared to true or model.copy to false"
+            )
+        return self
 
 
 class _Loader(yaml.SafeLoader):
@@ -266,4 +284,4 @@ def _sentence(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"the parameter {name} is missing; add it (params.py says what it means)"
     message = first["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
-    return f"{name} {message}" + ("" if first["type"] == "value_error" else f", not {first['input']!r}")
+    return f"{name} {message}".lstrip() + ("" if first["type"] == "value_error" else f", not {first['input']!r}")

@@ -5,6 +5,7 @@
                          alignments with sure and possible links
     summarization        CNN/DailyMail (article, highlights), XSum (document, summary), SAMSum (dialogue, summary)
     question_answering   SQuAD 1.1 and 2.0, nested as published or flat as on the Hub; bAbI (story, question, answer)
+    any other            bAbI: the text is the story with the question behind it, the target or the label is the answer
     generation           plain text, see data.unit; TinyStories and others with one text column
     sentiment            SST and GLUE (sentence, label), IMDB (text or review, label or sentiment)
     multi_label          GoEmotions (text, labels) and others with a list of labels, tags or topics
@@ -37,7 +38,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
 def understood(records: Records, shape: Shape) -> Records:
     """Records with the columns of this shape where a known format has them nested; the others as they are."""
     if shape.answer is None:
-        return records
+        return [(number, _asked(record, shape)) for number, record in records]
     flat = [record for number, outer in records for record in _unnested(number, outer)]
     if len(flat) != len(records):  # several to an element: counted anew
         flat = [(number, record) for number, (_, record) in enumerate(flat, start=1)]
@@ -66,6 +67,21 @@ def _told(record: dict[str, Any]) -> dict[str, Any]:
     facts = record.get("supporting") or []
     support = [word for fact in facts for word in range(ends[fact], ends[fact + 1])]
     return {**record, "context": " ".join(map(str, story)), "support": support or None}
+
+
+def _asked(record: dict[str, Any], shape: Shape) -> dict[str, Any]:
+    """bAbI for tasks that do not look for a piece of the text: some of its answers, such as yes, are in no story."""
+    told = _told(record)
+    answer = shape.truth
+    if told is record or answer is None or answer in record:
+        return record
+    support = {shape.gold: told["support"]} if len(shape.gold_texts) == 1 else {}
+    return {
+        **record,
+        shape.source: f"{told['context']} {record.get('question')}",
+        answer: record.get("answer"),
+        **support,
+    }
 
 
 def _answered(record: dict[str, Any]) -> dict[str, Any]:

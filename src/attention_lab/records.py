@@ -67,6 +67,13 @@ class Shape:
         window of it."""
         return self.texts[:1] if self.answer is None else self.texts[::-1]
 
+    def vocabularies(self, shared: bool) -> dict[str, tuple[str, ...]]:
+        """The columns whose texts have a vocabulary together, by what they are: all of them (""), or "source" and
+        "target" for themselves, if there is a target and nothing is `shared`."""
+        if shared or self.target is None:
+            return {"": self.texts}
+        return {"source": self.inputs, "target": (self.target,)}
+
     @property
     def gold_texts(self) -> tuple[str, ...]:
         """The columns whose words gold numbers: two if it is pairs, one if it is words, none if it is a number."""

@@ -65,6 +65,40 @@ class Merges:
             tokens[at : at + 2] = [self.merged[best]]
 
 
+class _Side:
+    """The texts of one side, whose tokens are known, as words.
+
+    words: of each text; None where they are not known.
+    """
+
+    def __init__(self, rows: Sequence[Ids], tokenizer: PreTrainedTokenizerFast) -> None:
+        self.rows, self.merges, self.backend = rows, Merges(tokenizer), tokenizer.backend_tokenizer
+        self.characters: dict[str, list[int]] = {}  # of each word
+        self.usual: dict[str, list[int]] = {}  # its tokens without dropout
+        self.words = [self._words(row) for row in rows]
+
+    def cut(self, share: float, limit: int, lots: random.Random) -> list[Ids]:
+        """The tokens of each text with this share of merges left out."""
+        found = []
+        for row, words in zip(self.rows, self.words, strict=True):
+            tokens = [t for word in words or () for t in self.merges.apply(self.characters[word], share, lots)]
+            longer = words is None or len(tokens) + 2 > limit
+            found.append(row if longer else np.array([BOS_ID, *tokens, EOS_ID], dtype=np.int32))
+        return found
+
+    def _words(self, row: Ids) -> list[str] | None:
+        inner = row[1:-1].tolist()
+        if any(token < len(SPECIALS) for token in inner):
+            return None
+        text = "".join(self.backend.id_to_token(token) for token in inner)
+        found = [word for word, _ in self.backend.pre_tokenizer.pre_tokenize_str(text)]
+        for word in found:
+            if word not in self.usual:
+                self.characters[word] = self.merges.characters(word)
+                self.usual[word] = self.merges.apply(self.characters[word], 0.0, random.Random(0))
+        return found if [token for word in found for token in self.usual[word]] == inner else None
+
+
 class Resegmented(Examples):
     """Examples whose texts are cut anew in each epoch; what is drawn is a function of (seed, epoch).
 
@@ -72,14 +106,21 @@ class Resegmented(Examples):
     for one epoch, a text that would become longer than is allowed. Batches are made by the lengths without dropout.
 
     Args:
-        share: of the merges that are left out; 0.1 in the paper. limits: the longest texts.
+        share: of the merges that are left out; 0.1 in the paper. limits: the longest texts. target_tokenizer: of the
+            target; None: the other is for both.
 
     Raises:
         InputError: the tokenizer has no merges, or texts have answers in them or are read in windows.
     """
 
     def __init__(
-        self, examples: Examples, tokenizer: PreTrainedTokenizerFast, share: float, limits: Encode, seed: int
+        self,
+        examples: Examples,
+        tokenizer: PreTrainedTokenizerFast,
+        share: float,
+        limits: Encode,
+        seed: int,
+        target_tokenizer: PreTrainedTokenizerFast | None = None,
     ) -> None:
         if examples.span is not None or examples.shared is not None:
             raise InputError(
@@ -87,41 +128,13 @@ class Resegmented(Examples):
                 "set it to 0"
             )
         super().__init__(examples.source, examples.target, examples.label, pad=examples.pad)
-        self.merges, self.share, self.limits, self.seed = Merges(tokenizer), share, limits, seed
-        self.characters: dict[str, list[int]] = {}  # of each word
-        usual: dict[str, list[int]] = {}  # its tokens without dropout
-        backend, lots = tokenizer.backend_tokenizer, random.Random(0)
-
-        def words(row: Ids) -> list[str] | None:
-            """The words of a text; None where they are not known."""
-            inner = row[1:-1].tolist()
-            if any(token < len(SPECIALS) for token in inner):
-                return None
-            text = "".join(backend.id_to_token(token) for token in inner)
-            found = [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text)]
-            for word in found:
-                if word not in usual:
-                    self.characters[word] = self.merges.characters(word)
-                    usual[word] = self.merges.apply(self.characters[word], 0.0, lots)
-            return found if [token for word in found for token in usual[word]] == inner else None
-
-        self.words = [[words(row) for row in rows] for rows in self._sides()]
+        self.share, self.limits, self.seed = share, limits, seed
+        self.sides = [_Side(self.source, tokenizer)]
+        if self.target is not None:
+            self.sides.append(_Side(self.target, target_tokenizer or tokenizer))
 
     def of_epoch(self, number: int) -> Examples:
         lots = random.Random(f"{self.seed} {number}")
-
-        def cut(row: Ids, words: list[str] | None, limit: int) -> Ids:
-            if words is None:
-                return row
-            tokens = [t for word in words for t in self.merges.apply(self.characters[word], self.share, lots)]
-            return row if len(tokens) + 2 > limit else np.array([BOS_ID, *tokens, EOS_ID], dtype=np.int32)
-
         limits = (self.limits.max_source_tokens, self.limits.max_target_tokens)
-        sides = [
-            [cut(row, words, limit) for row, words in zip(rows, known, strict=True)]
-            for rows, known, limit in zip(self._sides(), self.words, limits, strict=False)
-        ]
-        return Examples(sides[0], sides[1] if self.target is not None else None, self.label, pad=self.pad)
-
-    def _sides(self) -> list[Sequence[Ids]]:
-        return [self.source] if self.target is None else [self.source, self.target]
+        source, *target = [side.cut(self.share, limit, lots) for side, limit in zip(self.sides, limits, strict=False)]
+        return Examples(source, target[0] if target else None, self.label, pad=self.pad)

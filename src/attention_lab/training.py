@@ -102,10 +102,12 @@ def configure(options: Params, vocab: Path) -> Config:
         InputError: a mechanism is unknown, or the device is not there.
     """
     device.choose(options.train.device)
+    of_target = vocabulary.load_target(vocab)
     config = Config.of(
         options,
         architecture=TASKS[options.task].architecture,
         vocabulary=len(vocabulary.load(vocab)),
+        target_vocabulary=None if of_target is None else len(of_target),
         labels=vocabulary.load_labels(vocab),
         pad=vocabulary.PAD_ID,
         start=vocabulary.BOS_ID,
@@ -126,23 +128,23 @@ def fit(
     unfinished: Path,
     log: Log | None = None,
 ) -> Result:
-    """The train stage: build the model, train it on the encoded rows and write it with its tokenizer.
+    """The train stage: build the model, train it on the encoded rows and write it with its tokenizers.
 
     Args:
         unfinished: where the state of a training lives until it is done; see `key`.
     """
-    tokenizer = vocabulary.load(vocab)
+    tokenizer, of_target = vocabulary.load(vocab), vocabulary.load_target(vocab)
     tables = {name: encoding.read(encoded / f"{name}.arrow") for name in ("train", "valid")}
     data = {name: examples(table, config.pad, len(config.labels)) for name, table in tables.items()}
     if share := options.train.subword_dropout:
-        data["train"] = Resegmented(data["train"], tokenizer, share, options.encode, options.seed)
+        data["train"] = Resegmented(data["train"], tokenizer, share, options.encode, options.seed, of_target)
     torch.manual_seed(options.seed)
     model = build(config, gradient_checkpointing=options.train.gradient_checkpointing)
     task = TASKS[options.task]
     result = train(model, task, data, options.train, seed=options.seed, checkpoint=unfinished, log=log)
     if not is_helper():
         save(model, output)
-        vocabulary.save(tokenizer, output)
+        vocabulary.save(tokenizer, output, of_target)
         shutil.rmtree(unfinished, ignore_errors=True)
     return result
 

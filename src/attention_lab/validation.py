@@ -72,6 +72,17 @@ def validate(stage: str, rows: int, tables: list[Table]) -> Report:
     return Report(stage, all(result.success for result in results), rows, results)
 
 
+def together(reports: Sequence[Report]) -> Report:
+    """What a gate found that was asked several times, as one report."""
+    results = [result for report in reports for result in report.results]
+    return Report(
+        reports[0].stage,
+        all(report.success for report in reports),
+        sum(report.rows for report in reports),
+        results,
+    )
+
+
 def publish(report: Report, directory: Path) -> None:
     """Write the report as JSON and the page of all reports, then let a good report pass.
 

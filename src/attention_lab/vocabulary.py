@@ -3,7 +3,8 @@
 Every kind reads a text the same way: a space is set before it, it is cut into words and single punctuation marks, and
 a space stays with what follows it ("Hi, (you" -> " Hi" "," " (" "you"). So tokens joined give the text back exactly,
 without a reserved character for the space: "▁", "##" or "<s>" in a user's text are characters like others, and the
-special tokens exist only as ids. All text columns of a task share one tokenizer.
+special tokens exist only as ids. All text columns of a task share one tokenizer, or the target has one of its own,
+whose files stand in the folder `target` beside those of the other.
 
     text -> normaliser -> " " + text -> pre-tokens -> pieces -> <s> pieces </s>
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 import sys
 import tempfile
 from collections import Counter
@@ -47,6 +49,7 @@ PAD_ID, UNK_ID, BOS_ID, EOS_ID, MASK_ID = range(5)
 WORDS = r" ?[^\s\p{P}\p{S}]+| ?[\p{P}\p{S}]|\s"
 CHARACTERS = r"(?m:.)"
 FILES = ("tokenizer.json", "tokenizer_config.json")
+TARGET = "target"
 
 
 def train(
@@ -85,8 +88,19 @@ def labels(cells: Iterable[object]) -> list[str]:
     return sorted(found, key=lambda label: (int(label), label)) if numeric else sorted(found)
 
 
-def save(tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
-    """Write tokenizer.json and tokenizer_config.json, each whole or not at all."""
+def save(
+    tokenizer: PreTrainedTokenizerFast, directory: Path, target_tokenizer: PreTrainedTokenizerFast | None = None
+) -> None:
+    """Write tokenizer.json and tokenizer_config.json, each whole or not at all, and those of a target that has a
+    tokenizer of its own; of one that has none, none are left."""
+    _save(tokenizer, directory)
+    if target_tokenizer is not None:
+        _save(target_tokenizer, directory / TARGET)
+    elif (directory / TARGET / FILES[0]).exists():
+        shutil.rmtree(directory / TARGET)
+
+
+def _save(tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     backend(tokenizer)
     with tempfile.TemporaryDirectory(dir=directory, prefix=".tokenizer.") as temporary:
@@ -113,6 +127,15 @@ def load(directory: Path) -> PreTrainedTokenizerFast:
         if not (directory / name).is_file():
             raise InputError(f"{directory / name}: there is no such file; `dvc repro vocab` makes it")
     return PreTrainedTokenizerFast.from_pretrained(str(directory), local_files_only=True)
+
+
+def load_target(directory: Path) -> PreTrainedTokenizerFast | None:
+    """Read the target's own tokenizer that `save` wrote beside the other; None: they share one.
+
+    Raises:
+        InputError: files are missing.
+    """
+    return load(directory / TARGET) if (directory / TARGET).is_dir() else None
 
 
 def backend(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:

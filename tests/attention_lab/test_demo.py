@@ -24,7 +24,8 @@ from attention_lab import cli, params, vocabulary
 from attention_lab.demo import HEADERS, OPTIONS, SHOWN, application, drawn, examples_of, serve
 from attention_lab.errors import InputError
 from attention_lab.explanation import Map, explain
-from attention_lab.inference import Predictor
+from attention_lab.inference import DEFAULTS, Predictor
+from attention_lab.records import SHAPES
 from attention_lab.transformer import build, save
 
 TEXT = "the old dog sees a small cat"
@@ -40,7 +41,7 @@ TASKS = {
 def folder(at: Path, task: str, mechanism: str = "scaled_dot_product") -> Path:
     """What the train stage writes, of a model with random weights."""
     torch.manual_seed(5)
-    options = params.Vocab(tokenizer="word", size=100, min_frequency=1, max_unknown_share=1.0)
+    options = params.Vocab(tokenizer="word", shared=True, size=100, min_frequency=1, max_unknown_share=1.0)
     tokenizer = vocabulary.train([f"{TEXT} and sleeps ."], options, None)
     labels = ("no", "yes", "perhaps") if TASKS[task] == "classifier" else ()
     sizes = {"vocabulary": len(tokenizer), "segments": 2 if task == "question_answering" else 0}
@@ -189,10 +190,10 @@ def test_predictions_that_are_missing_or_of_another_task_give_no_examples(tmp_pa
 
 
 def test_every_option_is_one_of_the_predictors() -> None:
-    known = Predictor.predict.__kwdefaults__
+    assert set(OPTIONS) == set(SHAPES)
     for options in OPTIONS.values():
         for option in options:
-            assert type(known[option.name]) is type(option.default)
+            assert type(dict(DEFAULTS)[option.name]) is type(option.default)
             assert option.read(option.default) == option.default
 
 

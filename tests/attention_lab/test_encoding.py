@@ -23,7 +23,9 @@ SEVERAL = SHAPES["multi_label"]
 @pytest.fixture(scope="module")
 def tokenizer():
     texts = ["one two three four five six seven", "uno dos tres."]
-    return vocabulary.train(texts, Vocab(tokenizer="word", size=64, min_frequency=1, max_unknown_share=0.1), None)
+    return vocabulary.train(
+        texts, Vocab(tokenizer="word", shared=True, size=64, min_frequency=1, max_unknown_share=0.1), None
+    )
 
 
 def limits(overflow: str = "truncate", *, source: int = 7, target: int = 5) -> Encode:
@@ -131,6 +133,17 @@ def test_labels_survive_the_file(tokenizer, tmp_path: Path) -> None:
     encoded, _ = encoding.encode(classes(("one", "b"), ("two", "a")), CLASSES, tokenizer, ["a", "b"], limits())
     encoding.write(encoded, tmp_path / "x.arrow")
     assert encoding.read(tmp_path / "x.arrow")["label"].tolist() == [1, 0]
+
+
+def test_a_target_is_cut_by_its_own_tokenizer(tokenizer) -> None:
+    options = Vocab(tokenizer="character", shared=False, size=64, min_frequency=1, max_unknown_share=0.1)
+    of_target = vocabulary.train(["uno dos"], options, None)
+    frame = pairs(("one two", "uno"), ("three", "dos uno"))
+    encoded, _ = encoding.encode(frame, PAIRS, tokenizer, [], limits(), of_target)
+    assert [ids.tolist() for ids in encoded["source"]] == tokenizer(frame["source"].tolist())["input_ids"]
+    assert encoded["truncated"].tolist() == [False, True]
+    said = [of_target.convert_ids_to_tokens(ids.tolist()) for ids in encoded["target"]]
+    assert said == [["<s>", *"uno", "</s>"], ["<s>", *"dos", "</s>"]]
 
 
 def test_several_labels_become_their_places_and_survive_the_file(tokenizer, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from attention_lab import encoding, expectations, vocabulary
 from attention_lab.errors import InputError
 from attention_lab.params import Clean, Encode, Split, Vocab
 from attention_lab.records import SHAPES
-from attention_lab.validation import Report, Result
+from attention_lab.validation import Report, Result, together
 
 PAIRS = SHAPES["translation"]
 CLASSES = SHAPES["sentiment"]
@@ -25,7 +25,7 @@ CLEAN = Clean(
     max_characters=40, duplicates=True, near_duplicates=None, conflicting_labels=True, overlap="error",
 )  # fmt: skip
 SPLIT = Split(strategy="hash", valid=0.2, test=0.2)
-VOCAB = Vocab(tokenizer="word", size=300, min_frequency=1, max_unknown_share=0.1)
+VOCAB = Vocab(tokenizer="word", shared=True, size=300, min_frequency=1, max_unknown_share=0.1)
 ENCODE = Encode(max_source_tokens=8, max_target_tokens=8, overflow="truncate", overlap=2, max_overflow_share=0.1)
 SHARES = {"train": 12, "valid": 4, "test": 4}  # rows
 
@@ -303,6 +303,32 @@ def test_vocab_sees_a_size_that_is_exceeded_misplaced_special_tokens_and_bad_lab
     other = models.WordLevel({"<unk>": 0, " tree": 1, "<s>": 2}, unk_token="<unk>")
     foreign = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(other), unk_token="<unk>")
     assert_only(expectations.check_vocab(foreign, texts, [], [], VOCAB), "have the ids 0 to 4", 4, "<pad>")
+
+
+def test_each_side_has_its_gates() -> None:
+    """A fault of the target is told as one of the target, and passes nowhere for one of the source."""
+    texts = {side: pairs()[side].tolist() for side in ("source", "target")}
+    of = {side: vocabulary.train(texts[side], VOCAB, None) for side in texts}
+
+    def asked(**valid: list[str]) -> Report:
+        return together(
+            [expectations.check_vocab(of[s], texts[s], valid.get(s, texts[s]), [], VOCAB, s) for s in texts]
+        )
+
+    assert not failed(asked())
+    assert asked().rows == 2 * 2 * len(pairs())
+    assert_only(asked(target=texts["source"]), "^for the target, at most 10 % of the tokens", 1, None)
+    assert_only(asked(source=texts["target"]), "^for the source, at most 10 % of the tokens", 1, None)
+    swapped = [expectations.check_vocab(of["target"], texts["source"], [], [], VOCAB, "target")]
+    assert "for the target, every entry of the vocabulary" in failed(together(swapped))[0].meaning
+
+    parts = divided(pairs())
+    coded = {n: encoding.encode(p, PAIRS, of["source"], [], ENCODE, of["target"])[0] for n, p in parts.items()}
+    assert not failed(expectations.check_encode(coded, {}, parts, of["source"], [], PAIRS, ENCODE, of["target"]))
+    for one, other, column in (("source", "source", "target"), ("target", "target", "source")):
+        report = expectations.check_encode(coded, {}, parts, of[one], [], PAIRS, ENCODE, of[other])
+        found = [result for result in failed(report) if f"the ids of {column} give {column} back" in result.meaning]
+        assert found[0].unexpected > 0
 
 
 def test_split_sees_lost_rows_and_empty_splits() -> None:

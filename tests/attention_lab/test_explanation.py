@@ -17,7 +17,7 @@ from attention_lab.inference import Predictor
 from attention_lab.interpretation import rationale
 from attention_lab.interpretation.weights import Row, collect
 from attention_lab.transformer import build, save
-from attention_lab.transformer.spans import segments_of
+from attention_lab.transformer.models import segments_of
 
 TEXT, WRITTEN = "the small dog, sees a cat.", "cat a sees old"
 VOCABULARY = "the old dog sees a small cat and sleeps under trees, ."
@@ -30,32 +30,39 @@ ARCHITECTURES = {
 KINDS = ("word", "character")
 
 
-def predictor_of(at: Path, task: str, kind: str = "word", **changes: Any) -> Predictor:
-    """A model of random weights."""
+def predictor_of(at: Path, task: str, kind: str = "word", *, shared: bool = True, **changes: Any) -> Predictor:
+    """A model of random weights, with one vocabulary or with two."""
     torch.manual_seed(7)
-    options = params.Vocab(tokenizer=kind, size=100, min_frequency=1, max_unknown_share=1.0)
+    options = params.Vocab(tokenizer=kind, shared=True, size=100, min_frequency=1, max_unknown_share=1.0)
     tokenizer = vocabulary.train([VOCABULARY], options, None)
     labels = ("no", "yes", "perhaps") if task == "sentiment" else ()
+    own = None if shared else vocabulary.train([f"{WRITTEN} mice"], options, None)
     sizes = {"vocabulary": len(tokenizer), "positions": 64, "decoder_layers": 3}
+    sizes |= {} if own is None else {"target_vocabulary": len(own)}
     values = {"architecture": ARCHITECTURES[task], "task": task, "labels": labels, **sizes, **changes}
     save(build(config(**values)), at)
-    vocabulary.save(tokenizer, at)
+    vocabulary.save(tokenizer, at, own)
     return Predictor(at)
 
 
 def collected(given: Predictor, **texts: str) -> Row:
     """What a report would show of a row with these texts."""
-    ids = {name: np.array(given.tokenizer(text)["input_ids"], dtype=np.int32) for name, text in texts.items()}
-    source, *target = ids.values()
+    tokenizers = (given.tokenizer, given.target_tokenizer)
+    source, *target = (
+        np.array(of(text)["input_ids"], dtype=np.int32) for of, text in zip(tokenizers, texts.values(), strict=False)
+    )
     encoded = pd.DataFrame({"row": ["a:1"], "source": [source], **({"target": target} if target else {})})
     table = pd.DataFrame([{"row": "a:1", **texts}])
     shape = records.SHAPES[given.task.name]
-    return next(collect(given.model, encoded, table, given.tokenizer, shape, "cpu"))
+    return next(collect(given.model, encoded, table, tokenizers[0], shape, "cpu", tokenizers[1]))
 
 
+@pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_encoder_decoder_looks_as_in_a_report_with_the_prediction_for_its_target(tmp_path: Path, kind: str) -> None:
-    given = predictor_of(tmp_path, "translation", kind)
+def test_an_encoder_decoder_looks_as_in_a_report_with_the_prediction_for_its_target(
+    tmp_path: Path, kind: str, shared: bool
+) -> None:
+    given = predictor_of(tmp_path, "translation", kind, shared=shared)
     cross, own, written = explain(given, {"source": TEXT}, {"prediction": WRITTEN})
     row = collected(given, source=TEXT, target=WRITTEN)
     assert cross.weights == pytest.approx(row.cross_words("predicting"))
@@ -119,7 +126,7 @@ def test_the_words_of_an_answer_look_at_question_and_text(tmp_path: Path) -> Non
     given = predictor_of(tmp_path, "question_answering", segments=2)
     answer, whole = answered(given, CONTEXT, "old cat")
     ids = torch.tensor([given.tokenizer(QUESTION, CONTEXT)["input_ids"]])
-    mask, segments = torch.ones_like(ids, dtype=torch.bool), segments_of(ids, vocabulary.EOS_ID)
+    mask, segments = torch.ones_like(ids, dtype=torch.bool), segments_of(ids, given.model.config)
     _, seen = given.model(ids, mask, segments=segments, weights=True)
     weights = seen.encoder_self[1][0, 1].detach().numpy()
     words = [1, 2, 3, 5, 6, 7, 8, 9, 10]  # <s> question </s> context </s>

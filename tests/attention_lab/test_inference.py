@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -79,23 +81,25 @@ def test_where_there_are_no_best_answers_it_is_said(tmp_path: Path, task: str, w
         predictor(tmp_path, task).predict(TEXTS, best=2)
 
 
-def writer(at: Path, task: str, tokenizer: str) -> Predictor:
-    """A model that writes with the tokens of one kind of tokenizer."""
+def writer(at: Path, task: str, tokenizer: str, *, shared: bool = True) -> Predictor:
+    """A model that writes with the tokens of one kind of tokenizer, or with those of another of that kind."""
     torch.manual_seed(7)
-    options = params.Vocab(tokenizer=tokenizer, size=60, min_frequency=1, max_unknown_share=1.0)
+    options = params.Vocab(tokenizer=tokenizer, shared=True, size=60, min_frequency=1, max_unknown_share=1.0)
     words = vocabulary.train([f"{TEXT} and sleeps, sleepily! 3.14"], options, None)
-    model = build(config(architecture=TASKS[task], task=task, vocabulary=len(words)))
+    own = None if shared else vocabulary.train(["DER alte HUND, und SCHLÄFT; 2.71!"], options, None)
+    sizes = {"vocabulary": len(words), "target_vocabulary": None if own is None else len(own)}
+    model = build(config(architecture=TASKS[task], task=task, **sizes))
     with torch.no_grad():
-        model.embedding.tokens.weight.mul_(3.0)
+        (model.embedding if shared else model.target_embedding).tokens.weight.mul_(3.0)
     save(model, at / "model")
-    vocabulary.save(words, at / "model")
+    vocabulary.save(words, at / "model", own)
     return Predictor(at / "model")
 
 
 @pytest.mark.parametrize("tokenizer", ["word", "character", "bpe", "wordpiece", "unigram"])
-@pytest.mark.parametrize("task", ["translation", "generation"])
-def test_what_is_streamed_is_what_is_predicted(tmp_path: Path, task: str, tokenizer: str) -> None:
-    found = writer(tmp_path, task, tokenizer)
+@pytest.mark.parametrize(("task", "shared"), [("translation", True), ("translation", False), ("generation", True)])
+def test_what_is_streamed_is_what_is_predicted(tmp_path: Path, task: str, shared: bool, tokenizer: str) -> None:
+    found = writer(tmp_path, task, tokenizer, shared=shared)
     options: dict[str, Any] = {"max_tokens": 11}
     if task == "generation":
         options |= {"temperature": 1.3, "top_p": 0.95}
@@ -103,6 +107,26 @@ def test_what_is_streamed_is_what_is_predicted(tmp_path: Path, task: str, tokeni
     streamed = ["".join(found.stream(text, number=n, **options)) for n, text in enumerate(TEXTS)]
     assert streamed == predicted
     assert any(predicted)
+    if not shared:  # the letters of its own vocabulary
+        assert set("".join(predicted)) <= set("DER alte HUND, und SCHLÄFT; 2.71! <unk>")
+        assert set("".join(predicted)) & set("DERHUNSCLÄFT;271")
+
+
+def test_a_folder_without_the_targets_tokenizer_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    writer(tmp_path, "translation", "word", shared=False)
+    shutil.rmtree(tmp_path / "model" / "target")
+    with pytest.raises(InputError, match=r"model/target/tokenizer\.json: there is no such file"):
+        Predictor(tmp_path / "model")
+
+
+def test_another_seed_draws_another_text(tmp_path: Path) -> None:
+    found = writer(tmp_path, "generation", "word")
+    drawn = [
+        [answer["prediction"] for answer in found.predict(TEXTS, max_tokens=23, temperature=1.5, seed=seed)]
+        for seed in (0, 7, 7)
+    ]
+    assert drawn[1] == drawn[2] != drawn[0]
+    assert "".join(found.stream(TEXTS[0], max_tokens=23, temperature=1.5, seed=7)) == drawn[1][0]
 
 
 def test_each_piece_comes_before_the_next_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,3 +147,19 @@ def test_who_does_not_write_cannot_be_streamed(tmp_path: Path, task: str) -> Non
     found = predictor(tmp_path, task)
     with pytest.raises(InputError, match=f"a model of {task} says its answer at once"):
         next(found.stream({"text": TEXT, "question": TEXT, "context": TEXT}))
+
+
+@pytest.mark.parametrize("task", ["translation", "generation"])
+def test_the_rules_of_params_hold_for_what_is_written(tmp_path: Path, task: str) -> None:
+    """A model that says the same words again and again says none twice where that is forbidden, and says enough."""
+    found = writer(tmp_path, task, "word")
+
+    def written(**rules: Any) -> list[str]:
+        (answer,) = found.predict([TEXT], max_tokens=20, max_ratio=9.0, temperature=0.0, **rules)
+        return re.findall(r"\w+|[^\w\s]", answer["prediction"])[len(TEXT.split()) * (task == "generation") :]
+
+    free = written(min_tokens=9)
+    assert len(free) > len(set(free))
+    once = written(min_tokens=5, no_repeat_ngram=1)
+    assert len(once) == len(set(once)) >= 5
+    assert len(set(written(min_tokens=9, repetition_penalty=9.0))) > len(set(free))

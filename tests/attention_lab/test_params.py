@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from attention_lab.errors import InputError
-from attention_lab.params import load, record
+from attention_lab.params import WRITING, load, record
+from attention_lab.records import SHAPES
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 
@@ -43,7 +44,7 @@ def test_nothing_can_be_changed() -> None:
         (
             "copy: false",
             "copy: false\n  copies: true",
-            "unknown parameter model.copies; known here: .*, tied, copy, position",
+            "unknown parameter model.copies; known here: .*, tied, copy, match, position",
         ),
         ("copy: false", "copy: maybe", "model.copy should be a valid boolean"),
         ("seed: 42", "sede: 42", "unknown parameter sede|the parameter seed is missing"),
@@ -68,6 +69,23 @@ def test_a_wrong_value_is_one_sentence(old: str, new: str, sentence: str, tmp_pa
         load(changed(tmp_path, old, new))
     assert "\n" not in str(caught.value)
     assert "params.yaml" in str(caught.value)
+
+
+@pytest.mark.parametrize("task", SHAPES)
+def test_who_copies_writes_with_the_vocabulary_of_what_is_read(task: str, tmp_path: Path) -> None:
+    """Where nothing is written both values change nothing, and nothing is refused."""
+    text = PARAMS.read_text(encoding="utf-8").replace("task: translation", f"task: {task}", 1)
+    path = tmp_path / "params.yaml"
+    path.write_text(text.replace("shared: true", "shared: false", 1).replace("copy: false", "copy: true", 1))
+    assert (task in WRITING) == (SHAPES[task].target is not None)
+    if task in WRITING:
+        sentence = (
+            r"params\.yaml: model\.copy needs one vocabulary .*; set vocab\.shared to true or model\.copy to false$"
+        )
+        with pytest.raises(InputError, match=sentence):
+            load(path)
+    else:
+        assert not load(path).vocab.shared
 
 
 def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from attention_lab.presets import understood
 from attention_lab.records import SHAPES
 
@@ -63,6 +65,23 @@ def test_babi_with_its_supporting_facts() -> None:
     assert [found["context"].split(" ")[word] for word in found["support"]] == story[1].split(" ")
 
 
-def test_other_tasks_stay_as_they_are() -> None:
-    records = [(3, {"text": "a", "answers": [1]})]
-    assert understood(records, SHAPES["sentiment"]) is records
+@pytest.mark.parametrize(
+    ("task", "asked", "told"),
+    [("sentiment", "text", "label"), ("translation", "source", "target"), ("summarization", "document", "summary")],
+)
+def test_babi_for_tasks_that_classify_or_write(task: str, asked: str, told: str) -> None:
+    story = ["Mary is in the hall .", "John took the ball ."]
+    row = {"story": story, "question": "Is Mary in the park?", "answer": "no", "supporting": [0]}
+    ((number, found),) = understood([(5, row)], SHAPES[task])
+    assert number == 5
+    assert found[asked] == "Mary is in the hall . John took the ball . Is Mary in the park?"
+    assert found[told] == "no"
+    gold = SHAPES[task].gold
+    assert (gold == "alignment") == (gold not in found)
+    if gold in found:
+        assert [found[asked].split(" ")[word] for word in found[gold]] == story[0].split(" ")
+
+
+def test_other_records_stay_as_they_are() -> None:
+    records = [(3, {"text": "a", "answers": [1]}), (4, {"story": ["a"], "question": "b", "answer": "c", "label": "d"})]
+    assert understood(records, SHAPES["sentiment"]) == records

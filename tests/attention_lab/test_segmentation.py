@@ -48,7 +48,7 @@ def same(one: Any, other: Any) -> bool:
 
 def test_with_nothing_left_out_the_pieces_are_those_of_the_tokenizer() -> None:
     examples = resegmented(0.0)
-    assert all(words is not None for side in examples.words for words in side)
+    assert all(words is not None for side in examples.sides for words in side.words)
     assert same(examples.of_epoch(3).source, encoded(TEXTS))
     assert same(examples.of_epoch(3).target, encoded(TEXTS[::-1]))
 
@@ -62,6 +62,19 @@ def test_the_text_stays_the_same_and_becomes_longer_in_pieces() -> None:
     assert found.lengths.sum() > 1.1 * examples.lengths.sum()
     assert all(row[0] == vocabulary.BOS_ID and row[-1] == vocabulary.EOS_ID for row in found.source)
     assert found.predictions([2, 5]) == int(found.lengths[[2, 5], 1].sum()) - 2
+
+
+def test_each_side_is_cut_by_its_own_merges() -> None:
+    chosen = PARAMS.vocab.model_copy(update={"tokenizer": "bpe", "size": 97, "min_frequency": 1})
+    written = [text.upper() for text in TEXTS]
+    of_target = vocabulary.train(written, chosen, None)
+    rows = [np.array(ids, dtype=np.int32) for ids in of_target(written)["input_ids"]]
+    examples = Resegmented(Examples(encoded(TEXTS), rows, pad=0), tokenizer(), 0.2, PARAMS.encode, 5, of_target)
+    found = examples.of_epoch(0)
+    assert found.target is not None
+    assert [tokenizer().backend_tokenizer.decode(row.tolist()) for row in found.source] == TEXTS
+    assert [of_target.backend_tokenizer.decode(row.tolist()) for row in found.target] == written
+    assert (found.lengths.sum(0) > 1.1 * examples.lengths.sum(0)).all()
 
 
 def test_what_is_drawn_is_a_function_of_seed_and_epoch() -> None:
@@ -97,7 +110,7 @@ def test_texts_that_cannot_be_read_back_stay_as_they_are() -> None:
     examples = Resegmented(Examples([unknown, cut], pad=0), tokenizer(), 0.5, PARAMS.encode, 5)
     for epoch in range(5):
         assert same(examples.of_epoch(epoch).source[:1], [unknown])
-    assert examples.words[0][0] is None
+    assert examples.sides[0].words[0] is None
 
 
 def test_no_text_becomes_longer_than_allowed() -> None:

@@ -241,6 +241,54 @@ def test_gold_is_taken_over(name: str) -> None:
     assert frame["rationale"].tolist() == [[1], None]
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ([0, 1, 1], [1, 2]),
+        ([False, True, False], [1]),
+        ([0, 0, 0], []),
+        ([2, 0], [2, 0]),
+        ([1, 0], [1, 0]),
+        ("[0, 1, 0]", [1]),
+        (None, None),
+    ],
+)
+def test_a_0_or_1_for_each_word_says_which_words_are_gold(given: object, words: list[int] | None) -> None:
+    rows = [{"text": "a b c", "label": "1", "rationale": given}, {"text": "c", "label": "0", "rationale": [0]}]
+    frame, _ = load(path=put("x.jsonl", "\n".join(map(json.dumps, rows))))
+    assert frame["rationale"].tolist() == [words, [0]]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.csv", "source,target,alignment,possible\na b,c d e,0-0 1-2,1-1\nf,g,,\n"),
+        (
+            "x.jsonl",
+            '{"source": "a b", "target": "c d e", "sure": [[0, 0], [1, 2]], "possible": [[1, 1]]}\n'
+            '{"source": "f", "target": "g", "sure": null}\n',
+        ),
+    ],
+)
+def test_sure_and_possible_links(name: str, content: str) -> None:
+    frame, _ = load("translation", path=put(name, content))
+    assert frame["alignment"].tolist() == [[[0, 0], [1, 2]], None]
+    assert frame["possible"].tolist() == [[[1, 1]], None]
+    records.write(frame, Path("x.parquet"))
+    assert records.read(Path("x.parquet"))["possible"].tolist() == [[[1, 1]], None]
+
+
+def test_possible_links_are_a_column_only_where_there_are_some_and_name_words() -> None:
+    frame, _ = load("translation", path=put("x.csv", "source,target,alignment\na b,c,0-0 1-0\nd,e,0-0\n"))
+    assert "possible" not in frame
+    both = [put("y.csv", "source,target,alignment,possible\na b,c,0-0,1-0\n"), put("z.csv", "source,target\nd,e\n")]
+    frame, _ = load("translation", train=both[0], test=both[1])
+    assert frame["possible"].tolist() == [[[1, 0]], None]
+    wrong = put("w.csv", "source,target,alignment,possible\na b,c,0-0,2-0\n")
+    assert "w.csv:2: possible names word 2 of source" in refusal("translation", path=wrong)
+    assert "links like 0-0 1-2" in refusal("translation", path=put("v.csv", "source,target,alignment\na b,c,0:0\n"))
+
+
 @pytest.mark.parametrize("packed", ["", ".gz"])
 def test_parallel_text_divides_at_newlines_only(packed: str) -> None:
     names = [put(f"x.en{packed}", "one\u2028two\r\n\nthree\u0085\n"), put(f"x.de{packed}", "eins\nzwei\ndrei")]

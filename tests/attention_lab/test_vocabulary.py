@@ -11,6 +11,7 @@ from tokenizers import normalizers
 from attention_lab import vocabulary
 from attention_lab.errors import InputError
 from attention_lab.params import Vocab
+from attention_lab.records import SHAPES
 
 # Characters that fall into every branch of the pre-tokenizer, and the marks that other tokenizers reserve.
 LETTERS = "abeé漢ß\u0301"
@@ -20,7 +21,7 @@ KINDS = list(vocabulary.KINDS)
 
 
 def vocab(kind: str, *, size: int = 400, min_frequency: int = 1) -> Vocab:
-    return Vocab(tokenizer=kind, size=size, min_frequency=min_frequency, max_unknown_share=0.05)
+    return Vocab(tokenizer=kind, shared=True, size=size, min_frequency=min_frequency, max_unknown_share=0.05)
 
 
 def corpus(rows: int = 300, seed: int = 7) -> list[str]:
@@ -116,6 +117,31 @@ def test_a_saved_tokenizer_loads_as_any_hugging_face_tokenizer(kind: str, tmp_pa
         assert loaded(text)["input_ids"] == expected
         assert loaded.decode(expected) == tokenizer.decode(expected)
         assert len(loaded) == len(tokenizer)
+
+
+def test_a_target_has_a_tokenizer_of_its_own_or_shares_one(tmp_path: Path) -> None:
+    source, target = (vocabulary.train([text], vocab("word"), None) for text in ("the cat", "die kleine Katze"))
+    vocabulary.save(source, tmp_path, target)
+    vocabulary.save(target, tmp_path / "alone")
+    for file in vocabulary.FILES:
+        assert (tmp_path / "target" / file).read_bytes() == (tmp_path / "alone" / file).read_bytes()
+    own = vocabulary.load_target(tmp_path)
+    assert own is not None
+    assert [len(vocabulary.load(tmp_path)), len(own)] == [5 + 2, 5 + 3]
+    (tmp_path / "target" / "tokenizer.json").rename(tmp_path / "moved.json")
+    with pytest.raises(InputError, match=r"target/tokenizer\.json: there is no such file"):
+        vocabulary.load_target(tmp_path)
+    (tmp_path / "moved.json").rename(tmp_path / "target" / "tokenizer.json")
+    vocabulary.save(source, tmp_path)
+    assert not (tmp_path / "target").exists()
+    assert vocabulary.load_target(tmp_path) is None
+
+
+def test_which_columns_have_a_vocabulary_together() -> None:
+    assert SHAPES["summarization"].vocabularies(shared=False) == {"source": ("document",), "target": ("summary",)}
+    for name, shape in SHAPES.items():
+        assert shape.vocabularies(shared=True) == {"": shape.texts}
+        assert (len(shape.vocabularies(shared=False)) == 2) == (name in ("translation", "summarization"))
 
 
 def test_frequency_and_size_bound_the_vocabulary(kind: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 import sys
@@ -10,15 +11,18 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import STAGES, Project
+from conftest import ROOT, STAGES, Project
 
 
 @pytest.fixture(scope="module")
 def translated(make_project: Callable[[str], Project]) -> Iterator[Project]:
-    """`dvc repro` has run once."""
+    """`dvc repro` has run once, and what it wrote is committed."""
     project = make_project("translation")
-    project.run("dvc", "init", "--no-scm", "-q")
+    project.run("git", "init", "-q")
+    project.run("dvc", "init", "-q")
     project.run("dvc", "repro")
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-q", "-m", "start")
     yield project
     shutil.rmtree(project.directory)
 
@@ -106,10 +110,51 @@ def test_another_evaluation_of_the_same_model_is_a_run_of_its_own(translated: Pr
     assert len(translated.runs()) == len(found)
 
 
-def test_help_draws_inputs_and_outputs(project: Project) -> None:
-    for stage in STAGES:
-        said = project.run(sys.executable, "-m", "pipeline", stage, "--help").stdout
-        assert "params.yaml" in said
-        assert "─┐" in said
-        needs = yaml.safe_load((project.directory / "dvc.yaml").read_text())["stages"][stage]["deps"]
-        assert all(Path(name).parts[1] in said for name in needs if name.startswith("data/"))
+def test_a_queued_experiment_runs_the_code_it_was_queued_with(translated: Project) -> None:
+    """… and logs to the store of the main workspace."""
+    # Two experiments, each with its own code; the code of the main workspace is a third. It is code of the train stage,
+    # so that the stages before it run once.
+    path = translated.directory / "src/attention_lab/training.py"
+    original = path.read_text(encoding="utf-8")
+    line = '            "tokens": state.tokens,\n'
+    assert line in original
+    for name, mechanism in (("first", "additive"), ("second", "uniform")):
+        path.write_text(original.replace(line, f'{line}            "code": "{name}",\n'), encoding="utf-8")
+        translated.run(
+            "dvc", "exp", "run", "--queue", "--name", name, "-S", f"attention.mechanism={mechanism}", "train"
+        )
+    path.write_text(original.replace(line, f'{line}            "code": "main",\n'), encoding="utf-8")
+    before = len(translated.runs())
+
+    translated.run("dvc", "exp", "run", "--run-all")
+    assert "Failed" not in translated.run("dvc", "queue", "status").stdout
+    shown = json.loads(translated.run("dvc", "exp", "show", "--json", "--no-pager").stdout)
+    found = {}
+    for state in shown:
+        for experiment in state.get("experiments") or []:
+            data = experiment["revs"][0]["data"]
+            found[experiment["name"]] = (
+                data["metrics"]["metrics/train.json"]["data"]["code"],
+                data["params"]["params.yaml"]["data"]["attention"]["mechanism"],
+            )
+    assert found == {"first": ("first", "additive"), "second": ("second", "uniform")}
+
+    runs = translated.runs()[before:]
+    assert sorted((run["dvc.experiment"], run["attention.mechanism"], run["status"]) for run in runs) == [
+        ("first", "additive", "FINISHED"),
+        ("second", "uniform", "FINISHED"),
+    ]
+    path.write_text(original, encoding="utf-8")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_help_draws_inputs_and_outputs(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    app = importlib.import_module(f"pipeline.{stage}").app
+    with pytest.raises(SystemExit) as end:
+        app(["--help"])
+    said = capsys.readouterr().out
+    assert end.value.code == 0
+    assert "params.yaml" in said
+    assert "─┐" in said
+    needs = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][stage]["deps"]
+    assert all(Path(name).parts[1] in said for name in needs if name.startswith("data/"))

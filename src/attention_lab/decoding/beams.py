@@ -57,12 +57,13 @@ def targets(
     max_tokens: int,
     max_ratio: float = math.inf,
     n_best: int = 1,
+    rules: Rules | None = None,
 ) -> list[list[Hypothesis]]:
     """The `n_best` targets of each source, the best first, as `beam_search` finds them; see `hypotheses`."""
     return hypotheses(
         TargetState(model, source, source_mask),
         torch.full((len(source), 1), model.config.start, device=source.device),
-        Rules.of(model.config),
+        rules or Rules.of(model.config),
         beams=beams,
         length_penalty=length_penalty,
         max_tokens=longest_targets(source_mask, max_tokens, max_ratio),

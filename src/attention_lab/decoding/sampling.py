@@ -14,9 +14,11 @@ from torch import Tensor
 from attention_lab.decoding.rules import Draw, Rules
 from attention_lab.decoding.states import Hypothesis, State, most_tokens, read
 
+Seed = int | Sequence[int]
+
 
 def sample(
-    state: State, prompts: Tensor, rules: Rules, draw: Draw, *, max_tokens: int, seeds: Sequence[int]
+    state: State, prompts: Tensor, rules: Rules, draw: Draw, *, max_tokens: int, seeds: Sequence[Seed]
 ) -> list[Hypothesis]:
     """One text drawn after each prompt.
 
@@ -26,7 +28,7 @@ def sample(
     Args:
         prompts: (B, L), at least the start token.
         max_tokens: the most tokens that are written, end token included.
-        seeds: one for each text.
+        seeds: one for each text, a number or several.
 
     Raises:
         InputError: a prompt is empty, or there is no position for it.
@@ -43,7 +45,7 @@ def sample(
     ]
 
 
-def stream(state: State, prompt: Tensor, rules: Rules, draw: Draw, *, max_tokens: int, seed: int) -> Iterator[int]:
+def stream(state: State, prompt: Tensor, rules: Rules, draw: Draw, *, max_tokens: int, seed: Seed) -> Iterator[int]:
     """The tokens that `sample` would draw after a prompt (L,), each as soon as it is chosen; the end token is not
     among them."""
     for _, token, _ in _drawn(state, prompt.unsqueeze(0), rules, draw, max_tokens, [seed]):
@@ -53,7 +55,7 @@ def stream(state: State, prompt: Tensor, rules: Rules, draw: Draw, *, max_tokens
 
 @torch.inference_mode()
 def _drawn(
-    state: State, prompts: Tensor, rules: Rules, draw: Draw, max_tokens: int, seeds: Sequence[int]
+    state: State, prompts: Tensor, rules: Rules, draw: Draw, max_tokens: int, seeds: Sequence[Seed]
 ) -> Iterator[tuple[int, int, float]]:
     """Row, token and log-probability of every token, step by step, up to the end token of each row."""
     read(state, prompts)

@@ -28,7 +28,6 @@ from attention_lab.explanation import CAUTION, Map, explain
 from attention_lab.inference import Predictor
 from attention_lab.interpretation.examples import choose
 from attention_lab.records import SHAPES, spelled
-from attention_lab.transformer import Architecture
 
 HOST = "127.0.0.1"
 SHOWN = 80  # words of each side of a large map
@@ -70,18 +69,26 @@ class Option:
         return value
 
 
-OPTIONS: dict[Architecture, tuple[Option, ...]] = {
-    "encoder_decoder": (
-        Option("beams", "Beams", "candidates kept while searching; 1 is greedy", 1, 16, 1, 4),
-        Option("length_penalty", "Length penalty", "0 prefers short answers", 0.0, 2.0, 0.1, 1.0),
-    ),
-    "decoder": (
-        Option("temperature", "Temperature", "more is bolder; the same numbers draw the same text", 0.0, 2.0, 0.1, 1.0),
+WRITING = (
+    Option("beams", "Beams", "candidates kept while searching; 1 is greedy", 1, 16, 1, 4),
+    Option("length_penalty", "Length penalty", "0 prefers short answers", 0.0, 2.0, 0.1, 1.0),
+)
+OPTIONS: dict[str, tuple[Option, ...]] = {
+    "translation": WRITING,
+    "summarization": WRITING,
+    "generation": (
+        Option("seed", "Seed", "another number draws another text", 0, 999_999, 1, 0),
+        Option("temperature", "Temperature", "more is bolder", 0.0, 2.0, 0.1, 1.0),
         Option("top_p", "Top-p", "draw from the tokens that make up this share", 0.05, 1.0, 0.05, 1.0),
         Option("max_tokens", "Longest", "tokens of the continuation", 4, 128, 1, 60),
     ),
-    "classifier": (),
-    "spans": (Option("no_answer", "No answer", "is said where it is by so many nats likelier", -20.0, 20.0, 0.5, 0.0),),
+    "sentiment": (),
+    "multi_label": (
+        Option("threshold", "Threshold", "the least probability of a label that is said", 0.0, 1.0, 0.05, 0.5),
+    ),
+    "question_answering": (
+        Option("no_answer", "No answer", "is said where it is by so many nats likelier", -20.0, 20.0, 0.5, 0.0),
+    ),
 }
 
 
@@ -91,7 +98,7 @@ def application(predictor: Predictor, examples: list[dict[str, Any]]) -> Flask:
     A mistake in them is answered with {"error": a sentence} and status 400.
     """
     config = predictor.model.config
-    names, options = predictor.fields, OPTIONS[config.architecture]
+    names, options = predictor.fields, OPTIONS[predictor.task.name]
     one_at_a_time = Lock()
     app = Flask(__name__)
     app.config["TRUSTED_HOSTS"] = [HOST, "localhost"]  # no other site's name may be made to point here

@@ -5,7 +5,8 @@
     model.generate(**AutoTokenizer.from_pretrained("data/model")("The old dog sees the cat.", return_tensors="pt"))
 
 Each holds one model of `attention_lab.transformer`, and its files are those that the train stage writes. Masks are
-theirs (1 = a token), and so are losses: means over the labels that are not −100.
+theirs (1 = a token), and so are losses: means over the labels that are not −100. Of a model whose target has
+a vocabulary of its own, "data/model/target" is the tokenizer that reads what it generates.
 
 Shapes: B batch, Ls source positions, Lt target positions, V vocabulary, C classes.
 """
@@ -43,7 +44,8 @@ from attention_lab.transformer.models import Memory, writing
 
 
 class LabConfig(PreTrainedConfig):
-    """transformer: the fields of `attention_lab.transformer.Config`; the others follow from it."""
+    """transformer: the fields of `attention_lab.transformer.Config`; the others follow from it. vocab_size: of the
+    vocabulary that is written with, where the source has another one, whose size transformers never asks for."""
 
     model_type = "attention_lab"
 
@@ -61,7 +63,7 @@ class LabConfig(PreTrainedConfig):
         if self.transformer is not None:  # transformers also makes one without any values, to compare with
             config = Config(**self.transformer)
             self.transformer = config.model_dump(mode="json")
-            self.vocab_size, self.hidden_size = config.vocabulary, config.width
+            self.vocab_size, self.hidden_size = config.written, config.width
             self.num_attention_heads = config.heads
             self.num_hidden_layers = config.layers or config.decoder_layers
             self.pad_token_id, self.bos_token_id, self.eos_token_id = config.pad, config.start, config.end

@@ -96,15 +96,17 @@ def run(
         options.interpret,
         seed=options.seed,
         device=device,
+        target_tokenizer=vocabulary.load_target(model),
     )
     config = trained.config
+    sizes = [config.vocabulary] + [config.target_vocabulary] * (config.target_vocabulary is not None)
     facts = {
         "task": options.task,
         "mechanism": config.mechanism_name,
         "parameters": f"{sum(p.numel() for p in trained.parameters()):,}",
         "layers": " + ".join(str(layers) for layers in _layers(config)),
         "heads, width": f"{config.heads}, {config.width}",
-        "vocabulary": f"{config.vocabulary:,} tokens",
+        "vocabulary": " + ".join(f"{size:,}" for size in sizes) + " tokens",
     }
     page = render(found.metrics, found.examples, evaluate=measured, facts=facts, known=found.known, own=found.own)
     return replace(found, report=page, listing=jsonl(found.examples, found.known, found.own))
@@ -128,6 +130,7 @@ def interpret(
     *,
     seed: int,
     device: torch.device | str,
+    target_tokenizer: PreTrainedTokenizerFast | None = None,
 ) -> Interpretation:
     """Measure a model's attention against the gold column and pick examples to look at.
 
@@ -139,11 +142,12 @@ def interpret(
         predictions: `row`, `prediction` and perhaps `probability`, for rows of one of the two splits.
         options: how many rows to measure, how many examples to show.
         seed: draws rows, examples, random baselines and bootstrap samples.
+        target_tokenizer: of the target; None: the other is for both.
 
     Raises:
         InputError: gold names a word that is not there.
     """
-    data = Subject(model, encoded, records, tokenizer, shape, options, seed, device)
+    data = Subject(model, encoded, records, tokenizer, shape, options, seed, device, target_tokenizer)
     place: Place = "cross" if "cross" in model.config.places else model.config.places[0]
     kind = model.config.mechanism(place).weights
     measure = MEASURES.get(shape.gold)

@@ -87,11 +87,14 @@ def log_probabilities(model: Model, batch: Batch, said: Tensor) -> list[Tensor]:
 def loss(model: Model, batch: Batch) -> Tensor:
     """−log p of the truth in the mean over the choices of each row (B,), in nats."""
     right = truth(model, batch)
-    there = torch.ones_like(right, dtype=torch.float32)
-    if isinstance(model, EncoderDecoder | LanguageModel):
-        there = (right != model.config.pad).float()
+    there = asked_for(model, right).float()
     logs = [choice.gather(-1, right[:, n : n + 1]).squeeze(-1) for n, choice in enumerate(choices(model, batch))]
     return -(torch.stack(logs, 1) * there).sum(1) / there.sum(1)
+
+
+def asked_for(model: Model, said: Tensor) -> Tensor:
+    """Which choices (B, C) are no padding."""
+    return said != model.config.pad if isinstance(model, EncoderDecoder | LanguageModel) else said >= 0
 
 
 @dataclass(frozen=True)

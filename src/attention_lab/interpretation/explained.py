@@ -22,13 +22,13 @@ from attention_lab.transformer import Config
 
 @dataclass(frozen=True)
 class Explained:
-    """names: of rows, in the order of the batches. scores: (Wq, Wk) of each row, by method and variant. gaps: by how
-    much integrated gradients miss what they should sum up to, as a share of it, of every output that has a word."""
+    """names: of rows, in the order of the batches. scores: (Wq, Wk) of each row, by method and variant. sums: of
+    every output that has a word, what its integrated gradients sum up to, and what they should."""
 
     batches: Sequence[Asked]
     names: list[str]
     scores: dict[str, Found]
-    gaps: list[float]
+    sums: list[tuple[float, float]]
 
 
 def explain(
@@ -45,23 +45,23 @@ def explain(
     """
     names: list[str] = []
     scores: dict[str, Found] = {}
-    gaps: list[float] = []
+    sums: list[tuple[float, float]] = []
     for asked in batches:
         look = Look(asked, steps)  # what it keeps is large, and goes with it
         for method, found in attribute(look, methods).items():
             for variant, rows in found.items():
                 scores.setdefault(method, {}).setdefault(variant, []).extend(rows)
         if methods is None or "integrated_gradients" in methods:
-            gaps += _gaps(look)
+            sums += _sums(look)
         names += asked.names
         done(len(asked.names))
-    return Explained(batches, names, scores, gaps)
+    return Explained(batches, names, scores, sums)
 
 
-def _gaps(look: Look) -> list[float]:
-    found = look.integrated[1].cpu().numpy()
+def _sums(look: Look) -> list[tuple[float, float]]:
+    scores, whole = (tensor.cpu().numpy() for tensor in look.integrated)
     return [
-        float(found[row, output])
+        (float(scores[row, output].sum()), float(whole[row, output]))
         for row in range(len(look.asked.names))
         for output, owner in enumerate(look.asked.outputs(row).owners)
         if owner is not None

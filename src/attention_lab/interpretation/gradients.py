@@ -6,7 +6,6 @@ Shapes: B rows, S source tokens, Q outputs, W width, K steps; H heads, Lq and Lk
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -17,10 +16,11 @@ from attention_lab.batching import Batch
 from attention_lab.interpretation.asked import Asked, log_probabilities
 from attention_lab.interpretation.hooks import Used, embedded, reweighted
 from attention_lab.transformer import SpanExtractor
-from attention_lab.transformer.spans import segments_of
+from attention_lab.transformer.models import segments_of
 from attention_lab.vocabulary import UNK_ID
 
 GAP = 0.05  # of what integrated gradients should sum up to: how far they may be from it
+LEAST = 1e-9  # nats, so that what changes nothing is no division by 0
 
 
 def gradient_x_input(asked: Asked) -> Tensor:
@@ -41,8 +41,8 @@ def integrated_gradients(asked: Asked, steps: int) -> tuple[Tensor, Tensor]:
         steps: K, points of the quadrature.
 
     Returns:
-        Scores (B, Q, S), and how far the sum of each output's scores is from F(x) − F(x′), as a share of it (B, Q):
-        0 where the integral is exact (completeness; section 3 of the paper).
+        Scores (B, Q, S), and F(x) − F(x′) (B, Q), which is what the scores of each output sum up to where the integral
+        is exact (completeness; section 3 of the paper).
     """
     source = asked.batch.source
     unknown = source.clone()
@@ -63,10 +63,10 @@ def integrated_gradients(asked: Asked, steps: int) -> tuple[Tensor, Tensor]:
         scores.append((mean * (end - start)).sum(-1))
     found = torch.stack(scores, 1)
     with torch.no_grad():
-        difference = torch.stack(asked.log_probabilities(), 1) - torch.stack(
-            log_probabilities(asked.model, replace(asked.batch, source=unknown), asked.said), 1
-        )
-    return found, (found.sum(-1) - difference).abs() / difference.abs().clamp(min=1e-6)
+        whole = torch.stack(asked.log_probabilities(), 1)
+        with embedded(asked.model, start):
+            nothing = torch.stack(asked.log_probabilities(), 1)
+    return found, whole - nothing
 
 
 def gradient_x_attention(asked: Asked, place: Place) -> Tensor:
@@ -114,7 +114,7 @@ def _gradients(logs: Sequence[Tensor], of: Sequence[Tensor]) -> list[list[Tensor
 def _vectors(asked: Asked, source: Tensor) -> Tensor:
     """What the model makes of the tokens before its first layer (B, S, W)."""
     model = asked.model
-    segments = segments_of(asked.batch.source, model.config.end) if isinstance(model, SpanExtractor) else None
+    segments = segments_of(asked.batch.source, model.config) if isinstance(model, SpanExtractor) else None
     return model.embedding(source, segments=segments)
 
 

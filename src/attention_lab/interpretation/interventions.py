@@ -16,7 +16,7 @@ from torch import Tensor
 
 from attention_lab.attention import Place
 from attention_lab.attention.composition import Composition
-from attention_lab.interpretation.asked import Asked, choices, truth
+from attention_lab.interpretation.asked import Asked, asked_for, choices, truth
 from attention_lab.interpretation.hooks import Used, reweighted, stacks
 from attention_lab.interpretation.methods import looked_at
 from attention_lab.interpretation.weights import Row
@@ -129,7 +129,7 @@ def _changed(batches: Iterable[Asked], change: Callable[[Used], Tensor]) -> Chan
             with reweighted(model, change, [place]):
                 other = choices(model, asked.batch)
         wanted = truth(model, asked.batch)
-        there = wanted != model.config.pad if asked.writes else torch.ones_like(wanted, dtype=torch.bool)
+        there = asked_for(model, wanted)
         moved = torch.stack([(a.exp() - b.exp()).abs().sum(-1) / 2.0 for a, b in zip(own, other, strict=True)], 1)
         for values, found in (
             (moved, distance),

@@ -71,7 +71,7 @@ def study(subject: Subject, shown: Mapping[str, Sequence[str]]) -> Study:
             randomised,
             trust.permuted_weights(batches["test"], config, seed),
             trust.uniform_weights(batches["test"], config),
-            trust.completeness(test.gaps),
+            trust.completeness(test.sums),
             _replayed(subject, rows["test"], some),
             trust.ONE_MODEL,
         ]
@@ -96,7 +96,10 @@ def study(subject: Subject, shown: Mapping[str, Sequence[str]]) -> Study:
 def _rows(subject: Subject) -> tuple[dict[str, pd.DataFrame], Gold | None]:
     """Rows to explain, by split: those with gold, if there are any in both splits."""
     whole = {split: subject.whole(split) for split in ("valid", "test")}
-    limits = {"valid": -(-subject.options.explained_rows // 2), "test": subject.options.explained_rows}
+    if whole["test"].empty:
+        return whole, None
+    most = min(subject.options.explained_rows, int(subject.options.explained_tokens / _tokens(whole["test"])))
+    limits = {"valid": max(1, -(-most // 2)), "test": max(1, most)}
     if subject.shape.gold in HAS_GOLD:
         known = {split: rows[rows["row"].isin(subject.gold(split).keys())] for split, rows in whole.items()}
         if all(len(rows) for rows in known.values()):
@@ -107,6 +110,11 @@ def _rows(subject: Subject) -> tuple[dict[str, pd.DataFrame], Gold | None]:
             )
             return {split: subject.drawn(rows, limits[split]) for split, rows in known.items()}, gold
     return {"valid": whole["valid"].iloc[:0], "test": subject.drawn(whole["test"], limits["test"])}, None
+
+
+def _tokens(rows: pd.DataFrame) -> float:
+    """Of a row in the mean, source and target."""
+    return float(sum(rows[name].map(len).mean() for name in ("source", "target") if name in rows))
 
 
 def _some(batches: Sequence[Asked], rows: int) -> list[Asked]:

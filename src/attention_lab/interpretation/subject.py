@@ -34,6 +34,7 @@ class Subject:
     options: Interpret
     seed: int
     device: torch.device | str
+    target_tokenizer: PreTrainedTokenizerFast | None = None
 
     def gold(self, split: str, column: str | None = None) -> dict[str, list[Any]]:
         """Gold by row, for rows that have some; column: another than the shape's, empty if there is no such column."""
@@ -49,7 +50,8 @@ class Subject:
         return rows[~(rows["truncated"] | rows["row"].duplicated(keep=False)).to_numpy(bool)]
 
     def look(self, rows: pd.DataFrame, split: str) -> Iterator[Row]:
-        return collect(self.model, rows, self.records[split], self.tokenizer, self.shape, self.device)
+        texts, of_target = self.records[split], self.target_tokenizer
+        return collect(self.model, rows, texts, self.tokenizer, self.shape, self.device, of_target)
 
     def known(self, split: str, limit: int) -> Iterator[Row]:
         """Rows with gold, at most `limit`, drawn with the seed."""
@@ -64,8 +66,14 @@ class Subject:
     def asked(self, rows: pd.DataFrame, split: str) -> list[Asked]:
         """Encoded rows in batches that are small enough to be explained at once."""
         model = self.model.to(self.device).eval()
-        tokens = LOGITS_AT_ONCE // (model.config.vocabulary * self.options.steps)
+        tokens = LOGITS_AT_ONCE // (model.config.written * self.options.steps)
         of_split = readings(
-            model.config, rows, self.records[split], self.tokenizer, self.shape, max(1, min(TOKENS_AT_ONCE, tokens))
+            model.config,
+            rows,
+            self.records[split],
+            self.tokenizer,
+            self.shape,
+            self.target_tokenizer,
+            tokens=max(1, min(TOKENS_AT_ONCE, tokens)),
         )
         return [Asked.of(model, reading, self.device) for reading in of_split]

@@ -16,8 +16,8 @@ from attention_lab.interpretation import interventions, measures
 from attention_lab.interpretation.asked import Asked
 from attention_lab.interpretation.explained import Explained, Gold, Table, explain
 from attention_lab.interpretation.findings import Gate
-from attention_lab.interpretation.gradients import GAP
-from attention_lab.interpretation.methods import METHODS, looked_at, why_not
+from attention_lab.interpretation.gradients import GAP, LEAST
+from attention_lab.interpretation.methods import looked_at
 from attention_lab.interpretation.weights import Row
 from attention_lab.metrics import rounded
 from attention_lab.transformer import Config, Model
@@ -94,11 +94,8 @@ def randomised_model(
         The gate, on the model with no trained parameter left, and what was measured after each part: `randomised`,
         `method`, `spearman` with the trained model's scores, and the figure against gold.
     """
-    config = model.config
-    methods = dict.fromkeys(
-        name for name in (table.best, "weights", "value_zeroing") if name and not why_not(METHODS[name], config)
-    )
-    names = list(methods)[:2]
+    wanted = dict.fromkeys((table.best, "weights", "value_zeroing"))
+    names = [name for name in wanted if name in table.variants][:2]
     trained = explain(batches, steps, names)
     measure = None if gold is None else gold.measure(trained)
 
@@ -185,13 +182,14 @@ def uniform_weights(batches: Sequence[Asked], config: Config) -> Gate:
     )  # fmt: skip
 
 
-def completeness(gaps: Sequence[float]) -> Gate:
-    """Integrated gradients must sum up to what they explain; gaps: see `explained.Explained`."""
-    gap = float(np.median(gaps))
+def completeness(sums: Sequence[tuple[float, float]]) -> Gate:
+    """Integrated gradients must sum up to what they explain; sums: see `explained.Explained`."""
+    found, wanted = np.array(sums).T
+    gap = float(np.abs(found - wanted).sum() / max(np.abs(wanted).sum(), LEAST))
     passed = gap <= GAP
     return Gate(
         "completeness", rounded(gap), GAP, passed,
-        f"Integrated gradients miss what they should sum up to by {gap:.1%} in the median: "
+        f"Integrated gradients miss what they should sum up to by {gap:.1%}: "
         + ("the steps are enough." if passed else "raise interpret.steps before their scores are read."),
     )  # fmt: skip
 

@@ -19,8 +19,8 @@ from attention_lab import vocabulary
 from attention_lab.batching import Batch, TokenBuckets, examples
 from attention_lab.records import Shape
 from attention_lab.transformer import Classifier, Config, EncoderDecoder, LanguageModel, Model, SpanExtractor
-from attention_lab.transformer.models import Seen
-from attention_lab.transformer.spans import best_span, ends, segments_of
+from attention_lab.transformer.models import Seen, segments_of
+from attention_lab.transformer.spans import best_span, ends
 
 LONGEST_ANSWER = 64  # tokens
 TOKENS_PER_BATCH = 4000  # bounds the memory; results do not depend on it
@@ -98,6 +98,8 @@ def readings(
     records: pd.DataFrame,
     tokenizer: PreTrainedTokenizerFast,
     shape: Shape,
+    target_tokenizer: PreTrainedTokenizerFast | None = None,
+    *,
     tokens: int = TOKENS_PER_BATCH,
 ) -> Iterator[Reading]:
     """Encoded rows in batches, longest rows first, at most `tokens` in each.
@@ -105,6 +107,7 @@ def readings(
     Args:
         encoded: rows with `row`, `source` and, if the task produces text, `target` (token ids).
         records: the texts of these rows, joined on `row`; further rows are ignored.
+        target_tokenizer: of the target; None: the other is for both.
 
     Raises:
         ValueError: a row's ids are not what the tokenizer makes of its text.
@@ -124,7 +127,8 @@ def readings(
     ]
     targets: list[Words] | None = None
     if shape.target is not None:
-        targets = words_of(texts[shape.target].tolist(), encoded["target"].tolist(), tokenizer, names)
+        written = target_tokenizer or tokenizer
+        targets = words_of(texts[shape.target].tolist(), encoded["target"].tolist(), written, names)
     for rows in TokenBuckets(data.lengths, tokens).epoch(0):
         yield Reading(
             names=[names[number] for number in rows],
@@ -144,6 +148,7 @@ def collect(
     tokenizer: PreTrainedTokenizerFast,
     shape: Shape,
     device: torch.device | str,
+    target_tokenizer: PreTrainedTokenizerFast | None = None,
 ) -> Iterator[Row]:
     """Run the model over encoded rows and yield what it attended to, longest rows first.
 
@@ -151,7 +156,7 @@ def collect(
     For the arguments and errors see `readings`.
     """
     model = model.to(device).eval()
-    for reading in readings(model.config, encoded, records, tokenizer, shape):
+    for reading in readings(model.config, encoded, records, tokenizer, shape, target_tokenizer):
         batch = reading.batch.to(device)
         if isinstance(model, EncoderDecoder):
             if batch.target is None:
@@ -162,7 +167,7 @@ def collect(
         elif isinstance(model, LanguageModel):
             _, seen = model(batch.source, weights=True)
         elif isinstance(model, SpanExtractor):
-            segments = segments_of(batch.source, model.config.end)
+            segments = segments_of(batch.source, model.config)
             _, seen = model(batch.source, batch.source_mask, segments=segments, weights=True)
             first, last, _ = best_span(ends(model, batch.source, batch.source_mask), LONGEST_ANSWER)
         else:

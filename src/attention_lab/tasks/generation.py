@@ -13,9 +13,9 @@ from transformers import PreTrainedTokenizerFast
 
 from attention_lab import metrics, params
 from attention_lab.batching import Batch
-from attention_lab.decoding import Draw, Rules, TextState, by_length, sample, stream
+from attention_lab.decoding import Draw, TextState, by_length, sample, stream
 from attention_lab.tasks.ngram import CharacterNGram
-from attention_lab.tasks.task import Loss, Task, one_answer, unigram_nll
+from attention_lab.tasks.task import Loss, Task, one_answer, rules, unigram_nll
 from attention_lab.transformer import LanguageModel
 from attention_lab.vocabulary import PAD_ID
 
@@ -47,7 +47,7 @@ class Generation(Task):
         """How surprising each text is, `nats` over `tokens`, and a `prediction`: how the model would go on after its
         first `options.prompt_tokens` tokens, or after all of it. Windows of a text but the first predict nothing.
 
-        The number of a row in its split is the seed of what is drawn for it.
+        What is drawn for a row depends on `options.seed` and on its number in its split.
         """
         one_answer(options, "a language model draws one of all texts there are")
         model = _language_model(model)
@@ -66,10 +66,10 @@ class Generation(Task):
             found = sample(
                 TextState(model),
                 same.to(batch.source.device),
-                Rules.of(model.config),
+                rules(model.config, options),
                 _draw(options),
                 max_tokens=options.max_tokens,
-                seeds=[batch.rows[opening[row]] for row in rows],
+                seeds=[(options.seed, batch.rows[opening[row]]) for row in rows],
             )
             for row, answer in zip(rows, found, strict=True):
                 written[row] = prompts[row] + answer.tokens
@@ -88,10 +88,10 @@ class Generation(Task):
         yield from stream(
             TextState(model),
             torch.tensor(prompt, device=batch.source.device),
-            Rules.of(model.config),
+            rules(model.config, options),
             _draw(options),
             max_tokens=options.max_tokens,
-            seed=batch.rows[0],
+            seed=(options.seed, batch.rows[0]),
         )
 
     def join(self, windows: list[dict[str, Any]], record: dict[str, Any], options: params.Evaluate) -> dict[str, Any]:

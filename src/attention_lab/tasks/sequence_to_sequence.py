@@ -11,8 +11,8 @@ from transformers import PreTrainedTokenizerFast
 
 from attention_lab import params
 from attention_lab.batching import Batch
-from attention_lab.decoding import Draw, Rules, TargetState, longest_targets, stream, targets
-from attention_lab.tasks.task import Loss, Task, unigram_nll
+from attention_lab.decoding import Draw, TargetState, longest_targets, stream, targets
+from attention_lab.tasks.task import Loss, Task, rules, unigram_nll
 from attention_lab.transformer import EncoderDecoder
 from attention_lab.vocabulary import PAD_ID
 
@@ -40,8 +40,9 @@ class SequenceToSequence(Task):
         self, model: nn.Module, batch: Batch, tokenizer: PreTrainedTokenizerFast, options: params.Evaluate
     ) -> list[dict[str, Any]]:
         """The n best of a search need at least n beams. Of those that read alike, cut into other tokens, one stays."""
+        model = _encoder_decoder(model)
         found = targets(
-            _encoder_decoder(model),
+            model,
             batch.source,
             batch.source_mask,
             beams=max(options.beams, options.best),
@@ -49,6 +50,7 @@ class SequenceToSequence(Task):
             max_tokens=options.max_tokens,
             max_ratio=options.max_ratio,
             n_best=options.best,
+            rules=rules(model.config, options),
         )
         answers = []
         for several in found:
@@ -68,7 +70,7 @@ class SequenceToSequence(Task):
         return stream(
             TargetState(model, batch.source, batch.source_mask),
             torch.tensor([model.config.start], device=batch.source.device),
-            Rules.of(model.config),
+            rules(model.config, options),
             Draw(temperature=0.0),
             max_tokens=int(longest_targets(batch.source_mask, options.max_tokens, options.max_ratio)),
             seed=0,

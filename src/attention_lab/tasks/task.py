@@ -6,7 +6,7 @@ To add a task: a file like `translation.py`, a line in `tasks/__init__.py`, its 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import pandas as pd
@@ -16,8 +16,9 @@ from transformers import PreTrainedTokenizerFast
 
 from attention_lab import params
 from attention_lab.batching import Batch
+from attention_lab.decoding import Rules
 from attention_lab.errors import InputError
-from attention_lab.transformer import Architecture, Classifier
+from attention_lab.transformer import Architecture, Classifier, Config
 from attention_lab.transformer.pointer import States
 
 
@@ -68,6 +69,9 @@ class Task(Trainable, Protocol):
         `options.best` is above 1 it has as many `candidates`, dicts with `prediction` and how probable it is, the best
         first, or fewer where there are no more.
 
+        Args:
+            tokenizer: of what the model writes.
+
         Raises:
             InputError: this task has but one answer, and more are asked for.
         """
@@ -103,6 +107,16 @@ class Task(Trainable, Protocol):
     ) -> dict[str, dict[str, Any]]:
         """Metrics of what needs no attention: `baseline` (trivial) and where it exists `classical`."""
         ...
+
+
+def rules(config: Config, options: params.Evaluate) -> Rules:
+    """Which tokens a text may have that the model writes."""
+    return replace(
+        Rules.of(config),
+        min_tokens=options.min_tokens,
+        no_repeat_ngram=options.no_repeat_ngram,
+        repetition_penalty=options.repetition_penalty,
+    )
 
 
 def one_answer(options: params.Evaluate, why: str) -> None:

@@ -44,19 +44,20 @@ class Embedding(nn.Module):
     and the sum is normalised.
 
     Args:
-        tokens: False leaves token vectors out: `forward` is given those of another embedding.
+        entries: token vectors; None: as many as the vocabulary has; 0: none, `forward` is given those of another
+            embedding.
     """
 
-    def __init__(self, config: Config, *, tokens: bool = True) -> None:
+    def __init__(self, config: Config, entries: int | None = None) -> None:
         super().__init__()
         self.width = config.width
         self.position = config.position
         self.scale = math.sqrt(config.width) if config.embedding_scale is None else config.embedding_scale
-        if tokens:
-            self.tokens = _vectors(config.vocabulary, config.width, padding=config.pad)
+        if entries != 0:
+            self.tokens = _vectors(entries or config.vocabulary, config.width, padding=config.pad)
         if config.position == "learned":
-            self.learned = _vectors(config.positions, config.width)
-        self.segments = _vectors(config.segments, config.width) if config.segments else None
+            self.learned = _vectors(config.positions, config.width, self.scale)
+        self.segments = _vectors(config.segments, config.width, self.scale) if config.segments else None
         self.norm = norm(config) if config.embedding_norm else nn.Identity()
         self.dropout = Dropout(config.dropout if config.embedding_dropout is None else config.embedding_dropout)
 
@@ -85,9 +86,10 @@ class Embedding(nn.Module):
         return self.dropout(self.norm(vectors))
 
 
-def _vectors(count: int, width: int, padding: int | None = None) -> nn.Embedding:
+def _vectors(count: int, width: int, scale: float = 1.0, padding: int | None = None) -> nn.Embedding:
+    """Those of positions and segments start as large as the token vectors are after their scale, as in BERT."""
     vectors = nn.Embedding(count, width, padding_idx=padding)
-    nn.init.normal_(vectors.weight, std=1.0 / math.sqrt(width))
+    nn.init.normal_(vectors.weight, std=scale / math.sqrt(width))
     if padding is not None:
         with torch.no_grad():
             vectors.weight[padding].zero_()

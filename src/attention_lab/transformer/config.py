@@ -36,7 +36,8 @@ class Config(BaseModel):
 
     architecture: encoder_decoder; classifier, an encoder with a class on top; decoder, a causal language model; spans,
         an encoder with two scores for each position, start and end of an answer.
-    vocabulary: entries of the tokenizer, shared by source, target and output.
+    vocabulary: entries of the tokenizer, shared by source, target and output; target_vocabulary: those of an
+        encoder-decoder whose target and output have a tokenizer of their own, and so an embedding; None: they share it.
     labels: class names of a classifier, else empty.
     positions: longest sequence; binding for learned positions only.
     layers: of the encoder; decoder_layers: of the decoder, a language model included.
@@ -45,6 +46,7 @@ class Config(BaseModel):
     activation, gated: of the feed-forward layer; see `blocks.FeedForward`.
     tied: the output has the embedding as its weights (Press & Wolf 2017, arXiv 1608.05859), or has its own.
     copies: an encoder-decoder may copy tokens of its source; see `pointer`. Its name in files is copy.
+    match: tokens of a text that its question has too are a segment of their own; see `spans.segments_of`.
     dropout: of what a block adds to its input; attention_dropout: of attention weights; feedforward_dropout: inside the
         feed-forward layer; embedding_dropout: of embeddings, None: as dropout.
     mechanisms: the attention mechanism of each place.
@@ -64,6 +66,7 @@ class Config(BaseModel):
     architecture: Architecture
     task: str
     vocabulary: int
+    target_vocabulary: int | None = None
     labels: tuple[str, ...]
     pad: int
     start: int
@@ -85,6 +88,7 @@ class Config(BaseModel):
     gated: bool = False
     tied: bool = True
     copies: bool = Field(default=False, alias="copy")  # models of pydantic have a method of that name
+    match: bool = False
     position: Literal["none", "sinusoidal", "learned", "rotary"]
     mechanisms: dict[Place, Chosen]
 
@@ -101,6 +105,11 @@ class Config(BaseModel):
     def places(self) -> tuple[Place, ...]:
         """The kinds of attention that this architecture has."""
         return HAS[self.architecture]
+
+    @property
+    def written(self) -> int:
+        """Entries of the vocabulary that a model writes with."""
+        return self.target_vocabulary or self.vocabulary
 
     @property
     def mechanism_name(self) -> str:
@@ -120,6 +129,7 @@ class Config(BaseModel):
         *,
         architecture: Architecture,
         vocabulary: int,
+        target_vocabulary: int | None = None,
         labels: list[str],
         pad: int,
         start: int,
@@ -137,11 +147,12 @@ class Config(BaseModel):
             architecture=architecture,
             task=params.task,
             vocabulary=vocabulary,
+            target_vocabulary=target_vocabulary,
             labels=tuple(labels),
             pad=pad,
             start=start,
             end=end,
-            segments=2 if architecture == "spans" else 0,  # question and text
+            segments=(3 if model.match else 2) if architecture == "spans" else 0,  # question, text, what is in both
             positions=max(params.encode.max_source_tokens, params.encode.max_target_tokens),
             mechanisms={place: chosen(params.attention, place) for place in PLACES},
             **{**model.model_dump(), "decoder_layers": of_decoder},

@@ -59,9 +59,9 @@ class Writer(nn.Module):
         self.config = config
         self.embedding = Embedding(config)
         if not config.tied:
-            self.output = nn.Parameter(torch.empty(config.vocabulary, config.width))
+            self.output = nn.Parameter(torch.empty(config.written, config.width))
             nn.init.normal_(self.output, std=1.0 / math.sqrt(config.width))
-        self.output_bias = nn.Parameter(torch.zeros(config.vocabulary)) if config.output_bias else None
+        self.output_bias = nn.Parameter(torch.zeros(config.written)) if config.output_bias else None
 
     def project(self, states: States) -> Tensor:
         """states (…, W) → logits (…, V), of pointed states log-probabilities"""
@@ -82,20 +82,25 @@ class Writer(nn.Module):
     def _scaled(self, hidden: Tensor) -> Tensor:
         return hidden if self.config.output_scale == 1.0 else hidden * self.config.output_scale
 
+    def _written(self) -> nn.Embedding:
+        """The vectors of the tokens that it writes."""
+        return self.embedding.tokens
+
     def _output(self) -> Tensor:
-        return self.embedding.tokens.weight if self.config.tied else self.output
+        return self._written().weight if self.config.tied else self.output
 
 
 class EncoderDecoder(Writer):
-    """The Transformer of the paper, with one embedding for source and target.
+    """The Transformer of the paper, with one embedding for source and target, or with one for each vocabulary.
 
     Raises:
-        InputError: it is to copy, and its cross-attention has no weights for that; see `Pointer`.
+        InputError: it is to copy, and its vocabularies or its cross-attention are not made for that; see `Pointer`.
     """
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.target_embedding = Embedding(config, tokens=False) if config.target_embedding else None
+        own = config.target_embedding or config.target_vocabulary is not None
+        self.target_embedding = Embedding(config, config.target_vocabulary or 0) if own else None
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
         self.pointer = Pointer(config) if config.copies else None
@@ -130,9 +135,12 @@ class EncoderDecoder(Writer):
 
     def embed_target(self, target: Tensor, start: int = 0) -> Tensor:
         """target (B, Lt), the first of them at position `start` → (B, Lt, W)"""
-        if self.target_embedding is None:
-            return self.embedding(target, start=start)
-        return self.target_embedding(target, start=start, shared=self.embedding.tokens)
+        own = self.embedding if self.target_embedding is None else self.target_embedding
+        return own(target, start=start, shared=self._written())
+
+    def _written(self) -> nn.Embedding:
+        own = self.target_embedding
+        return super()._written() if own is None or self.config.target_vocabulary is None else own.tokens
 
 
 class LanguageModel(Writer):
@@ -212,11 +220,27 @@ class SpanExtractor(Reader):
         Padding has the lowest finite number, so that a cross-entropy stays finite whatever the truth is.
 
         Args:
-            segments: (B, Ls), the segment of each token, in models that have any; None: the first.
+            segments: (B, Ls), the segment of each token, in models that have any; None: the first. Of a model with
+                `match` they follow from the tokens, whatever is given.
         """
+        if self.config.match:
+            segments = segments_of(source, self.config)
         hidden, seen = self.read(source, source_mask, segments=segments, weights=weights)
         logits = self.ends(hidden).transpose(1, 2)
         return logits.masked_fill(~source_mask.unsqueeze(1), torch.finfo(logits.dtype).min), seen
+
+
+def segments_of(source: Tensor, config: Config) -> Tensor:
+    """0 for <s>, the question and its </s>, 1 for the text behind it; source (B, L). Where the configuration has
+    `match`: 2 for those tokens of the text that the question has too (Chen et al. 2017, arXiv 1704.00051, section 3.2:
+    exact match)."""
+    is_end = source == config.end
+    behind = (is_end.long().cumsum(-1) - is_end.long()) > 0
+    if not config.match:
+        return behind.long()
+    asked = (~behind & ~is_end)[:, None, :]
+    same = ((source[:, :, None] == source[:, None, :]) & asked).any(-1)
+    return behind.long() + (behind & same).long()
 
 
 def _head(width: int, to: int) -> nn.Linear:

@@ -78,11 +78,16 @@ class Pointer(nn.Module):
     and <unk> is never taken where a word could be said. So is what a head does not spend.
 
     Raises:
-        InputError: the weights of cross-attention are no probabilities.
+        InputError: the weights of cross-attention are no probabilities, or a token of the source is none of the target.
     """
 
     def __init__(self, config: Config) -> None:
         super().__init__()
+        if config.target_vocabulary is not None:
+            raise InputError(
+                "model.copy: what is copied is a token of the source, and the target has a vocabulary of its own; set "
+                "model.copy to false or vocab.shared to true"
+            )
         mechanism = config.mechanism("cross")
         if mechanism.weights != "probabilities":
             kind = {"weights": "of any sum", "none": "not there"}.get(mechanism.weights, mechanism.weights)

@@ -9,23 +9,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attention_lab.transformer.models import SpanExtractor
+from attention_lab.transformer.models import SpanExtractor, segments_of
 
 
 def ends(model: SpanExtractor, source: Tensor, source_mask: Tensor) -> Tensor:
     """Log-probabilities (B, 2, L) of each position to be the first and the last of the answer; −∞ where none can be:
     in the question, at </s>, in padding."""
-    segments = segments_of(source, model.config.end)
+    segments = segments_of(source, model.config)
     logits, _ = model(source, source_mask, segments=segments)
-    possible = (segments == 1) & source_mask & (source != model.config.end)
+    possible = (segments > 0) & source_mask & (source != model.config.end)
     possible[:, 0] = True  # <s>: no answer here
     return logits.float().masked_fill(~possible.unsqueeze(1), -torch.inf).log_softmax(-1)
-
-
-def segments_of(source: Tensor, end: int) -> Tensor:
-    """0 for <s>, the question and its </s>, 1 for the text behind it; source (B, L)"""
-    is_end = (source == end).long()
-    return ((is_end.cumsum(-1) - is_end) > 0).long()
 
 
 def best_span(logs: Tensor, longest: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -64,9 +64,15 @@ def same(ours: Any, theirs: Any) -> bool:
     return all(left[0] == right[0] and torch.equal(left[1], right[1]) for left, right in pairs)
 
 
-@pytest.mark.parametrize(("architecture", "copy"), [*((name, False) for name in AUTO), ("encoder_decoder", True)])
-def test_files_go_both_ways_to_the_bit(architecture: str, copy: bool, tmp_path: Path) -> None:
-    ours = model(architecture, copy=copy)
+OWN = {"target_vocabulary": 23}
+KINDS: list[dict[str, Any]] = [{}, {"copy": True}, OWN, OWN | {"tied": False}]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "changes"), [*((name, {}) for name in AUTO), *(("encoder_decoder", kind) for kind in KINDS[1:])]
+)
+def test_files_go_both_ways_to_the_bit(architecture: str, changes: dict[str, Any], tmp_path: Path) -> None:
+    ours = model(architecture, **changes)
     save(ours, tmp_path / "ours")
     theirs = AUTO[architecture].from_pretrained(tmp_path / "ours")
     assert same(ours, theirs.transformer)
@@ -98,11 +104,12 @@ def test_a_new_process_needs_the_import_alone(tmp_path: Path) -> None:
     assert done.stdout.strip() == "LabForCausalLM"
 
 
-@pytest.mark.parametrize("copy", [False, True])
+@pytest.mark.parametrize("changes", KINDS[:3])
 @pytest.mark.parametrize("beams", [1, 3])
-def test_generate_says_what_our_search_says_with_and_without_cache(beams: int, copy: bool) -> None:
-    ours, (source, mask) = model(copy=copy), texts()
+def test_generate_says_what_our_search_says_with_and_without_cache(beams: int, changes: dict[str, Any]) -> None:
+    ours, (source, mask) = model(**changes), texts()
     theirs = LabForSeq2SeqLM.of(ours)
+    assert theirs.config.vocab_size == changes.get("target_vocabulary", VOCABULARY)
     expected, _ = beam_search(ours, source, mask.bool(), beams=beams, length_penalty=1.0, max_tokens=10)
     for cached in (True, False):
         found = theirs.generate(
@@ -131,10 +138,12 @@ def test_losses_are_those_of_our_tasks() -> None:
     tokens, mask = texts()
     target = torch.cat((torch.full((3, 1), START), tokens), 1)
     labels = tokens.masked_fill(tokens == PAD, -100)
-    for copy in (False, True):
-        ours = model(copy=copy)
-        expected = TASKS["translation"].loss(ours, Batch([0] * 3, tokens, mask.bool(), target), 0.0)
-        found = LabForSeq2SeqLM.of(ours)(input_ids=tokens, attention_mask=mask, labels=labels).loss
+    for changes in KINDS:
+        ours = model(**changes)
+        known = ours.config.written - 1
+        batch = Batch([0] * 3, tokens, mask.bool(), target.clamp(max=known))
+        expected = TASKS["translation"].loss(ours, batch, 0.0)
+        found = LabForSeq2SeqLM.of(ours)(input_ids=tokens, attention_mask=mask, labels=labels.clamp(max=known)).loss
         torch.testing.assert_close(found, expected.nll / mask.sum())
 
     ours = model("decoder")

@@ -13,8 +13,11 @@ import torch
 from planted import PARAMS, WORDS, Reverser, config, encoded_of, reversed_records, tokenizer_of
 
 from attention_lab import encoding, interpretation, metrics, records, vocabulary
+from attention_lab.attention import PLACES
 from attention_lab.errors import InputError
 from attention_lab.interpretation import Interpretation, interpret
+from attention_lab.interpretation.measures import CONTROLS
+from attention_lab.interpretation.methods import METHODS
 from attention_lab.params import Interpret
 from attention_lab.records import SHAPES
 from attention_lab.transformer import build, save
@@ -38,6 +41,7 @@ def looking(examples: int) -> Interpret:
         valid_rows=500,
         test_rows=2000,
         explained_rows=7,
+        explained_tokens=500,
         explained_words=2,
         checked_rows=3,
         steps=2,
@@ -82,6 +86,49 @@ def test_the_planted_alignment_is_found_end_to_end(reverser: Parts, late: bool) 
         assert (example.weights.argmax(-1) == example.gold.argmax(-1)).all()
         assert ("its own output" in example.shown) == example.right
     assert [example.right for example in found.examples] == [False, False, True, True]
+
+
+def test_methods_gates_heads_and_a_conclusion_are_told(reverser: Parts) -> None:
+    found = translated(reverser)
+    methods, gates = found.metrics["methods"], found.metrics["gates"]
+    assert set(methods) == {*METHODS, *CONTROLS}
+    for name, row in methods.items():
+        assert row["reason"] is None
+        assert row.get("control", False) == (name in CONTROLS)
+        for figure in ("alignment_error_rate", "comprehensiveness", "sufficiency"):
+            assert row[f"{figure}_low"] <= row[figure] <= row[f"{figure}_high"]
+    assert methods["weights"]["alignment_error_rate"] == 0.0
+    assert found.metrics["best_method"] in ("weights", "norm")  # the second sees the same weights
+    assert all(gates[name]["passed"] for name in ("random", "constant", "oracle", "replayed_weights", "other_example"))
+    assert gates["randomised_model"]["passed"] is False  # what is planted stays, whatever the parameters are
+    assert gates["seeds"]["passed"] is None
+    assert any("untrained model gives scores that are as good" in told for told in found.metrics["conclusion"])
+    assert {place: len(of_place) for place, of_place in found.metrics["heads"].items()} == dict.fromkeys(PLACES, 6)
+    for example in found.examples:
+        assert [one.method for one in found.attributions[example.row]] == list(METHODS)
+        shape = (len(example.queries), len(example.keys))
+        assert all(one.scores is not None and one.scores.shape == shape for one in found.attributions[example.row])
+        shares = found.shares[example.row]
+        assert len(shares) == len(example.queries) + 1  # and </s>
+        assert ((shares >= 0.0) & (shares <= 1.0)).all()
+        assert len(set(shares.tolist())) > 1
+
+
+def test_possible_links_are_no_errors(reverser: Parts) -> None:
+    """With every second link taken from the sure ones and called possible, nothing that is found is wrong."""
+    model, tokenizer, encoded, tables = reverser
+    split = {
+        name: table.assign(
+            possible=[links[1::2] for links in table["alignment"]],
+            alignment=[links[::2] for links in table["alignment"]],
+        )
+        for name, table in tables.items()
+    }
+    strict = {name: table.drop(columns="possible") for name, table in split.items()}
+    found = translated((model, tokenizer, encoded, split))
+    assert found.metrics["alignment"]["error_rate"] == 0.0
+    assert found.metrics["methods"]["weights"]["alignment_error_rate"] == 0.0
+    assert translated((model, tokenizer, encoded, strict)).metrics["alignment"]["error_rate"] > 0.2
 
 
 def test_an_untrained_model_does_not_align(reverser: Parts) -> None:

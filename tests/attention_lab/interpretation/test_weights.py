@@ -8,8 +8,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from planted import WORDS, config, encoded_of, tokenizer_of
+from planted import PARAMS, WORDS, config, encoded_of, tokenizer_of
 
+from attention_lab import encoding
 from attention_lab.interpretation.weights import collect, merge, rollout, words_of
 from attention_lab.records import SHAPES
 from attention_lab.transformer import EncoderDecoder, build
@@ -109,6 +110,33 @@ def test_collected_rows_are_those_of_the_model_alone_without_padding() -> None:
         assert row.cross == pytest.approx(torch.stack(seen.cross)[:, 0].detach().numpy(), abs=1e-6)
         assert row.own == pytest.approx(torch.stack(seen.encoder_self)[:, 0].detach().numpy(), abs=1e-6)
         assert row.cross_words("input").shape == (2, 3, len(row.target.words), len(row.source.words))
+
+
+def test_words_of_a_target_are_those_of_its_own_tokenizer() -> None:
+    source, target = tokenizer_of(["red green"]), tokenizer_of(["red green blue, white"], "character")
+    frame = pd.DataFrame({"row": ["x:1"], "source": ["green red"], "target": ["blue, white"], "alignment": None})
+    encoded, _ = encoding.encode(frame, SHAPES["translation"], source, [], PARAMS.encode, target)
+    model = build(config(len(source), target_vocabulary=len(target)))
+    (row,) = collect(model, encoded, frame, source, SHAPES["translation"], "cpu", target)
+    assert row.target is not None
+    assert row.target.words == ["blue,", "white"]
+    assert row.target.owners == [
+        None,
+        0,
+        0,
+        0,
+        0,
+        None,
+        None,
+        1,
+        1,
+        1,
+        1,
+        1,
+        None,
+    ]  # the mark and the space stand alone
+    assert row.source.owners == [None, 0, 1, None]
+    assert row.cross_words("predicting").shape == (2, 3, 2, 2)
 
 
 def test_no_rows_give_nothing() -> None:

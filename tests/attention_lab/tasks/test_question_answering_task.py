@@ -17,7 +17,8 @@ from attention_lab.batching import Batch, examples
 from attention_lab.records import SHAPES
 from attention_lab.tasks import TASKS
 from attention_lab.transformer import build
-from attention_lab.transformer.spans import best_span, best_spans, ends, segments_of
+from attention_lab.transformer.models import segments_of
+from attention_lab.transformer.spans import best_span, best_spans, ends
 
 ROOT = Path(__file__).parents[3]
 PARAMS = params.load(ROOT / "params.yaml")
@@ -65,8 +66,26 @@ def test_an_answer_can_only_begin_and_end_in_the_text_or_be_missing() -> None:
         assert possible.nonzero().flatten().tolist() == inside
     assert torch.allclose(logs.exp().sum(-1), torch.ones(3, 2))
     question = tokenizer()("Where is Anna?")["input_ids"]  # with <s> and </s>
-    segments = segments_of(rows.source, vocabulary.EOS_ID)[2].tolist()
+    segments = segments_of(rows.source, model().config)[2].tolist()
     assert segments == [0] * len(question) + [1] * (len(segments) - len(question))
+
+
+def test_words_of_the_text_that_the_question_has_too_are_marked() -> None:
+    size = model().config.model_copy(update={"match": True, "segments": 3})
+    words = tokenizer()
+    ids = words("Where is Anna?", "Anna is in the park. Where?")["input_ids"]
+    found = segments_of(torch.tensor([[*ids, vocabulary.PAD_ID]]), size)[0].tolist()
+    tokens = [token.strip() for token in words.convert_ids_to_tokens(ids)]
+    behind = tokens.index("</s>") + 1
+    assert found[:behind] == [0] * behind
+    marked = [token for token, kind in zip(tokens[behind:], found[behind:], strict=False) if kind == 2]
+    assert set(marked) <= {"Anna", "is", "Where", "?"}
+    assert {"Anna", "is"} <= set(marked)
+    marked_model, mask = build(size).eval(), torch.ones(1, len(ids) + 1, dtype=torch.bool)
+    source = torch.tensor([[*ids, vocabulary.PAD_ID]])
+    told, _ = marked_model(source, mask, segments=torch.zeros_like(source))  # as who knows nothing of it would
+    assert torch.equal(told, marked_model(source, mask)[0])
+    assert found[len(ids) - 1] == 1  # the </s> behind the text is no word of the question
 
 
 def test_the_loss_is_the_cross_entropy_of_both_ends_and_smoothing_stays_among_the_possible() -> None:

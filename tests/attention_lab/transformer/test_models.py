@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -239,16 +240,23 @@ def test_a_language_model_is_an_encoder_of_pytorch_that_looks_back() -> None:
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("scale", [1.0, 0.3])
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("architecture", ["encoder_decoder", "decoder"])
-def test_the_loss_is_that_of_the_projection(architecture: str, tied: bool, scale: float, bias: bool) -> None:
+@pytest.mark.parametrize(
+    ("architecture", "own"), [("encoder_decoder", None), ("encoder_decoder", 31), ("decoder", None)]
+)
+def test_the_loss_is_that_of_the_projection(
+    architecture: str, own: int | None, tied: bool, scale: float, bias: bool
+) -> None:
     torch.manual_seed(0)
-    writer = build(config(architecture=architecture, tied=tied, output_scale=scale, output_bias=bias)).double()
+    options = {"tied": tied, "output_scale": scale, "output_bias": bias, "target_vocabulary": own}
+    writer = build(config(architecture=architecture, **options)).double()
     assert isinstance(writer, EncoderDecoder | LanguageModel)
     if writer.output_bias is not None:
         nn.init.normal_(writer.output_bias)
-    hidden, truth = torch.randn(5, 12, dtype=torch.float64), torch.randint(VOCABULARY, (5,))
-    weight = writer.embedding.tokens.weight if tied else writer.output
-    assert tied or not torch.equal(weight, writer.embedding.tokens.weight)
+    hidden, truth = torch.randn(5, 12, dtype=torch.float64), torch.randint(own or VOCABULARY, (5,))
+    vectors = writer.target_embedding if own else writer.embedding
+    weight = vectors.tokens.weight if tied else writer.output
+    assert tied or not torch.equal(weight, vectors.tokens.weight)
+    assert weight.shape == (own or VOCABULARY, 12)
     logits = (scale * hidden) @ weight.T + (writer.output_bias if bias else 0.0)
     torch.testing.assert_close(writer.project(hidden), logits)
     smoothed, nll, _ = writer.cross_entropy(hidden, truth, 0.1)
@@ -272,6 +280,37 @@ def test_a_target_with_positions_of_its_own() -> None:
     for step in range(5):
         logits = transformer.step(target[:, step : step + 1], memory, caches)
         torch.testing.assert_close(logits, transformer.project(expected[:, step]))
+
+
+@pytest.mark.parametrize("position", ["none", "sinusoidal", "learned", "rotary"])
+def test_a_target_with_a_vocabulary_of_its_own(position: str) -> None:
+    transformer = model(target_vocabulary=37, position=position)
+    own = transformer.target_embedding
+    assert own is not None
+    assert (transformer.embedding.tokens.num_embeddings, own.tokens.num_embeddings) == (VOCABULARY, 37)
+    assert (own.tokens.weight[PAD] == 0.0).all()
+    source, mask, target = sentences()
+    target[0, 3] = 36  # a token that the source has not
+    memory, _ = transformer.read(source, mask)
+    expected, _, _ = transformer.decoder(own(target), memory.vectors, mask)
+    hidden, _ = transformer(source, mask, target)
+    torch.testing.assert_close(hidden, expected)
+    assert transformer.project(hidden).shape == (2, 5, 37)
+    caches = transformer.caches()
+    for step in range(5):
+        logits = transformer.step(target[:, step : step + 1], memory, caches)
+        torch.testing.assert_close(logits, transformer.project(expected[:, step]))
+    transformer.project(hidden).sum().backward()
+    assert transformer.embedding.tokens.weight.grad is not None
+    assert own.tokens.weight.grad is not None
+
+
+def test_folders_from_before_there_were_two_vocabularies_still_load(tmp_path: Path) -> None:
+    save(model(), tmp_path)
+    written = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    assert written["transformer"].pop("target_vocabulary") is None
+    (tmp_path / "config.json").write_text(json.dumps(written), encoding="utf-8")
+    assert load(tmp_path).config == config()
 
 
 def test_a_hidden_layer_before_the_class() -> None:

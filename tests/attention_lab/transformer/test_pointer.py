@@ -246,3 +246,8 @@ def test_it_says_words_that_it_never_had_to_say() -> None:
     assert right[True, "known"] > 0.9
     assert right[True, "new"] > 0.6
     assert right[False, "new"] < 0.1
+
+
+def test_a_target_with_a_vocabulary_of_its_own_is_refused_with_a_sentence() -> None:
+    with pytest.raises(InputError, match=r"model\.copy: .* vocabulary of its own; set model\.copy to false or vocab"):
+        model(copy=True, target_vocabulary=31)

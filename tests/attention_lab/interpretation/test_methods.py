@@ -1,0 +1,120 @@
+"""Every method for every mechanism in every architecture: scores or a reason; and occlusion against captum."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from captum.attr import FeatureAblation
+from explainable import TASKS, asked_of
+
+from attention_lab.attention import CATALOGUE
+from attention_lab.interpretation.asked import log_probabilities
+from attention_lab.interpretation.explained import attributions, explain, shares_of_source
+from attention_lab.interpretation.methods import METHODS, Look, attribute, looked_at, why_not
+from attention_lab.vocabulary import UNK_ID
+
+# Where each mechanism is valid, an architecture that looks at its source with it.
+PLACES = {"cross": "encoder_decoder", "encoder_self": "classifier", "decoder_self": "decoder"}
+EVERY = [(row.name, PLACES[place]) for row in CATALOGUE.values() for place in row.places]
+
+
+@pytest.mark.parametrize(("mechanism", "architecture"), EVERY)
+def test_scores_or_a_reason(mechanism: str, architecture: str) -> None:
+    asked = asked_of(architecture, mechanism, rows=2, layers=1, decoder_layers=1)
+    config = asked.model.config
+    assert config.mechanism(looked_at(config)).name == mechanism
+    found = explain([asked], 2)
+    variants = {method: next(iter(scores)) for method, scores in found.scores.items()}
+    for row, (name, methods) in enumerate(attributions(found, variants, config).items()):
+        assert name == asked.names[row]
+        assert [one.method for one in methods] == list(METHODS)
+        for one in methods:
+            assert (one.scores is None) == bool(one.reason)
+            if one.scores is not None:
+                assert one.scores.shape == (len(asked.outputs(row).words), len(asked.sources[row].words))
+    for scores in found.scores.values():
+        for rows in scores.values():
+            assert all(np.isfinite(matrix).all() for matrix in rows)
+    for shares in shares_of_source([asked]).values():
+        assert ((shares >= 0.0) & (shares <= 1.0)).all()
+    kind = CATALOGUE[mechanism].weights
+    assert ("weights" in found.scores) == (kind != "none")
+    assert {"value_zeroing", "occlusion", "integrated_gradients"} <= set(found.scores)
+
+
+@pytest.mark.parametrize("architecture", TASKS)
+def test_no_score_looks_ahead_or_at_padding(architecture: str) -> None:
+    asked = asked_of(architecture)
+    alone = [row for row in range(len(asked.names)) if asked.reading.lengths[row, 0] < asked.batch.source.shape[1]]
+    assert alone
+    if architecture != "decoder":
+        return
+    for variants in attribute(Look(asked, 2)).values():
+        for variant, rows in variants.items():
+            for matrix in rows:
+                ahead = np.triu(np.ones_like(matrix, dtype=bool), 1 if "reading" in variant else 0)
+                np.testing.assert_allclose(matrix[ahead], 0.0, atol=1e-6)
+
+
+def test_padding_changes_nothing() -> None:
+    """Scores of a row are the same with longer rows beside it and alone."""
+    together = asked_of("encoder_decoder", rows=3)
+    short = int(together.reading.lengths[:, 0].argmin())
+    s, t = together.reading.lengths[short].tolist()
+    batch, reading = together.batch, together.reading
+    alone = replace(
+        together,
+        batch=replace(
+            batch,
+            source=batch.source[short : short + 1, :s],
+            source_mask=batch.source_mask[short : short + 1, :s],
+            target=batch.target[short : short + 1, :t],
+        ),
+        said=together.said[short : short + 1, : t - 1],
+        reading=replace(
+            reading,
+            names=reading.names[short : short + 1],
+            sources=reading.sources[short : short + 1],
+            targets=reading.targets[short : short + 1],
+            lengths=reading.lengths[short : short + 1],
+        ),
+    )
+    first, second = attribute(Look(together, 3)), attribute(Look(alone, 3))
+    for method in METHODS:
+        for variant, rows in second[method].items():
+            np.testing.assert_allclose(first[method][variant][short], rows[0], atol=1e-5, err_msg=f"{method} {variant}")
+
+
+def test_occlusion_is_what_captum_ablates() -> None:
+    asked = asked_of("encoder_decoder")
+    found = attribute(Look(asked, 1), ["occlusion"])["occlusion"]["signed"]
+    for row, words in enumerate(asked.sources):
+        features = torch.tensor([0 if owner is None else owner + 1 for owner in words.owners])
+        source = asked.batch.source[row : row + 1, : len(features)]
+        baseline = torch.where(features == 0, source, UNK_ID)
+        target = asked.batch.target[row : row + 1]
+
+        def forward(source: torch.Tensor, target: torch.Tensor = target, row: int = row) -> torch.Tensor:
+            batch = replace(asked.batch, source=source, source_mask=torch.ones_like(source).bool(), target=target)
+            return torch.stack(log_probabilities(asked.model, batch, asked.said[row : row + 1]), 1).detach()
+
+        theirs = FeatureAblation(forward).attribute(source, baselines=baseline, feature_mask=features[None])
+        by_output = asked.outputs(row).owners
+        for word in range(len(words.words)):
+            token = words.owners.index(word)
+            for output in range(len(asked.outputs(row).words)):
+                np.testing.assert_allclose(
+                    found[row][output, word], float(theirs[by_output.index(output), token]), atol=1e-5
+                )
+
+
+def test_why_not_names_the_mechanism() -> None:
+    fnet = asked_of("classifier", "fnet").model.config
+    assert why_not(METHODS["weights"], fnet) == "fnet has no attention weights"
+    assert why_not(METHODS["occlusion"], fnet) == ""
+    sigmoid = asked_of("encoder_decoder", "sigmoid").model.config
+    assert "weights of sigmoid do not sum to 1" in why_not(METHODS["rollout"], sigmoid)
+    assert why_not(METHODS["alti"], sigmoid) == ""

@@ -1,0 +1,132 @@
+"""What attention passes on: parts that sum up to the whole, and shares by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from explainable import asked_of
+
+from attention_lab.attention import CATALOGUE
+from attention_lab.interpretation import shares
+from attention_lab.interpretation.hooks import attention_layers
+from attention_lab.interpretation.shares import Mixed
+
+SOME = ["scaled_dot_product", "differential", "output_gate", "grouped_query", "latent", "talking_heads", "linear"]
+
+
+def without_biases(model: torch.nn.Module) -> None:
+    """Parts of keys know of no bias that is added behind them."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.zero_()
+            elif "norm" in name:
+                parameter.add_(0.3 * torch.randn_like(parameter))
+
+
+@pytest.mark.parametrize("norm", ["pre", "post", "sandwich"])
+@pytest.mark.parametrize("normalisation", ["layer", "rms"])
+@pytest.mark.parametrize("mechanism", SOME)
+def test_parts_sum_up_to_what_comes_out(mechanism: str, norm: str, normalisation: str) -> None:
+    asked = asked_of("encoder_decoder", mechanism, norm=norm, normalisation=normalisation)
+    without_biases(asked.model)
+    for layers in shares.taken_apart(asked).values():
+        for layer in layers:
+            torch.testing.assert_close(layer.parts.sum(2) + layer.own, layer.output)
+
+
+@pytest.mark.parametrize("share", [shares.by_weights, shares.by_norm, shares.by_distance])
+@pytest.mark.parametrize("architecture", ["encoder_decoder", "classifier", "decoder"])
+def test_shares_of_all_sources_sum_to_1_and_padding_has_none(share: shares.Share, architecture: str) -> None:
+    asked = asked_of(architecture)
+    flow = shares.flow(shares.taken_apart(asked), share)
+    total = flow.source.sum(-1) if flow.prefix is None else flow.source.sum(-1) + flow.prefix.sum(-1)
+    torch.testing.assert_close(total, torch.ones_like(total))
+    for row, length in enumerate(asked.reading.lengths[:, 0]):
+        said = len(asked.outputs(row).owners)
+        assert (flow.source[row, :said, length:] == 0.0).all()
+        assert (flow.source[row, :said] >= 0.0).all()
+
+
+def test_shares_of_one_layer_by_hand() -> None:
+    """y = (3, 1) = x₁ part (2, 0) + x₂ part (0, −1) + own (1, 2)."""
+    layer = Mixed(
+        weights=torch.tensor([[[[0.25, 0.75]]], [[[0.5, 0.5]]]]).transpose(0, 1),
+        parts=torch.tensor([[[[2.0, 0.0], [0.0, -1.0]]]]),
+        own=torch.tensor([[[1.0, 2.0]]]),
+        output=torch.tensor([[[3.0, 1.0]]]),
+    )
+    keys, own = shares.by_weights(layer)
+    torch.testing.assert_close(keys, torch.tensor([[[0.1875, 0.3125]]]))
+    assert own.item() == 0.5
+    keys, own = shares.by_norm(layer)
+    whole = 2.0 + 1.0 + 5.0**0.5
+    torch.testing.assert_close(keys, torch.tensor([[[2.0 / whole, 1.0 / whole]]]))
+    assert own.item() == pytest.approx(5.0**0.5 / whole)
+    # ‖y‖ = 4; without x₁ ‖(1, 1)‖ = 2, without x₂ ‖(3, 2)‖ = 5, without own ‖(2, −1)‖ = 3: 2, 0 and 1 nearer.
+    keys, own = shares.by_distance(layer)
+    torch.testing.assert_close(keys, torch.tensor([[[2.0 / 3.0, 0.0]]]))
+    assert own.item() == pytest.approx(1.0 / 3.0)
+
+
+def test_flow_by_hand() -> None:
+    """Two layers of an encoder, one of a decoder, of two positions; shares are given, not computed."""
+    first, second = torch.tensor([[[0.5, 0.0], [0.2, 0.3]]]), torch.tensor([[[0.1, 0.4], [0.0, 0.6]]])
+    itself, cross = torch.tensor([[[0.7, 0.0], [0.5, 0.1]]]), torch.tensor([[[0.2, 0.5], [0.3, 0.3]]])
+    given = {"encoder_self": [first, second], "decoder_self": [itself], "cross": [cross]}
+
+    def share(keys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return keys, 1.0 - keys.sum(-1)
+
+    flow = shares.flow(given, share)  # type: ignore[arg-type]
+    one, two = (torch.eye(2) - torch.diag(k.sum(-1)[0]) + k[0] for k in (first, second))
+    rest = torch.diag(1.0 - cross.sum(-1)[0])
+    decoder = torch.eye(2) - torch.diag(itself.sum(-1)[0]) + itself[0]
+    torch.testing.assert_close(flow.source[0], cross[0] @ two @ one)
+    assert flow.prefix is not None
+    torch.testing.assert_close(flow.prefix[0], rest @ decoder)
+
+
+def test_order_of_layers_matters() -> None:
+    asked = asked_of("classifier", position="learned")
+    layers = shares.taken_apart(asked)
+    right = shares.flow(layers, shares.by_norm).source
+    wrong = shares.flow({place: found[::-1] for place, found in layers.items()}, shares.by_norm).source
+    assert not torch.allclose(right, wrong, atol=1e-3)
+
+
+def test_value_zeroing_by_hand() -> None:
+    """In the first layer: the sum of values without one of them, through the rest of the block."""
+    asked = asked_of("classifier", rows=2)
+    found = shares.value_zeroing(asked)["encoder_self"]
+    assert len(found) == 2
+    block = asked.model.encoder.blocks[0]
+    (layer, _) = attention_layers(asked.model)["encoder_self"]
+    inputs = asked.model.embedding(asked.batch.source)
+    normed = block.around_attention.norm(inputs)
+    call, value = layer.call(normed, mask=asked.batch.source_mask)
+    weights = layer.core.weights(call)
+
+    def through(weights: torch.Tensor) -> torch.Tensor:
+        hidden = inputs + layer.output((weights @ value).transpose(1, 2).flatten(2))
+        return hidden + block.feedforward(block.around_feedforward.norm(hidden))
+
+    distances = []
+    for key in range(inputs.shape[1]):
+        without = weights.clone()
+        without[..., key] = 0.0
+        distances.append(1.0 - torch.cosine_similarity(through(without), through(weights), dim=-1))
+    by_hand = torch.stack(distances, -1)
+    torch.testing.assert_close(
+        found[0], by_hand / by_hand.sum(-1, keepdim=True), check_dtype=False, rtol=1e-4, atol=1e-6
+    )
+
+
+def test_a_model_that_reads_only_through_one_path_has_its_share_there() -> None:
+    """Every position passes on all of one key and nothing of itself: rollout must follow the permutations."""
+    asked = asked_of("classifier", "hard_coded")
+    assert CATALOGUE["hard_coded"].weights == "probabilities"
+    layers = shares.taken_apart(asked)["encoder_self"]
+    once = shares.flow({"encoder_self": layers[:1]}, lambda layer: (layer.weights.mean(1), torch.zeros(3, 9)))
+    by_hand = layers[0].weights.mean(1)
+    torch.testing.assert_close(once.source, by_hand)
