@@ -23,9 +23,8 @@ from attention_lab.attention import Place
 from attention_lab.interpretation.weights import words_of
 from attention_lab.records import Shape
 from attention_lab.transformer import Classifier, Config, EncoderDecoder, LanguageModel, Model
-from attention_lab.transformer.models import Seen, Writer
+from attention_lab.transformer.models import Seen, Writer, segments_of
 from attention_lab.transformer.pointer import States
-from attention_lab.transformer.spans import segments_of
 
 LIKELIEST = 5  # tokens at each step
 Of = Literal["input", "output", "reference", "both"]
@@ -158,7 +157,7 @@ def _read(
         _, seen = model(tokens, mask, weights=True)
         return Trace("input", _text(text, ids, tokenizer), None, _stacked(model, seen))
     # <s> question </s> text </s>
-    _, seen = model(tokens, mask, segments=segments_of(tokens, model.config.end), weights=True)
+    _, seen = model(tokens, mask, segments=segments_of(tokens, model.config), weights=True)
     behind = int(np.argmax(ids == model.config.end)) + 1
     question = _text(str(record[shape.inputs[0]]), ids[:behind], tokenizer)
     context = _text(text, np.concatenate((ids[:1], ids[behind:])), tokenizer)
