@@ -105,13 +105,21 @@ def test_methods_gates_heads_and_a_conclusion_are_told(reverser: Parts) -> None:
     assert any("untrained model gives scores that are as good" in told for told in found.metrics["conclusion"])
     assert {place: len(of_place) for place, of_place in found.metrics["heads"].items()} == dict.fromkeys(PLACES, 6)
     for example in found.examples:
-        assert [one.method for one in found.attributions[example.row]] == list(METHODS)
+        assert [one.method for one in found.known.attributions[example.row]] == list(METHODS)
         shape = (len(example.queries), len(example.keys))
-        assert all(one.scores is not None and one.scores.shape == shape for one in found.attributions[example.row])
-        shares = found.shares[example.row]
+        assert all(
+            one.scores is not None and one.scores.shape == shape for one in found.known.attributions[example.row]
+        )
+        shares = found.known.shares[example.row]
         assert len(shares) == len(example.queries) + 1  # and </s>
         assert ((shares >= 0.0) & (shares <= 1.0)).all()
         assert len(set(shares.tolist())) > 1
+    # Of an output that is not the reference, here the one word "red", the methods say something too.
+    assert found.own.attributions.keys() == {example.row for example in found.examples if not example.right}
+    for row, of_own in found.own.attributions.items():
+        words = next(len(example.keys) for example in found.examples if example.row == row)
+        assert all(one.scores is not None and one.scores.shape == (1, words) for one in of_own)
+        assert len(found.own.shares[row]) == 2  # red and </s>
 
 
 def test_possible_links_are_no_errors(reverser: Parts) -> None:
