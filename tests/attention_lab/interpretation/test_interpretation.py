@@ -105,7 +105,8 @@ def test_methods_gates_heads_and_a_conclusion_are_told(reverser: Parts) -> None:
     assert any("untrained model gives scores that are as good" in told for told in found.metrics["conclusion"])
     assert {place: len(of_place) for place, of_place in found.metrics["heads"].items()} == dict.fromkeys(PLACES, 6)
     for example in found.examples:
-        assert [one.method for one in found.known.attributions[example.row]] == list(METHODS)
+        said = found.known.attributions[example.row]
+        assert [one.method for one in said] == list(METHODS)
         shape = (len(example.queries), len(example.keys))
         assert all(
             one.scores is not None and one.scores.shape == shape for one in found.known.attributions[example.row]
