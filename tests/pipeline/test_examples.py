@@ -1,4 +1,4 @@
-"""Parameter files for data of one's own: what params.yaml is but for what they say, and their data passes every gate."""
+"""Parameter files for data of one's own: params.yaml but for what they name, and their data passes every gate."""
 
 from __future__ import annotations
 
