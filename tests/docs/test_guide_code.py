@@ -92,7 +92,7 @@ def test_commands_on_a_page_are_there(page: Path) -> None:
             assert re.search(rf"^{rest[0]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
         elif program == "python" and rest[0] == "-m":
             assert importlib.util.find_spec(rest[1])
-        elif program in ("python", "pytest", "cp"):
+        elif program in ("cp", "patch", "pytest", "python"):
             assert (ROOT / rest[0]).is_file()
 
 
