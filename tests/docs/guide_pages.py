@@ -16,7 +16,7 @@ WRITTEN = sorted(
 README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
 PAGES = [*WRITTEN, README, CONTRIBUTING]
 PROGRAMS = {
-    "attention-lab", "cd", "cp", "curl", "dvc", "echo", "git", "make", "mlflow", "patch", "pre-commit", "pytest",
+    "attention-lab", "cd", "cp", "curl", "dvc", "echo", "git", "make", "mlflow", "pre-commit", "pytest",
     "python", "source",
 }  # fmt: skip
 
