@@ -3,7 +3,9 @@ that takes no training."""
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
+import json
 import re
 import shutil
 from pathlib import Path
@@ -36,6 +38,12 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tokenizer = vocabulary.train(["The old dog sees the cat."], words, None)
     save(build(config(task="translation", vocabulary=len(tokenizer))), tmp_path / "data" / "model")
     vocabulary.save(tokenizer, tmp_path / "data" / "model")
+    listed = tmp_path / "data" / "attributions" / "attributions.jsonl.gz"
+    listed.parent.mkdir()
+    scores = {"words": ["a", "b", "c"], "outputs": ["d", "e"], "scores": [[0.1, 0.2, 0.7], [0.3, 0.3, 0.4]]}
+    listed.write_bytes(
+        gzip.compress(json.dumps({"row": "a:1", "of": "reference", "method": "alti", **scores}).encode())
+    )
     shutil.copytree(ROOT / "metrics", tmp_path / "metrics")
     monkeypatch.chdir(tmp_path)
     return tmp_path
