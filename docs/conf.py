@@ -14,7 +14,7 @@ copyright = "attention-lab, Apache-2.0"  # noqa: A001 - Sphinx's own name
 extensions = ["myst_parser", "guide"]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
-exclude_patterns = ["measured", "guide", "static"]
+exclude_patterns = ["measured", "guide", "static", "figures"]
 nitpicky = True
 keep_warnings = False
 

@@ -18,6 +18,7 @@ def interpret(
     encoded: Annotated[Path, typer.Option(help="What encode has written.")] = Path("data/encoded"),
     split: Annotated[Path, typer.Option(help="What split has written.")] = Path("data/split"),
     predictions: Annotated[Path, typer.Option(help="What evaluate has written.")] = Path("data/predictions"),
+    attributions: Annotated[Path, typer.Option(help="Where the scores of each word go.")] = Path("data/attributions"),
     metrics: Annotated[Path, typer.Option(help="Where metrics, plots and report go.")] = Path("metrics"),
 ) -> None:
     """Show where the model looked, and measure it against what is known to matter.
@@ -25,7 +26,8 @@ def interpret(
     \b
     params.yaml  seed task interpret ──────┐             ┌─ metrics/interpret.json
     data/model, data/encoded, data/split ──┼─ interpret ─┼─ metrics/plots/*.png
-    data/predictions, metrics/evaluate.json┘             └─ metrics/report.html   opens offline
+    data/predictions, metrics/evaluate.json┘             ├─ metrics/report.html   opens offline
+                                                         └─ data/attributions/attributions.jsonl.gz
     """
     from attention_lab import interpretation, records, tracking
     from attention_lab import metrics as numbers
@@ -38,6 +40,7 @@ def interpret(
         for name, picture in found.plots.items():
             records.write_bytes(picture, metrics / "plots" / "attention" / f"{name}.png")
         records.write_bytes(found.report.encode(), metrics / "report.html")
+        records.write_bytes(found.listing, attributions / "attributions.jsonl.gz")
         log.result("interpret", found.metrics)
         log.artifacts(metrics / "plots" / "attention", folder="plots")
         log.artifacts(metrics / "report.html")

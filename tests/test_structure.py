@@ -17,7 +17,7 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 # Files that code opens as data; they belong to the module that opens them.
 TEMPLATES = {
     "src/attention_lab/validation.py": "src/attention_lab/expectations.html",
-    "src/attention_lab/interpretation/report.py": "src/attention_lab/interpretation/report.html",
+    "src/attention_lab/interpretation/report.py": "src/attention_lab/interpretation/page/page.html",
 }
 ORDER = (
     ("errors", "records", "params"),

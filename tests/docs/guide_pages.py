@@ -1,4 +1,5 @@
-"""The pages of the guide as tests read them: their blocks of code, and the commands in them."""
+"""The pages of the guide as tests read them: their blocks of code, and the commands in them. README and CONTRIBUTING
+are pages, too."""
 
 from __future__ import annotations
 
@@ -12,6 +13,12 @@ DOCS = ROOT / "docs"
 WRITTEN = sorted(
     page for page in DOCS.rglob("*.md") if page.relative_to(DOCS).parts[0] not in ("catalogue", "measured")
 )
+README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
+PAGES = [*WRITTEN, README, CONTRIBUTING]
+PROGRAMS = {
+    "attention-lab", "cd", "cp", "curl", "dvc", "echo", "git", "make", "mlflow", "pre-commit", "pytest",
+    "python", "source",
+}  # fmt: skip
 
 
 def blocks(page: Path, language: str) -> list[tuple[int, str]]:
@@ -22,9 +29,14 @@ def blocks(page: Path, language: str) -> list[tuple[int, str]]:
 
 
 def commands(page: Path) -> list[list[str]]:
-    """The commands of a page, as words; a line that ends in a backslash goes on."""
+    """The commands of a page, as words: in blocks, where a line that ends in a backslash goes on, and in sentences.
+    A bar stands between two."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    told = [span for span in re.findall(r"`([^`\n]+)`", text) if " " in span and span.split()[0] in PROGRAMS]
     lines = "\n".join(block for _, block in blocks(page, "sh")).replace("\\\n", " ").splitlines()
-    return [words for line in lines if (words := shlex.split(line, comments=True))]
+    split = [shlex.split(line, comments=True) for line in lines + told]
+    ends = [[-1, *(at for at, word in enumerate(words) if word == "|"), len(words)] for words in split]
+    return [words[a + 1 : b] for words, at in zip(split, ends, strict=True) for a, b in itertools.pairwise(at) if words]
 
 
 def overrides(words: list[str]) -> list[str]:

@@ -2,18 +2,17 @@
 
     model, encoded rows, gold → weights per row → words → alignment error rate | average precision → report
 
-`weights.py` gets the weights, `alignment.py` and `rationale.py` measure them, `heatmap.py` and `report.py` show them.
+`weights.py` gets the weights, `alignment.py` and `rationale.py` measure them, `pictures.py` and `report.py` show them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from transformers import PreTrainedTokenizerFast
@@ -23,19 +22,21 @@ from attention_lab import encoding, vocabulary
 from attention_lab import records as tables
 from attention_lab.attention import Place
 from attention_lab.errors import InputError
-from attention_lab.interpretation import alignment, heatmap, rationale
+from attention_lab.interpretation import alignment, explained, rationale
 from attention_lab.interpretation.examples import Example, choose, describe
-from attention_lab.interpretation.findings import Attribution, Head
+from attention_lab.interpretation.findings import Head
+from attention_lab.interpretation.listing import jsonl
+from attention_lab.interpretation.pictures import plots
 from attention_lab.interpretation.report import render
-from attention_lab.interpretation.study import study
+from attention_lab.interpretation.study import Study, study
 from attention_lab.interpretation.subject import Subject
+from attention_lab.interpretation.traces import cut, traces
+from attention_lab.interpretation.viewer import Scores
 from attention_lab.params import Interpret, Params
 from attention_lab.records import Shape
 from attention_lab.transformer import Config, Model, load
 
 __all__ = ["Example", "Interpretation", "interpret", "render", "run"]
-
-STRIPS = 6  # texts in one picture
 
 
 # What a reader has to know about weights that are no probabilities.
@@ -48,22 +49,22 @@ KINDS = {
     ],
 }
 
-OUTLINED = {"alignment": "the known alignment", **rationale.GOLD_WORDS}
-
 
 @dataclass(frozen=True)
 class Interpretation:
     """metrics: the content of metrics/interpret.json; plots: PNG files by name, without ".png"; examples: for the
-    report, with attributions by row name, and shares (see `explained.shares_of_source`); heads: by place; report: the
-    HTML page, empty until `run` has rendered it."""
+    report; known, own: what the methods say of them, given the reference and writing by themselves; heads: by place;
+    report: the HTML page, listing: JSON lines of all scores, see `listing.jsonl`; both are empty until `run` has made
+    them."""
 
     metrics: dict[str, Any]
     plots: dict[str, bytes]
     examples: list[Example]
-    attributions: Mapping[str, list[Attribution]] = field(default_factory=dict)
+    known: Scores = field(default_factory=Scores)
+    own: Scores = field(default_factory=Scores)
     heads: Mapping[Place, list[Head]] = field(default_factory=dict)
-    shares: Mapping[str, np.ndarray] = field(default_factory=dict)
     report: str = ""
+    listing: bytes = b""
 
 
 def run(
@@ -107,7 +108,8 @@ def run(
         "heads, width": f"{config.heads}, {config.width}",
         "vocabulary": " + ".join(f"{size:,}" for size in sizes) + " tokens",
     }
-    return replace(found, report=render(found.metrics, found.examples, evaluate=measured, facts=facts))
+    page = render(found.metrics, found.examples, evaluate=measured, facts=facts, known=found.known, own=found.own)
+    return replace(found, report=page, listing=jsonl(found.examples, found.known, found.own))
 
 
 def _layers(config: Config) -> list[int]:
@@ -170,9 +172,9 @@ def interpret(
     split = _predicted(data, predictions)
     found = study(data, {split: [example.row for example in shown]})
     metrics |= found.metrics
-    return Interpretation(
-        metrics, _plots(metrics, shown, shape.gold), shown, found.attributions, found.heads, found.shares
-    )  # fmt: skip
+    known = Scores(found.attributions, found.shares)
+    own = _of_own_output(data, split, shown, found)
+    return Interpretation(metrics, plots(metrics, shown, shape.gold), shown, known, own, found.heads)
 
 
 def _predicted(data: Subject, predictions: pd.DataFrame) -> str:
@@ -235,52 +237,29 @@ def _examples(data: Subject, predictions: pd.DataFrame, measured: dict[str, Any]
     names = choose(told, right, words.to_numpy(), number, data.seed)
     records, answers = texts.to_dict("index"), told.set_index("row").to_dict("index")
     gold = data.gold(split) if data.shape.gold in MEASURES else {}
-    rows = data.look(encoded[encoded["row"].isin(names)], split)
-    found = {
-        row.row: describe(row, records[row.row], answers[row.row], gold.get(row.row), data.shape, measured)
-        for row in rows
-    }
+    chosen = encoded[encoded["row"].isin(names)]
+    ids = chosen.set_index("row").to_dict("index")
+    found = {}
+    for row in data.look(chosen, split):
+        record, answer = records[row.row], answers[row.row]
+        seen = traces(data.model, ids[row.row], record, answer["prediction"], data.tokenizer, data.shape, data.device)
+        example = describe(row, record, answer, gold.get(row.row), data.shape, measured)
+        found[row.row] = replace(example, traces=seen)
     return [found[name] for name in names]
 
 
-def _plots(metrics: dict[str, Any], shown: list[Example], gold: str) -> dict[str, bytes]:
-    """The first example in full, and where in the model the metric was found."""
-    pictures: dict[str, bytes] = {}
-    seen = [(example, example.weights) for example in shown if example.weights is not None]
-    if not seen:
-        return pictures
-    if seen[0][0].queries:
-        # The picture that stands for the run shows a sentence that the model says right, if there is one.
-        example, weights = next((pair for pair in seen if pair[0].right), seen[0])
-        outlined = f"\nOutlined: {OUTLINED[gold]}" if gold in OUTLINED else ""
-        kind = "self" if example.right is None else "cross"
-        pictures[f"{kind}_attention"] = heatmap.weights_map(
-            weights,
-            example.queries,
-            example.keys,
-            title=f"{kind.capitalize()}-attention of {example.row}\n{example.shown}{outlined}",
-            query_name="word (query)" if kind == "self" else "target word (query)",
-            key_name="word (key)" if kind == "self" else "source word (key)",
-            gold=example.gold,
-        )
-    else:
-        pictures["rationale"] = heatmap.strips(
-            [
-                (
-                    f"{example.row}: predicted {example.prediction}, truth {example.reference}",
-                    example.keys,
-                    weights[0],
-                    None if example.gold is None else example.gold[0],
-                )
-                for example, weights in seen[:STRIPS]
-            ],
-            title=f"Shown: {seen[0][0].shown}\nUnderlined: {rationale.GOLD_WORDS[gold]}",
-        )
-    if metrics.get("alignment"):
-        pictures["alignment_by_head"] = heatmap.candidates_map(
-            [np.array(grid) for grid in metrics["alignment"]["grid"]],
-            [f"{name} row" for name in alignment.ROWS],
-            title="Alignment error rate on test, by layer and head (darker is better)",
-            value_name="alignment error rate",
-        )
-    return pictures
+def _of_own_output(data: Subject, split: str, shown: Sequence[Example], found: Study) -> Scores:
+    """What the methods say of examples whose output is not the reference, while the model writes that output."""
+    said = {one.row: one.prediction for one in shown if any(trace.of == "output" for trace in one.traces)}
+    if not said or not found.variants:
+        return Scores()
+    rows, records = data.whole(split), data.records[split]
+    rows, records = rows[rows["row"].isin(said)].copy(), records[records["row"].isin(said)].copy()
+    ids = [cut(said[row], data.tokenizer, data.model.config) for row in rows["row"]]
+    rows["source" if data.shape.target is None else "target"] = pd.Series(ids, index=rows.index, dtype=object)
+    records[data.shape.target or data.shape.source] = records["row"].map(said)
+    batches = replace(data, encoded={split: rows}, records={split: records}).asked(rows, split)
+    looked = explained.explain(batches, data.options.steps)
+    return Scores(
+        explained.attributions(looked, found.variants, data.model.config), explained.shares_of_source(batches)
+    )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from attention_lab.interpretation import alignment, rationale
+from attention_lab.interpretation.traces import Trace
 from attention_lab.interpretation.weights import Row
 from attention_lab.records import Shape
 
@@ -24,7 +25,8 @@ class Example:
     and reference are the same; None for a language model, which may go on as it likes. probability: of the prediction,
     if the model says so. keys: words looked at (Wk). queries: words that look (Wq), empty for a classifier, whose one
     query is the first position. weights: (Wq, Wk), Wq = 1 for a classifier; None if the mechanism has none. gold: (Wq,
-    Wk), True where weight belongs, or None. shown: what the weights are, in words.
+    Wk), True where weight belongs, or None. shown: what the weights are, in words. inputs: the texts that were read,
+    by name. readers: positions whose attention can speak for the prediction, by what they are. traces: every weight.
     """
 
     row: str
@@ -38,6 +40,9 @@ class Example:
     weights: np.ndarray | None
     gold: np.ndarray | None
     shown: str
+    inputs: dict[str, str] = field(default_factory=dict)
+    readers: dict[str, list[int]] = field(default_factory=dict)
+    traces: Sequence[Trace] = ()
 
 
 def choose(predictions: pd.DataFrame, right: np.ndarray, words: np.ndarray, number: int, seed: int) -> list[str]:
@@ -97,6 +102,8 @@ def describe(
         weights=weights,
         gold=truth,
         shown=shown,
+        inputs={name: str(record[name]) for name in shape.inputs},
+        readers=row.readers,
     )
 
 

@@ -20,6 +20,7 @@ from matplotlib.text import Text
 SHOWN = 40  # words of each side; beyond that labels are too small to read
 LETTERS = 18  # of a label
 MAP = "Blues"  # one hue, from light to dark: readable without colour vision and in grey
+SIGNED_MAP = "PuOr"  # from orange for what is negative to violet for what is positive, white at 0
 GOLD = "#d55e00"  # vermilion of Okabe & Ito's palette
 
 
@@ -106,6 +107,26 @@ def candidates_map(grids: Sequence[np.ndarray], names: Sequence[str], *, title: 
         for (layer, head), value in np.ndenumerate(grid):
             _text(axes, head, layer, f"{value:.2f}", color="white" if value < 0.4 else "#1a1a1a", fontsize=9)
     figure.colorbar(image, ax=figure.axes, shrink=0.9, pad=0.02).set_label(value_name)
+    _title(figure, title)
+    return png(figure)
+
+
+def heads_map(weights: np.ndarray, *, title: str) -> bytes:
+    """All heads (N, H, Lq, Lk) of one place as small maps, a line for each layer, each scaled to its own largest
+    weight."""
+    layers, heads = weights.shape[:2]
+    figure = Figure(figsize=(0.8 + 1.25 * heads, 0.9 + 1.4 * layers), layout="constrained")
+    for number, grid in enumerate(weights.reshape(-1, *weights.shape[2:])):
+        layer, head = divmod(number, heads)
+        axes = figure.add_subplot(layers, heads, number + 1)
+        largest = max(float(np.abs(grid).max(initial=0.0)), 1e-12)
+        signed = bool((grid < 0).any())
+        colours = SIGNED_MAP if signed else MAP
+        axes.imshow(grid, cmap=colours, vmin=-largest if signed else 0.0, vmax=largest, aspect="auto")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+        axes.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=8)
     _title(figure, title)
     return png(figure)
 

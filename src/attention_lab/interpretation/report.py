@@ -1,58 +1,38 @@
 """One HTML page about one trained model: it opens with a double click and asks the network for nothing.
 
-The page has no script. Its one style sheet is allowed by its hash; everything else is refused by the page's own
-Content-Security-Policy, so text from data can neither load nor run anything. Weights are shown as classes of
-colour with their numbers in the cells, so that they can be read without colour.
+Template, style sheet and scripts are files in `page/`. The page's own Content-Security-Policy allows the one style
+sheet and the one script by their hashes and nothing else, so text from data can neither load nor run anything. Weights
+are in the page as compressed bytes (`packing.py`), one block for each example, decoded when it is looked at.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
+import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
+from attention_lab.interpretation import story
 from attention_lab.interpretation.alignment import ROWS
 from attention_lab.interpretation.examples import Example
 from attention_lab.interpretation.rationale import GOLD_WORDS
+from attention_lab.interpretation.viewer import NOTHING, Scores, viewed
+from attention_lab.records import SHAPES
 
-STEPS = 20  # shades of the heatmap
-SHOWN = 40  # words of each side of a heatmap: keeps the page small and the table legible
-PERCENT = ("bleu", "bleu_lowercase", "chrf")  # metrics that end at 100, all others at 1
-
-
-SPELLED = {
-    "bleu": "BLEU",
-    "chrf": "chrF",
-    "rouge1": "ROUGE-1",
-    "character_probability": "probability of a character",
-    "f1_micro": "micro-F1",
-}
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One line of a bar chart: value, low and high between 0 and 1; label as printed."""
-
-    name: str
-    label: str
-    value: float
-    low: float | None = None
-    high: float | None = None
-    ours: bool = False
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One weight: its shade, 0 to STEPS; its text, in percent or as value; whether it is outlined."""
-
-    shade: int
-    text: str
-    marked: bool
+PAGE = Path(__file__).parent / "page"
+SCRIPTS = ("data", "marks", "lines", "matrix", "words", "save", "panel", "page")  # in the order of their use
+TITLE = 120  # characters of an input in the list of examples
+MOST_CLASSES = 20  # in the filter
+UNUSUAL = ("weights", "signed", "effective")  # weights that are no shares: the last sentence of `reading` says why
+NO_WEIGHTS = "This mechanism has no attention weights, so there is nothing to show."
 
 
 def render(
@@ -61,130 +41,132 @@ def render(
     *,
     evaluate: Mapping[str, Any],
     facts: Mapping[str, str],
+    known: Scores = NOTHING,
+    own: Scores = NOTHING,
 ) -> str:
     """The page.
 
     Args:
         metrics: the content of metrics/interpret.json. evaluate: the content of metrics/evaluate.json.
         facts: what was trained, as names and values.
+        known, own: what the methods say of the examples, see `viewer.viewed`.
     """
     environment = Environment(
-        loader=PackageLoader("attention_lab.interpretation", "."),
+        loader=FileSystemLoader(PAGE),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["sha256"] = _sha256
     found = metrics.get("alignment")
-    return environment.get_template("report.html").render(
+    style = (PAGE / "page.css").read_text(encoding="utf-8")
+    script = "".join((PAGE / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
+    looked = viewed(examples, linked="alignment" in metrics, known=known, own=own)
+    shape = SHAPES[metrics["task"]]
+    return environment.get_template("page.html").render(
         metrics=metrics,
         evaluate=evaluate,
         facts=facts,
-        score=_score(evaluate),
-        score_name=SPELLED.get(evaluate["score_name"], evaluate["score_name"].replace("_", " ")),
-        bars=_bars(metrics),
-        ranked=_ranked(metrics),
-        gold_words=next((words for gold, words in GOLD_WORDS.items() if gold in metrics), ""),
-        grids=[(name, candidates(found, index)) for index, name in enumerate(ROWS)] if found else [],
-        examples=[(example, cells(example)) for example in examples],
-        shown=SHOWN,
-        steps=STEPS,
+        style=Markup(style),  # noqa: S704 - our own files
+        script=Markup(script),  # noqa: S704
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        index=_json(_index(metrics, examples)),
+        looked=[_json(one) for one in looked],
+        examples=examples,
+        reads=shape.label is not None or shape.answer is not None,
+        classes=_classes(examples) if shape.label else [],
+        lengths=_lengths(examples),
+        cards=story.cards(examples),
+        score=story.score(evaluate),
+        score_name=story.score_name(evaluate),
+        bars=story.measured(metrics),
+        ranked=story.ranked(metrics),
+        grids=[(name, story.candidates(found, index)) for index, name in enumerate(ROWS)] if found else [],
+        methods=story.methods(metrics),
+        measures=[story.MEASURES[name] for name in story.columns(metrics)],
+        gates=metrics.get("gates", {}),
+        conclusion=metrics.get("conclusion", []),
+        steps=story.STEPS,
     )
 
 
-def cells(example: Example) -> list[list[Cell]]:
-    """The weights of an example, a list per query, at most SHOWN each way; empty if there are none.
-
-    In a map the shade is the weight itself. In a single strip it is relative to the heaviest word.
-    """
-    if example.weights is None:
-        return []
-    weights = example.weights[:SHOWN, :SHOWN] if example.queries else example.weights
-    top = 1.0 if example.queries else max(float(weights.max()), 1e-12)
-    gold = np.zeros(example.weights.shape, dtype=bool) if example.gold is None else example.gold
-    return [
-        [
-            Cell(_shade(weight / top), f"{100 * weight:.0f}", bool(gold[query, key]))
-            for key, weight in enumerate(line.tolist())
-        ]
-        for query, line in enumerate(weights)
-    ]
-
-
-def candidates(found: Mapping[str, Any], row: int) -> list[list[Cell]]:
-    """Alignment error rates of each layer and head, the better the darker; the chosen one outlined."""
-    chosen = (found["layer"] - 1, 0 if found["head"] == "mean" else found["head"])
-    return [
-        [
-            Cell(_shade(1.0 - value), f"{value:.2f}", ROWS[row] == found["row"] and (layer, head) == chosen)
-            for head, value in enumerate(line)
-        ]
-        for layer, line in enumerate(found["grid"][row])
-    ]
+def _index(metrics: Mapping[str, Any], examples: Sequence[Example]) -> dict[str, Any]:
+    """What the viewer knows before an example is opened."""
+    gold = next((words for name, words in GOLD_WORDS.items() if metrics.get(name)), "")
+    return {
+        "examples": [
+            {
+                "title": next(iter(example.inputs.values()), example.source)[:TITLE],
+                "said": example.prediction[:TITLE],
+                "right": example.right,
+                "label": example.reference[:TITLE],
+                "words": max(len(example.keys), len(example.queries)),
+                "probability": example.probability,
+            }
+            for example in examples
+        ],
+        "heads": metrics.get("heads", {}),
+        "methods": {name: {"what": found.get("what", "")} for name, found in metrics.get("methods", {}).items()},
+        "trust": story.trust(metrics),
+        "gold": "the known alignment" if "alignment" in metrics else gold,
+        "start": _start(metrics, examples),
+        "kind": metrics["reading"][-1] if metrics.get("weights") in UNUSUAL else "",
+        "noWeights": NO_WEIGHTS,
+    }
 
 
-def _shade(share: float) -> int:
-    return round(STEPS * min(max(share, 0.0), 1.0))
-
-
-def _score(evaluate: Mapping[str, Any]) -> list[Bar]:
-    """The headline metric beside its baselines."""
-    name = evaluate["score_name"]
-    full, digits = (100.0, 1) if name in PERCENT else (1.0, 3)
-    low, high = evaluate.get("score_low"), evaluate.get("score_high")
-    bars = [
-        Bar(
-            "this model",
-            f"{evaluate['score']:.{digits}f}",
-            evaluate["score"] / full,
-            None if low is None else low / full,
-            None if high is None else high / full,
-            ours=True,
-        )
-    ]
-    for kind in ("classical", "baseline"):
-        if kind in evaluate:
-            value = evaluate[kind][name]
-            bars.append(Bar(f"{kind}: {evaluate[kind]['what']}", f"{value:.{digits}f}", value / full))
-    return bars
-
-
-def _bars(metrics: Mapping[str, Any]) -> list[Bar]:
-    """What was measured of the attention, beside what needs no attention."""
+def _start(metrics: Mapping[str, Any], examples: Sequence[Example]) -> dict[str, Any]:
+    """What is shown first: the place that was measured."""
+    place = next((place for example in examples for trace in example.traces for place in trace.weights), "cross")
+    if any("cross" in trace.weights for example in examples for trace in example.traces):
+        place = "cross"
+    layer: int | None = None
+    head: int | str = "mean"
+    row = "predicting"
+    reader = ""
     if found := metrics.get("alignment"):
-        other = next(name for name in ROWS if name != found["row"])
-        return [
-            _bar(f"attention, {found['row']} row", found["error_rate"], found["low"], found["high"], ours=True),
-            _bar(f"attention, best place of the {other} row", found["rows"][other]),
-            _bar("diagonal: the word at the same relative position", found["diagonal"]),
-            _bar("random links", found["random"]),
-        ]
-    if found := _ranked(metrics):
-        return [
-            *(
-                _bar(name, value, found["low"], found["high"], ours=True)
-                if name == found["method"]
-                else _bar(name, value)
-                for name, value in found["methods"].items()
-            ),
-            _bar("random scores", found["random"]),
-            _bar("constant score: the share of gold words", found["constant"]),
-        ]
-    return []
+        layer, head, row = found["layer"], found["head"], found["row"]
+    elif (ranked := story.ranked(metrics)) and (chosen := re.fullmatch(r"(.*) layer (\d+)", ranked["method"])):
+        reader, layer = chosen.group(1), int(chosen.group(2))
+    writes = any(trace.target for example in examples for trace in example.traces)
+    return {
+        "trace": 0,
+        "method": "attention",
+        "place": place,
+        "layer": layer,
+        "head": head,
+        "row": row,
+        "reader": reader,
+        "unit": "words",
+        "view": "lines" if writes else "text",
+        "step": 0,
+        "query": None,
+    }
 
 
-def _ranked(metrics: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What `rationale.measure` has found, for tasks with gold words."""
-    found: Mapping[str, Any] | None = next((metrics[gold] for gold in GOLD_WORDS if metrics.get(gold)), None)
-    return found
+def _classes(examples: Sequence[Example]) -> list[str]:
+    found = sorted({example.reference[:TITLE] for example in examples})
+    return found if 1 < len(found) <= MOST_CLASSES else []
 
 
-def _bar(name: str, value: float, low: float | None = None, high: float | None = None, *, ours: bool = False) -> Bar:
-    return Bar(name, f"{value:.2f}", value, low, high, ours)
+def _lengths(examples: Sequence[Example]) -> list[tuple[int, int]]:
+    """Up to three spans of words that hold about as many examples each."""
+    words = np.array([max(len(example.keys), len(example.queries)) for example in examples])
+    if len(np.unique(words)) < 3:
+        return []
+    lower, upper = (int(edge) for edge in np.quantile(words, (1 / 3, 2 / 3)))
+    edges = sorted({int(words.min()) - 1, lower, upper, int(words.max())})
+    return [(low + 1, high) for low, high in itertools.pairwise(edges)]
 
 
-def _sha256(text: str) -> str:
+def _json(value: object) -> Markup:
+    """JSON that can stand in a script element: no sign in it ends the element."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c"))  # noqa: S704
+
+
+def _hash(text: str) -> str:
     """The hash by which a Content-Security-Policy knows an inline element."""
-    return base64.b64encode(hashlib.sha256(str(text).encode()).digest()).decode()
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

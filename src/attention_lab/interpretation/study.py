@@ -25,12 +25,14 @@ HAS_GOLD = ("alignment", "rationale", "salient", "support")  # gold that says wh
 @dataclass(frozen=True)
 class Study:
     """metrics: what metrics/interpret.json has of it, by key. heads: by place. attributions: of rows that the report
-    shows, by name. shares: see `explained.shares_of_source`, of the same rows."""
+    shows, by name. shares: see `explained.shares_of_source`, of the same rows. variants: of each method, as it was
+    chosen."""
 
     metrics: dict[str, Any]
     heads: dict[Place, list[Head]] = field(default_factory=dict)
     attributions: dict[str, list[Attribution]] = field(default_factory=dict)
     shares: dict[str, np.ndarray] = field(default_factory=dict)
+    variants: dict[str, str] = field(default_factory=dict)
 
 
 def study(subject: Subject, shown: Mapping[str, Sequence[str]]) -> Study:
@@ -87,6 +89,7 @@ def study(subject: Subject, shown: Mapping[str, Sequence[str]]) -> Study:
         heads=of_heads,
         attributions=explained.attributions(examples, found.variants, config),
         shares=explained.shares_of_source(to_show),
+        variants=found.variants,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attention_lab.interpretation.heatmap import candidates_map, strips, weights_map
+from attention_lab.interpretation.heatmap import candidates_map, heads_map, strips, weights_map
 
 AWKWARD = ["$x_1$", "</script>", "שלום", "🙂", "日本", "Donaudampfschifffahrtsgesellschaft", "", "a\\b"]
 
@@ -33,7 +33,11 @@ def a_grid(seed: int) -> bytes:
     return candidates_map([grid, grid], ["left", "right"], title="Grid", value_name="error")
 
 
-@pytest.mark.parametrize("draw", [a_map, a_strip, a_grid])
+def all_heads(seed: int) -> bytes:
+    return heads_map(np.random.default_rng(seed).normal(size=(2, 3, 5, 7)), title="Heads of a$b$.csv:1")
+
+
+@pytest.mark.parametrize("draw", [a_map, a_strip, a_grid, all_heads])
 @pytest.mark.filterwarnings("error")
 def test_the_same_numbers_give_the_same_bytes(draw: object) -> None:
     assert callable(draw)

@@ -79,7 +79,7 @@ def test_the_planted_alignment_is_found_end_to_end(reverser: Parts, late: bool) 
     assert alignment["random"] > 0.6
     assert alignment["diagonal"] > 0.6
     json.dumps(found.metrics, allow_nan=False)
-    assert set(found.plots) == {"cross_attention", "alignment_by_head"}
+    assert set(found.plots) == {"cross_attention", "alignment_by_head", "all_heads"}
     for example in found.examples:
         assert example.weights is not None
         assert example.gold is not None
@@ -105,13 +105,22 @@ def test_methods_gates_heads_and_a_conclusion_are_told(reverser: Parts) -> None:
     assert any("untrained model gives scores that are as good" in told for told in found.metrics["conclusion"])
     assert {place: len(of_place) for place, of_place in found.metrics["heads"].items()} == dict.fromkeys(PLACES, 6)
     for example in found.examples:
-        assert [one.method for one in found.attributions[example.row]] == list(METHODS)
+        said = found.known.attributions[example.row]
+        assert [one.method for one in said] == list(METHODS)
         shape = (len(example.queries), len(example.keys))
-        assert all(one.scores is not None and one.scores.shape == shape for one in found.attributions[example.row])
-        shares = found.shares[example.row]
+        assert all(
+            one.scores is not None and one.scores.shape == shape for one in found.known.attributions[example.row]
+        )
+        shares = found.known.shares[example.row]
         assert len(shares) == len(example.queries) + 1  # and </s>
         assert ((shares >= 0.0) & (shares <= 1.0)).all()
         assert len(set(shares.tolist())) > 1
+    # Of an output that is not the reference, here the one word "red", the methods say something too.
+    assert found.own.attributions.keys() == {example.row for example in found.examples if not example.right}
+    for row, of_own in found.own.attributions.items():
+        words = next(len(example.keys) for example in found.examples if example.row == row)
+        assert all(one.scores is not None and one.scores.shape == (1, words) for one in of_own)
+        assert len(found.own.shares[row]) == 2  # red and </s>
 
 
 def test_possible_links_are_no_errors(reverser: Parts) -> None:
@@ -167,7 +176,7 @@ def test_without_gold_the_metric_is_null_with_a_reason(reverser: Parts) -> None:
     assert found.metrics["reason"] == "no row of the valid split has a gold alignment"
     assert found.metrics["sentences"] == [f"alignment not measured: {found.metrics['reason']}"]
     assert all(example.gold is None and example.weights is not None for example in found.examples)
-    assert set(found.plots) == {"cross_attention"}
+    assert set(found.plots) == {"cross_attention", "all_heads"}
 
 
 def test_predictions_of_the_valid_split(reverser: Parts) -> None:
@@ -215,7 +224,7 @@ def test_a_language_model_end_to_end() -> None:
     )  # fmt: skip
     assert found.metrics["sentences"] == ["attention not measured: nobody knows where a language model should look"]
     assert found.metrics["weights"] == "probabilities"
-    assert set(found.plots) == {"self_attention"}
+    assert set(found.plots) == {"self_attention", "all_heads"}
     assert len(found.examples) == 5
     for example in found.examples:
         assert example.right is None
@@ -227,8 +236,8 @@ def test_a_language_model_end_to_end() -> None:
         "score_low": 0.3, "score_high": 0.5, "baseline": {"what": "frequencies", "character_probability": 0.05},
     }  # fmt: skip
     page = interpretation.render(found.metrics, found.examples, evaluate=evaluate, facts={"task": "generation"})
-    assert "continuation of its first words" in page
-    assert "differs from the reference" not in page
+    assert "it went on" in page
+    assert "<mark>" not in page  # there is no reference to differ from
 
 
 def test_a_classifier_end_to_end() -> None:
@@ -255,7 +264,7 @@ def test_a_classifier_end_to_end() -> None:
     assert rationale["texts"] == 16  # every fifth has no gold
     assert 0.0 < rationale["low"] <= rationale["average_precision"] <= rationale["high"] <= 1.0
     assert set(rationale["methods"]) == {"attention layer 1", "attention layer 2", "rollout"}
-    assert set(found.plots) == {"rationale"}
+    assert set(found.plots) == {"rationale", "all_heads"}
     assert [example.right for example in found.examples] == [False, False, True, True]
     assert all(example.probability == 0.7 for example in found.examples)
     json.dumps(found.metrics, allow_nan=False)
@@ -277,6 +286,6 @@ def test_the_stage_reads_files_and_renders_the_report(reverser: Parts, tmp_path:
         tmp_path / "evaluate.json",
     )
     found = interpretation.run(PARAMS, *folders, tmp_path / "evaluate.json")
-    assert "On 13 test examples: BLEU 50.0." in found.report
+    assert "BLEU 50.0 on 13 test examples." in found.report
     assert "<dd>scaled_dot_product</dd>" in found.report
     assert found.metrics["alignment"]["sentences"] == 13

@@ -1,68 +1,36 @@
-"""The page: no request, no script, nothing from data gets out of its place."""
+"""The page as text: no request, nothing runs but its own script, what it tells around the viewer."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from html.parser import HTMLParser
 from typing import Any
 
-import numpy as np
+import pytest
+from shown import CLASSED, EVALUATE, FACTS, HOSTILE, METRICS, classified, translated
 
+from attention_lab.interpretation import story
 from attention_lab.interpretation.examples import Example
-from attention_lab.interpretation.report import cells, render
+from attention_lab.interpretation.report import render
 
-EVALUATE = {
-    "task": "translation",
-    "split": "test",
-    "examples": 3,
-    "score": 46.9,
-    "score_name": "bleu",
-    "score_low": 41.0,
-    "score_high": 53.0,
-    "baseline": {"what": "the source, untranslated", "bleu": 0.2},
+WORDS = ["the", "old", "dog", "sleeps", "here"]
+METHODS = {
+    "norm": {
+        "what": "w", "paper": "(K 2020)", "reason": None,
+        "alignment_error_rate": 0.2, "alignment_error_rate_low": 0.1, "alignment_error_rate_high": 0.3,
+    },
+    "alti": {"what": "w", "paper": "(F 2022)", "reason": None, "alignment_error_rate": 0.1},
+    "value_zeroing": {"what": "w", "paper": "(M 2023)", "reason": "it has no <values>"},
+    "random": {"what": "w", "paper": "", "reason": None, "alignment_error_rate": 0.05, "control": True},
+}  # fmt: skip
+GATES = {
+    "controls": {"value": 0.1, "bound": 0.9, "passed": True, "sentence": "Better than chance."},
+    "seeds": {"value": None, "bound": None, "passed": None, "sentence": "There is one model."},
+    "shuffled": {"value": 0.8, "bound": 0.5, "passed": False, "sentence": "Others do as well."},
 }
-MEASURED = {
-    "error_rate": 0.25,
-    "low": 0.2,
-    "high": 0.3,
-    "row": "predicting",
-    "layer": 1,
-    "head": 2,
-    "random": 0.9,
-    "diagonal": 0.6,
-    "sentences": 3,
-    "chosen_on": 3,
-    "rows": {"predicting": 0.25, "input": 0.8},
-    "grid": [[[0.4, 0.5, 0.25]], [[0.9, 0.8, 0.85]]],
-}
-METRICS: dict[str, Any] = {
-    "task": "translation",
-    "mechanism": "scaled_dot_product",
-    "alignment": MEASURED,
-    "reason": None,
-    "sentences": ["alignment error rate 0.25"],
-    "reading": ["A & B <read> this."],
-}
-HOSTILE = ['</script><script>alert("1")</script>', "שלום", "🙂", "\"quoted\" & 'single'", "<img", "https://x.example"]
-
-
-def example(**changes: Any) -> Example:
-    values: dict[str, Any] = {
-        "row": "a<b>.csv:1",
-        "source": " ".join(HOSTILE),
-        "reference": "مرحبا 🙂",
-        "prediction": '"></article><style>',
-        "right": False,
-        "probability": None,
-        "keys": HOSTILE,
-        "queries": ["مرحبا", "🙂"],
-        "weights": np.linspace(0, 1, 12).reshape(2, 6),
-        "gold": np.eye(2, 6, dtype=bool),
-        "shown": "layer 1, head 2",
-    }
-    return Example(**(values | changes))
 
 
 class Page(HTMLParser):
@@ -76,98 +44,124 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
+        self.text += " "
 
     def handle_data(self, data: str) -> None:
         self.text += data
 
 
 def page(examples: list[Example], metrics: dict[str, Any] = METRICS, evaluate: dict[str, Any] = EVALUATE) -> str:
-    return render(metrics, examples, evaluate=evaluate, facts={"task": "translation", "parameters": "801,920"})
+    return render(metrics, examples, evaluate=evaluate, facts=FACTS)
 
 
-def test_nothing_is_loaded_and_nothing_runs() -> None:
-    html = page([example()])
-    found = Page(html)
-    assert not {"script", "link", "img", "iframe", "object", "embed", "base", "form"} & {tag for tag, _ in found.tags}
-    for _, attributes in found.tags:
-        assert not {name for name in attributes if name in ("src", "href", "style") or name.startswith("on")}
-    assert not re.search(r"https?://|@import|url\(", page([example(keys=list("abcdef"), source="")]))
-    assert len(html) < 100_000
+def told(html: str) -> str:
+    """The words of a page, without its script and its style, in single spaces."""
+    html = re.sub(r"<(script|style)[^>]*>.*?</\1>", "", html, flags=re.DOTALL)
+    return " ".join(Page(html).text.split())
 
 
-def test_the_policy_allows_the_one_style_sheet_by_its_hash() -> None:
-    html = page([example()])
-    style = html.split("<style>")[1].split("</style>")[0]
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = next(a["content"] for tag, a in Page(html).tags if a.get("http-equiv") == "Content-Security-Policy")
-    assert policy is not None
-    assert policy.startswith("default-src 'none'; style-src 'sha256-" + digest + "'")
-    assert html.count("<style>") == 1
-    assert "prefers-color-scheme: dark" in style
+def digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def test_the_policy_allows_the_script_and_the_style_by_their_hashes_and_nothing_else() -> None:
+    html = page([translated(HOSTILE, WORDS)])
+    (policy,) = (a["content"] for tag, a in Page(html).tags if a.get("http-equiv") == "Content-Security-Policy")
+    (style,) = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)
+    (script,) = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    assert policy == (
+        f"default-src 'none'; script-src 'sha256-{digest(script)}'; style-src 'sha256-{digest(style)}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def test_nothing_is_loaded() -> None:
+    found = Page(page([translated(HOSTILE, WORDS), classified(HOSTILE, "a", "b")]))
+    assert not {"link", "img", "iframe", "object", "embed", "base"} & {tag for tag, _ in found.tags}
+    for tag, attributes in found.tags:
+        assert not {name for name in attributes if name in ("src", "style") or name.startswith("on")}
+        assert tag == "a" or "href" not in attributes
+        assert (attributes.get("href") or "#").startswith("#")
+    plain = page([translated(WORDS, WORDS)])
+    assert not re.search(r"https?://|@import|url\(", plain)
 
 
 def test_hostile_words_stay_text() -> None:
-    found = Page(page([example()]))
-    for word in [*HOSTILE, "مرحبا", '"></article><style>', "A & B <read> this."]:
-        assert word in found.text
+    html = page([translated(HOSTILE, WORDS), translated(WORDS, HOSTILE, right=False)])
+    assert "window.hacked=1</script>" not in html
+    blocks = re.findall(r'<script type="application/json" id="example-\d">(.*?)</script>', html, re.DOTALL)
+    assert [json.loads(block)["source"]["words"] for block in blocks] == [HOSTILE, WORDS]
+    assert "A & B <read> this." in told(html)
 
 
-def test_cells_tell_weight_and_gold() -> None:
-    table = cells(example())
-    assert [len(line) for line in table] == [6, 6]
-    assert [cell.text for cell in table[0]] == ["0", "9", "18", "27", "36", "45"]
-    assert [cell.marked for cell in table[1]] == [False, True, False, False, False, False]
-    assert (table[0][0].shade, table[1][5].shade) == (0, 20)
-    assert cells(example(weights=None)) == []
-    assert Page(page([example()])).text.count("(marked)") == 3  # two links and the chosen head
+def test_a_wrong_example_comes_first_with_what_differs_marked() -> None:
+    first, second = story.cards([translated(WORDS, ["der", "alte"]), translated(WORDS, ["das", "words"], right=False)])
+    assert (first.number, second.number) == (2, 1)
+    assert first.said == [("wrong", False), ("words", True)]
+    assert first.truth == [("das", False), ("words", True)]
+    assert all(same for _, same in second.said)
 
 
-def test_a_classifier_shows_words_as_a_strip_with_its_probability() -> None:
-    one = example(
-        queries=[], weights=np.array([[0.1, 0.2, 0, 0, 0, 0]]), gold=np.eye(1, 6, dtype=bool), probability=0.87654
+def test_methods_stand_in_the_order_of_their_figures_and_controls_behind() -> None:
+    rows = story.methods({**METRICS, "methods": METHODS})
+    assert [row.name for row in rows] == ["alti", "norm", "value zeroing", "random"]
+    assert [row.control for row in rows] == [False, False, False, True]
+    norm = rows[1].values[0]
+    assert norm is not None
+    assert (norm.label, norm.low, norm.high) == ("0.20", 0.1, 0.3)
+    text = told(page([translated(WORDS, WORDS)], {**METRICS, "methods": METHODS}))
+    assert "– it has no <values>" in text
+    assert "0.20 [0.10, 0.30]" in text
+
+
+def test_where_more_is_better_the_largest_comes_first() -> None:
+    found = {name: {"average_precision": value, "reason": None} for name, value in (("a", 0.5), ("b", 0.9))}
+    assert [row.name for row in story.methods({"methods": found})] == ["b", "a"]
+
+
+def test_gates_are_told_in_words_and_signs() -> None:
+    metrics = {**METRICS, "gates": GATES, "conclusion": ["May be read as links."]}
+    text = told(page([translated(WORDS, WORDS)], metrics))
+    assert "✓ Controls passed 0.1, held against 0.9 Better than chance." in text
+    assert "✗ Shuffled failed 0.8, held against 0.5" in text
+    assert "– Seeds does not apply There is one model." in text
+    assert "What may be concluded, and what may not May be read as links." in text
+
+
+def test_below_a_picture_stands_how_far_its_method_can_be_trusted() -> None:
+    found = story.trust({"methods": METHODS, "gates": GATES})
+    assert found["norm"] == (
+        "On test rows: alignment error rate 0.20 [0.10, 0.30]; random scores have 0.05. "
+        "Gates of this run: ✓ 1 passed, ✗ 1 failed."
     )
-    html = page(
-        [one],
-        {
-            **{k: v for k, v in METRICS.items() if k != "alignment"},
-            "rationale": {
-                "average_precision": 0.7,
-                "low": 0.6,
-                "high": 0.8,
-                "method": "rollout",
-                "random": 0.3,
-                "constant": 0.2,
-                "texts": 9,
-                "chosen_on": 9,
-                "methods": {"attention layer 1": 0.5, "rollout": 0.7},
-            },
-        },
-        {
-            **EVALUATE,
-            "score_name": "accuracy",
-            "score": 0.9,
-            "score_low": None,
-            "score_high": None,
-            "baseline": {"what": "always", "accuracy": 0.5},
-        },
-    )
-    assert "probability 0.877" in html
-    assert '<li class="h10 gold"' in html  # half of the heaviest word
-    assert '<li class="h20"' in html
-    assert "attention layer 1" in html
+    assert found["attention"] == "Gates of this run: ✓ 1 passed, ✗ 1 failed."  # weights were not measured
+    assert story.trust({}) == {"attention": "No gate was computed."}
 
 
-def test_without_gold_or_weights_the_page_says_so() -> None:
+def test_what_was_not_computed_is_said() -> None:
+    text = told(page([translated(WORDS, WORDS)]))
+    assert "None was computed in this run." in text
+    assert "No method beside the weights themselves was computed in this run." in text
+
+
+def test_a_classifier_has_its_classes_to_choose_from_and_its_probability() -> None:
+    evaluate = {**EVALUATE, "score_name": "accuracy", "score": 0.9, "baseline": {"what": "always", "accuracy": 0.5}}
+    html = page([classified(WORDS, "good", "bad"), classified(WORDS, "bad", "bad")], CLASSED, evaluate)
+    assert re.findall(r'<option value="(\w+)">\1</option>', html) == ["bad", "good"]
+    assert "87.7 % sure" in told(html)
+    start = json.loads(re.search(r'id="index">(.*?)</script>', html, re.DOTALL).group(1))["start"]
+    assert (start["place"], start["layer"], start["view"]) == ("encoder_self", 1, "text")
+
+
+def test_without_gold_or_examples_the_page_says_so() -> None:
     metrics = {**METRICS, "alignment": None, "reason": "no row of the test split has a gold alignment", "reading": []}
-    html = page([example(gold=None, weights=None, shown="this mechanism has no weights")], metrics)
-    assert "Not measured: no row of the test split has a gold alignment" in html
-    assert "this mechanism has no weights" in html
-    assert "every row" in page([], metrics)
+    text = told(page([], metrics))
+    assert "Not measured: no row of the test split has a gold alignment" in text
+    assert "encoding has cut every row" in text
 
 
-def test_long_texts_keep_the_page_small() -> None:
-    words = [f"w{i}" for i in range(200)]
-    long = example(keys=words, queries=words, weights=np.full((200, 200), 0.005), gold=None)
-    html = page([long] * 8)
-    assert len(html) < 1_000_000
-    assert "the first 40 words" in html
+@pytest.mark.parametrize(("row", "outlined"), [(0, [False, False, True]), (1, [False, False, False])])
+def test_the_chosen_layer_and_head_are_outlined(row: int, outlined: list[bool]) -> None:
+    (line,) = story.candidates(METRICS["alignment"], row)
+    assert [cell.marked for cell in line] == outlined
+    assert [cell.shade for cell in line] == ([12, 10, 15] if row == 0 else [2, 4, 3])

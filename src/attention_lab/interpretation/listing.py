@@ -1,0 +1,43 @@
+"""All attributions of the examples that are shown, for people's own analysis."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from attention_lab.interpretation.examples import Example
+from attention_lab.interpretation.viewer import Scores
+
+DIGITS = 6
+
+
+def jsonl(examples: Sequence[Example], known: Scores, own: Scores) -> bytes:
+    """JSON lines, compressed by gzip without a date, so that the same numbers give the same bytes; read them with
+    `pandas.read_json(path, lines=True)`.
+
+    One object for each example and method: row; of, "reference" or "output", the text that was written (for a model
+    that only reads, "input"); words, of the source (Wk); outputs, the words that were written (Wq), or the class or the
+    answer; method; scores (Wq, Wk) or null; signed; reason, why there are none.
+    """
+    found = [line for example in examples for line in _lines(example, known, own)]
+    lines = [json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in found]
+    return gzip.compress("".join(lines).encode(), mtime=0)
+
+
+def _lines(example: Example, known: Scores, own: Scores) -> Iterator[dict[str, Any]]:
+    for trace in example.traces:
+        written = [example.prediction] if trace.target is None else trace.target.words
+        source = example.keys if trace.source is not None or trace.target is None else trace.target.words
+        for one in (own if trace.of == "output" else known).attributions.get(example.row, ()):
+            yield {
+                "row": example.row,
+                "of": trace.of,
+                "words": source,
+                "outputs": written,
+                "method": one.method,
+                "scores": None if one.scores is None else one.scores.round(DIGITS).tolist(),
+                "signed": one.signed,
+                "reason": one.reason or None,
+            }

@@ -1,0 +1,232 @@
+"""What the report tells around its viewer: scores, examples in brief, methods with their controls, gates, grids."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from attention_lab.interpretation.alignment import ROWS
+from attention_lab.interpretation.examples import Example
+from attention_lab.interpretation.rationale import GOLD_WORDS
+
+STEPS = 20  # shades of a grid
+PERCENT = ("bleu", "bleu_lowercase", "chrf")  # metrics that end at 100, all others at 1
+SPELLED = {
+    "bleu": "BLEU",
+    "chrf": "chrF",
+    "rouge1": "ROUGE-1",
+    "character_probability": "probability of a character",
+    "f1_micro": "micro-F1",
+}
+# Of a method: how far it agrees with what is known, and how far the prediction depends on what it names. True: more
+# is better.
+PLAUSIBLE = {"alignment_error_rate": False, "average_precision": True}
+MEASURES = {
+    "alignment_error_rate": ("alignment error rate", "↓"),
+    "average_precision": ("average precision", "↑"),
+    "token_f1": ("token F1", "↑"),
+    "iou_f1": ("IOU-F1", "↑"),
+    "comprehensiveness": ("comprehensiveness", "↑"),
+    "sufficiency": ("sufficiency", "↓"),
+}
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One line of a bar chart: value, low and high between 0 and 1; label as printed."""
+
+    name: str
+    label: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    ours: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One value of a grid: its shade, 0 to STEPS; its text; whether it is outlined."""
+
+    shade: int
+    text: str
+    marked: bool
+
+
+@dataclass(frozen=True)
+class Card:
+    """One example in brief. said and truth: words, and whether the other text has them too."""
+
+    number: int
+    example: Example
+    said: list[tuple[str, bool]]
+    truth: list[tuple[str, bool]]
+
+
+@dataclass(frozen=True)
+class MethodRow:
+    """One method: its name as people write it, and of each measure value, low and high as text, and as share of 1."""
+
+    name: str
+    what: str
+    paper: str
+    control: bool
+    reason: str
+    values: list[Bar | None]
+
+
+def score_name(evaluate: Mapping[str, Any]) -> str:
+    return SPELLED.get(evaluate["score_name"], str(evaluate["score_name"]).replace("_", " "))
+
+
+def score(evaluate: Mapping[str, Any]) -> list[Bar]:
+    """The headline metric beside its baselines."""
+    name = evaluate["score_name"]
+    full, digits = (100.0, 1) if name in PERCENT else (1.0, 3)
+    low, high = evaluate.get("score_low"), evaluate.get("score_high")
+    bars = [
+        Bar(
+            "this model",
+            f"{evaluate['score']:.{digits}f}",
+            evaluate["score"] / full,
+            None if low is None else low / full,
+            None if high is None else high / full,
+            ours=True,
+        )
+    ]
+    for kind in ("classical", "baseline"):
+        if kind in evaluate:
+            value = evaluate[kind][name]
+            bars.append(Bar(f"{kind}: {evaluate[kind]['what']}", f"{value:.{digits}f}", value / full))
+    return bars
+
+
+def cards(examples: Sequence[Example], number: int = 3) -> list[Card]:
+    """A wrong example and right ones, short, to begin with."""
+    order = sorted(range(len(examples)), key=lambda i: (len(examples[i].keys), i))
+    wrong = [i for i in order if examples[i].right is False][:1]
+    return [_card(i, examples[i]) for i in [*wrong, *(i for i in order if i not in wrong)][:number]]
+
+
+def _card(number: int, example: Example) -> Card:
+    said, truth = example.prediction.split(" "), example.reference.split(" ")
+    if example.right is None:
+        return Card(number + 1, example, [(word, True) for word in said], [])
+    blocks = difflib.SequenceMatcher(a=said, b=truth, autojunk=False).get_matching_blocks()
+    mine = {block.a + i for block in blocks for i in range(block.size)}
+    theirs = {block.b + i for block in blocks for i in range(block.size)}
+    return Card(
+        number + 1,
+        example,
+        [(word, i in mine) for i, word in enumerate(said)],
+        [(word, i in theirs) for i, word in enumerate(truth)],
+    )
+
+
+def measured(metrics: Mapping[str, Any]) -> list[Bar]:
+    """What was measured of the attention, beside what needs no attention."""
+    if found := metrics.get("alignment"):
+        other = next(name for name in ROWS if name != found["row"])
+        return [
+            _bar(f"attention, {found['row']} row", found["error_rate"], found["low"], found["high"], ours=True),
+            _bar(f"attention, best place of the {other} row", found["rows"][other]),
+            _bar("diagonal: the word at the same relative position", found["diagonal"]),
+            _bar("random links", found["random"]),
+        ]
+    if found := ranked(metrics):
+        return [
+            *(
+                _bar(name, value, found["low"], found["high"], ours=True)
+                if name == found["method"]
+                else _bar(name, value)
+                for name, value in found["methods"].items()
+            ),
+            _bar("random scores", found["random"]),
+            _bar("constant score: the share of gold words", found["constant"]),
+        ]
+    return []
+
+
+def ranked(metrics: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What `rationale.measure` has found, for tasks with gold words."""
+    found: Mapping[str, Any] | None = next((metrics[gold] for gold in GOLD_WORDS if metrics.get(gold)), None)
+    return found
+
+
+def columns(metrics: Mapping[str, Any]) -> list[str]:
+    """The measures that at least one method has."""
+    return [name for name in MEASURES if any(name in found for found in metrics.get("methods", {}).values())]
+
+
+def methods(metrics: Mapping[str, Any]) -> list[MethodRow]:
+    """Methods, the most plausible first and those that are not defined last; behind them the controls."""
+    shown = columns(metrics)
+    plausible = next((name for name in PLAUSIBLE if name in shown), None)
+
+    def order(item: tuple[str, Mapping[str, Any]]) -> tuple[bool, bool, float]:
+        _, found = item
+        value = found.get(plausible) if plausible else None
+        rank = 0.0 if value is None else value
+        return bool(found.get("control")), value is None, -rank if plausible and PLAUSIBLE[plausible] else rank
+
+    return [
+        MethodRow(
+            name.replace("_", " "),
+            found.get("what", ""),
+            found.get("paper", ""),
+            bool(found.get("control")),
+            found.get("reason") or "",
+            [_interval(found, measure) for measure in shown],
+        )
+        for name, found in sorted(metrics.get("methods", {}).items(), key=order)
+    ]
+
+
+def trust(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """What stands below a picture, by method, "attention" being the weights: how far it agrees with what is known, what
+    chance would have, and how many gates were passed."""
+    table, gates = metrics.get("methods", {}), list(metrics.get("gates", {}).values())
+    passed, failed = (sum(gate["passed"] is wanted for gate in gates) for wanted in (True, False))
+    counted = f"Gates of this run: ✓ {passed} passed, ✗ {failed} failed." if gates else "No gate was computed."
+    found = {}
+    for name in ("attention", *table):
+        row = table.get("weights" if name == "attention" else name, {})
+        measure = next((measure for measure in PLAUSIBLE if row.get(measure) is not None), None)
+        figure = ""
+        if measure is not None:
+            low, high = row.get(f"{measure}_low"), row.get(f"{measure}_high")
+            between = "" if low is None or high is None else f" [{low:.2f}, {high:.2f}]"
+            chance = table.get("random", {}).get(measure)
+            beside = "" if chance is None else f"; random scores have {chance:.2f}"
+            figure = f"On test rows: {MEASURES[measure][0]} {row[measure]:.2f}{between}{beside}. "
+        found[name] = figure + counted
+    return found
+
+
+def _interval(found: Mapping[str, Any], measure: str) -> Bar | None:
+    value = found.get(measure)
+    if value is None:
+        return None
+    low, high = found.get(f"{measure}_low"), found.get(f"{measure}_high")
+    return _bar(measure, value, low, high)
+
+
+def candidates(found: Mapping[str, Any], row: int) -> list[list[Cell]]:
+    """Alignment error rates of each layer and head, the better the darker; the chosen one outlined."""
+    chosen = (found["layer"] - 1, 0 if found["head"] == "mean" else found["head"])
+    return [
+        [
+            Cell(_shade(1.0 - value), f"{value:.2f}", ROWS[row] == found["row"] and (layer, head) == chosen)
+            for head, value in enumerate(line)
+        ]
+        for layer, line in enumerate(found["grid"][row])
+    ]
+
+
+def _shade(share: float) -> int:
+    return round(STEPS * min(max(share, 0.0), 1.0))
+
+
+def _bar(name: str, value: float, low: float | None = None, high: float | None = None, *, ours: bool = False) -> Bar:
+    return Bar(name, f"{value:.2f}", min(max(value, 0.0), 1.0), low, high, ours)

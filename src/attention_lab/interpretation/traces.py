@@ -1,0 +1,217 @@
+"""One pass of a model over one example, kept whole: the tokens it read, every weight, and what it might have said.
+
+A model that writes is read twice where its output is not the reference: writing its own output, and given the
+reference. Its own output counts by its text, which the tokenizer cuts anew; a word it left unknown has no text and is
+not there.
+
+Shapes: N layers, H heads, Lq query tokens, Lk key tokens, S source tokens, T target tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from attention_lab import vocabulary
+from attention_lab.attention import Place
+from attention_lab.interpretation.weights import words_of
+from attention_lab.records import Shape
+from attention_lab.transformer import Classifier, Config, EncoderDecoder, LanguageModel, Model
+from attention_lab.transformer.models import Seen, Writer, segments_of
+from attention_lab.transformer.pointer import States
+
+LIKELIEST = 5  # tokens at each step
+Of = Literal["input", "output", "reference", "both"]
+
+
+@dataclass(frozen=True)
+class Text:
+    """tokens: as the model reads them (L). words: of the text. owners: the word of each token (L), None for <s>, </s>
+    and marks beside a word."""
+
+    tokens: list[str]
+    words: list[str]
+    owners: list[int | None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What could have come next at one position of a text that is written.
+
+    said: how probable the token was that stands there. likeliest: the most probable ones, with how probable they were.
+    """
+
+    said: float
+    likeliest: list[tuple[str, float]]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What one pass over one example shows.
+
+    of: "output", what the model wrote by itself; "reference", what it should have written; "both", where they are the
+    same; "input" for a model that only reads. source: what was read, None for a language model. target: what was
+    written. weights: (N, H, Lq, Lk) by place, N = 0 where the mechanism has none. In `cross` and `decoder_self`, query
+    t reads target token t and predicts t + 1, so Lq = T − 1. steps: T − 1 of them. asked: how many of the source's
+    words belong to a question before the text.
+    """
+
+    of: Of
+    source: Text | None
+    target: Text | None
+    weights: dict[Place, np.ndarray]
+    steps: list[Step] = field(default_factory=list)
+    asked: int = 0
+
+
+@torch.inference_mode()
+def traces(
+    model: Model,
+    encoded: Mapping[Hashable, Any],
+    record: Mapping[Hashable, Any],
+    prediction: str,
+    tokenizer: PreTrainedTokenizerFast,
+    shape: Shape,
+    device: torch.device | str,
+) -> list[Trace]:
+    """The passes over one example, what the model wrote by itself before what it should have written.
+
+    Args:
+        encoded: `source` and, if the task writes, `target` (token ids). record: its texts. prediction: what it said.
+    """
+    model = model.to(device).eval()
+    ids = np.asarray(encoded["source"])
+    if isinstance(model, EncoderDecoder):
+        source = _text(str(record[shape.source]), ids, tokenizer)
+        reference = str(record[shape.target])
+        given = np.asarray(encoded["target"])
+        if prediction == reference:
+            return [_translated(model, ids, source, "both", reference, given, tokenizer, device)]
+        own = cut(prediction, tokenizer, model.config)
+        return [
+            _translated(model, ids, source, "output", prediction, own, tokenizer, device),
+            _translated(model, ids, source, "reference", reference, given, tokenizer, device),
+        ]
+    if isinstance(model, LanguageModel):
+        text = str(record[shape.source])
+        found = [_continued(model, "reference", text, ids, tokenizer, device)]
+        if prediction and prediction != text:
+            own = cut(prediction, tokenizer, model.config)
+            found.insert(0, _continued(model, "output", prediction, own, tokenizer, device))
+        return found
+    return [_read(model, ids, record, tokenizer, shape, device)]
+
+
+def _translated(
+    model: EncoderDecoder,
+    ids: np.ndarray,
+    source: Text,
+    of: Of,
+    text: str,
+    written: np.ndarray,
+    tokenizer: PreTrainedTokenizerFast,
+    device: torch.device | str,
+) -> Trace:
+    source_ids, target_ids = _row(ids, device), _row(written, device)
+    states, seen = model(source_ids, torch.ones_like(source_ids, dtype=torch.bool), target_ids[:, :-1], weights=True)
+    return Trace(
+        of,
+        source,
+        _text(text, written, tokenizer),
+        _stacked(model, seen),
+        _steps(model, states, target_ids, tokenizer),
+    )
+
+
+def _continued(
+    model: LanguageModel,
+    of: Of,
+    text: str,
+    ids: np.ndarray,
+    tokenizer: PreTrainedTokenizerFast,
+    device: torch.device | str,
+) -> Trace:
+    tokens = _row(ids, device)
+    states, seen = model(tokens[:, :-1], weights=True)
+    return Trace(of, None, _text(text, ids, tokenizer), _stacked(model, seen), _steps(model, states, tokens, tokenizer))
+
+
+def _read(
+    model: Model,
+    ids: np.ndarray,
+    record: Mapping[Hashable, Any],
+    tokenizer: PreTrainedTokenizerFast,
+    shape: Shape,
+    device: torch.device | str,
+) -> Trace:
+    tokens = _row(ids, device)
+    mask = torch.ones_like(tokens, dtype=torch.bool)
+    text = str(record[shape.source])
+    if isinstance(model, Classifier):
+        _, seen = model(tokens, mask, weights=True)
+        return Trace("input", _text(text, ids, tokenizer), None, _stacked(model, seen))
+    # <s> question </s> text </s>
+    _, seen = model(tokens, mask, segments=segments_of(tokens, model.config), weights=True)
+    behind = int(np.argmax(ids == model.config.end)) + 1
+    question = _text(str(record[shape.inputs[0]]), ids[:behind], tokenizer)
+    context = _text(text, np.concatenate((ids[:1], ids[behind:])), tokenizer)
+    asked = len(question.words)
+    owners = [None if owner is None else owner + asked for owner in context.owners[1:]]
+    both = Text(
+        [*question.tokens, *context.tokens[1:]],
+        [*question.words, *context.words],
+        [*question.owners, *owners],
+    )
+    return Trace("input", both, None, _stacked(model, seen), asked=asked)
+
+
+def _text(text: str, ids: np.ndarray, tokenizer: PreTrainedTokenizerFast) -> Text:
+    found = words_of([text], [ids], tokenizer, [text])[0]
+    return Text(spelled(ids.tolist(), tokenizer), found.words, found.owners)
+
+
+def spelled(ids: Sequence[int], tokenizer: PreTrainedTokenizerFast) -> list[str]:
+    """Tokens as people read them; what has no text of its own, such as <s> or a piece of a character, by its name."""
+    backend = vocabulary.backend(tokenizer)
+    found = []
+    for number in ids:
+        text = backend.decode([number], skip_special_tokens=False).strip()
+        found.append(text if text and "\N{REPLACEMENT CHARACTER}" not in text else str(backend.id_to_token(number)))
+    return found
+
+
+def cut(text: str, tokenizer: PreTrainedTokenizerFast, config: Config) -> np.ndarray:
+    """The tokens of a text that was written, as many as the model has positions for."""
+    ids = vocabulary.backend(tokenizer).encode(text).ids
+    return np.array(ids if len(ids) <= config.positions else [*ids[: config.positions - 1], config.end])
+
+
+def _steps(model: Writer, states: States, tokens: Tensor, tokenizer: PreTrainedTokenizerFast) -> list[Step]:
+    """states (1, T − 1, W), tokens (1, T)"""
+    logs = model.project(states)[0].float().log_softmax(-1)
+    said = logs.gather(-1, tokens[0, 1:, None]).squeeze(-1).exp()
+    best = logs.topk(min(LIKELIEST, logs.shape[-1]))
+    names = [spelled(line, tokenizer) for line in best.indices.tolist()]
+    return [
+        Step(chance, list(zip(line, chances, strict=True)))
+        for chance, line, chances in zip(said.tolist(), names, best.values.exp().tolist(), strict=True)
+    ]
+
+
+def _stacked(model: Model, seen: Seen) -> dict[Place, np.ndarray]:
+    found: dict[Place, np.ndarray] = {}
+    for place in model.config.places:
+        layers: list[Tensor] = getattr(seen, place)
+        empty = np.zeros((0, 0, 0, 0), dtype=np.float32)
+        found[place] = torch.stack([layer[0].float() for layer in layers]).cpu().numpy() if layers else empty
+    return found
+
+
+def _row(ids: np.ndarray, device: torch.device | str) -> Tensor:
+    return torch.from_numpy(ids.astype(np.int64))[None].to(device)
