@@ -13,8 +13,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from unittest import mock
 
 import pytest
+import torch
 import yaml
 
 import pipeline
@@ -40,17 +42,6 @@ TINY = {
     "interpret.checked_rows": 4,
     "vocab.max_unknown_share": 1.0,
 }
-
-STAGES_IN_ONE_PROCESS = """
-import runpy, sys
-for name in sys.argv[1:]:
-    sys.argv = [name]
-    try:
-        runpy.run_module(f"pipeline.{name}", run_name="__main__")
-    except SystemExit as end:
-        if end.code:
-            raise
-"""
 
 
 class Project:
@@ -97,8 +88,19 @@ class Project:
         return self.run(sys.executable, "-m", f"pipeline.{name}", fails=fails)
 
     def stages(self, names: Sequence[str]) -> None:
-        """Stages one after the other in one process, which imports libraries once."""
-        self.run(sys.executable, "-c", STAGES_IN_ONE_PROCESS, *names)
+        """Stages one after the other in this process, which has imported libraries already."""
+        precision = torch.get_float32_matmul_precision()
+        try:
+            # MLflow tells processes that it may start by the environment where it writes: those of another project.
+            with contextlib.chdir(self.directory), mock.patch.dict(os.environ):
+                os.environ.pop("MLFLOW_TRACKING_URI", None)
+                for name in names:
+                    app = importlib.import_module(f"pipeline.{name}").app
+                    with pytest.raises(SystemExit) as end:
+                        pipeline.run(lambda app=app: app([]), name)
+                    assert not end.value.code, f"{name} ended with {end.value.code}"
+        finally:
+            torch.set_float32_matmul_precision(precision)
 
     def refusal(self, stage: str = "ingest") -> str:
         """What a stage says when it refuses: exit code 1 and one line. It runs in this process, as the code of a
