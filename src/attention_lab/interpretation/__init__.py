@@ -242,7 +242,10 @@ def _examples(data: Subject, predictions: pd.DataFrame, measured: dict[str, Any]
     found = {}
     for row in data.look(chosen, split):
         record, answer = records[row.row], answers[row.row]
-        seen = traces(data.model, ids[row.row], record, answer["prediction"], data.tokenizer, data.shape, data.device)
+        said = answer["prediction"]
+        seen = traces(
+            data.model, ids[row.row], record, said, data.tokenizer, data.shape, data.device, data.target_tokenizer
+        )
         example = describe(row, record, answer, gold.get(row.row), data.shape, measured)
         found[row.row] = replace(example, traces=seen)
     return [found[name] for name in names]
@@ -255,7 +258,8 @@ def _of_own_output(data: Subject, split: str, shown: Sequence[Example], found: S
         return Scores()
     rows, records = data.whole(split), data.records[split]
     rows, records = rows[rows["row"].isin(said)].copy(), records[records["row"].isin(said)].copy()
-    ids = [cut(said[row], data.tokenizer, data.model.config) for row in rows["row"]]
+    written = data.target_tokenizer or data.tokenizer
+    ids = [cut(said[row], written, data.model.config) for row in rows["row"]]
     rows["source" if data.shape.target is None else "target"] = pd.Series(ids, index=rows.index, dtype=object)
     records[data.shape.target or data.shape.source] = records["row"].map(said)
     batches = replace(data, encoded={split: rows}, records={split: records}).asked(rows, split)

@@ -79,11 +79,13 @@ def traces(
     tokenizer: PreTrainedTokenizerFast,
     shape: Shape,
     device: torch.device | str,
+    target_tokenizer: PreTrainedTokenizerFast | None = None,
 ) -> list[Trace]:
     """The passes over one example, what the model wrote by itself before what it should have written.
 
     Args:
         encoded: `source` and, if the task writes, `target` (token ids). record: its texts. prediction: what it said.
+        target_tokenizer: of the target; None: the other is for both.
     """
     model = model.to(device).eval()
     ids = np.asarray(encoded["source"])
@@ -91,12 +93,13 @@ def traces(
         source = _text(str(record[shape.source]), ids, tokenizer)
         reference = str(record[shape.target])
         given = np.asarray(encoded["target"])
+        written = target_tokenizer or tokenizer
         if prediction == reference:
-            return [_translated(model, ids, source, "both", reference, given, tokenizer, device)]
-        own = cut(prediction, tokenizer, model.config)
+            return [_translated(model, ids, source, "both", reference, given, written, device)]
+        own = cut(prediction, written, model.config)
         return [
-            _translated(model, ids, source, "output", prediction, own, tokenizer, device),
-            _translated(model, ids, source, "reference", reference, given, tokenizer, device),
+            _translated(model, ids, source, "output", prediction, own, written, device),
+            _translated(model, ids, source, "reference", reference, given, written, device),
         ]
     if isinstance(model, LanguageModel):
         text = str(record[shape.source])
