@@ -214,6 +214,8 @@ def explain(
     predictor = Predictor(model)
     given = [{predictor.fields[0]: one} if isinstance(one, str) else one for one in _inputs(text, None)]
     if context is not None:
+        if "context" not in predictor.fields:
+            raise InputError("--context is for models that answer questions; this one reads a text alone")
         given = [{**one, "context": context} for one in given]
     best, variants = words.chosen(_measured(metrics), predictor)
     # A page has a picker, so it gets all methods.

@@ -36,7 +36,7 @@ from attention_lab.params import Interpret, Params
 from attention_lab.records import Shape
 from attention_lab.transformer import Config, Model, load
 
-__all__ = ["Example", "Interpretation", "interpret", "render", "run"]
+__all__ = ["Example", "Interpretation", "facts", "interpret", "render", "run"]
 
 
 # What a reader has to know about weights that are no probabilities.
@@ -98,18 +98,24 @@ def run(
         device=device,
         target_tokenizer=vocabulary.load_target(model),
     )
-    config = trained.config
+    page = render(
+        found.metrics, found.examples, evaluate=measured, facts=facts(trained), known=found.known, own=found.own
+    )
+    return replace(found, report=page, listing=jsonl(found.examples, found.known, found.own))
+
+
+def facts(model: Model) -> dict[str, str]:
+    """What the page says about a model, as names and values."""
+    config = model.config
     sizes = [config.vocabulary] + [config.target_vocabulary] * (config.target_vocabulary is not None)
-    facts = {
-        "task": options.task,
+    return {
+        "task": config.task,
         "mechanism": config.mechanism_name,
-        "parameters": f"{sum(p.numel() for p in trained.parameters()):,}",
+        "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
         "layers": " + ".join(str(layers) for layers in _layers(config)),
         "heads, width": f"{config.heads}, {config.width}",
         "vocabulary": " + ".join(f"{size:,}" for size in sizes) + " tokens",
     }
-    page = render(found.metrics, found.examples, evaluate=measured, facts=facts, known=found.known, own=found.own)
-    return replace(found, report=page, listing=jsonl(found.examples, found.known, found.own))
 
 
 def _layers(config: Config) -> list[int]:
