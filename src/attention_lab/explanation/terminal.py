@@ -19,14 +19,15 @@ from attention_lab.explanation.words import Answer, Scored
 from attention_lab.interpretation.methods import METHODS
 
 HEAVIEST = 3  # words that are told with their scores
-LEAST = 0.05  # of the heaviest word's score: below it a word has no colour
+LEAST = 0.1  # of the heaviest word's score: below it a word has no colour
 DIGITS = 6
-NARROW = 60  # columns: below it the scores stand on a line of their own
 
-# Shades with the ink on them, from least to most: one hue, each darker than the one before, so that they differ in
-# lightness and not in hue alone. Ink is given with each, so they are read on a light and on a dark ground.
-FOR = (("#fde3c8", "#000000"), ("#fdc48a", "#000000"), ("#f79646", "#000000"), ("#d9690b", "#000000"), ("#a84300", "#ffffff"))
-AGAINST = (("#d6e6f4", "#000000"), ("#abcfe6", "#000000"), ("#6aaed6", "#000000"), ("#3787c0", "#000000"), ("#105ba4", "#ffffff"))
+# Grounds, of the 256 colours that terminals have in common, from least to most: one hue, each darker than the one before,
+# so that they differ in lightness and not in hue alone. The ink is given with them, so that words can be read whatever
+# the ground of the terminal is.
+FOR, AGAINST = (223, 215, 208, 166), (153, 75, 33, 26)
+LEGEND = ("less", " ", " ", "more")
+INKS = ("color(16)", "color(16)", "color(16)", "bold color(231)")
 
 
 def shown(answers: Sequence[tuple[Answer, Sequence[Scored]]], *, short: bool, width: int | None) -> str:
@@ -88,18 +89,18 @@ def _in_full(answer: Answer, one: Scored, width: int | None) -> list[str]:
     widest = max(len(output) for output, _, _ in rows)
     if width is None:
         return [_title(one), *(f"  {output:<{widest}}  {_told(best)}" for output, _, best in rows), ""]
-    side = width >= NARROW
-    table = Table.grid(padding=(0, 2, 0, 0))
+    cells = [
+        (Text(output, style="bold"), _coloured(answer.words[: len(scores)], scores), Text(_told(best), style="dim"))
+        for output, scores, best in rows
+    ]
+    side = width > sum(max(cell.cell_len for cell in column) + 1 for column in zip(*cells, strict=True))
+    table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(max_width=max(8, width // 4), overflow="fold")
-    table.add_column(ratio=3, overflow="fold")
-    if side:
-        table.add_column(ratio=2, overflow="fold")
-    for output, scores, best in rows:
-        words = _coloured(answer.words[: len(scores)], scores)
-        figures = Text(_told(best), style="dim")
-        table.add_row(Text(output, style="bold"), words, *([figures] if side else []))
+    table.add_column(overflow="fold")
+    for output, words, figures in cells:
+        table.add_row(output, words, *([figures] if side else []))
         if not side:
-            table.add_row("", figures)
+            table.add_row("", Text(" ").append(figures))
     return [*_printed(Text(_title(one)), width), *_printed(table, width), ""]
 
 
@@ -148,9 +149,8 @@ def _number(score: float) -> str:
 def _coloured(words: Sequence[str], scores: np.ndarray) -> Text:
     most = float(np.abs(scores).max(initial=0.0)) or 1.0
     found = Text()
-    for number, (word, share) in enumerate(zip(words, scores / most, strict=True)):
-        found.append(" " * bool(number))
-        found.append(f" {word} " if abs(share) >= LEAST else word, _style(float(share)))
+    for word, share in zip(words, scores / most, strict=True):
+        found.append(f" {word} ", _style(float(share)))
     return found
 
 
@@ -159,23 +159,23 @@ def _style(share: float) -> str:
     if abs(share) < LEAST:
         return ""
     shades = FOR if share > 0.0 else AGAINST
-    ground, ink = shades[min(int(abs(share) * len(shades)), len(shades) - 1)]
-    return f"{ink} on {ground}"
+    number = min(int(abs(share) * len(shades)), len(shades) - 1)
+    return f"{INKS[number]} on color({shades[number]})"
 
 
 def _legend(signed: bool, width: int) -> list[str]:
     found = Text("Each line by itself: counts ")
     shares = [(number + 0.5) / len(FOR) for number in range(len(FOR))]
-    for share, word in zip(shares, ("less", " ", " ", " ", "more"), strict=True):
+    for share, word in zip(shares, LEGEND, strict=True):
         found.append(f" {word} ", _style(share))
     if signed:
         found.append("  speaks against ")
-        for share, word in zip(shares, ("less", " ", " ", " ", "more"), strict=True):
+        for share, word in zip(shares, LEGEND, strict=True):
             found.append(f" {word} ", _style(-share))
     return [*_printed(found, width), ""]
 
 
 def _printed(what: Text | Table, width: int) -> list[str]:
-    console = Console(width=width, file=(written := io.StringIO()), force_terminal=True, highlight=False)
+    console = Console(width=width, file=(written := io.StringIO()), force_terminal=True, color_system="256", highlight=False)
     console.print(what)
     return [line.rstrip() for line in written.getvalue().rstrip("\n").split("\n")]
