@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from attention_lab import vocabulary
 from attention_lab.errors import InputError
 from attention_lab.transformer import LanguageModel, Model, SpanExtractor, from_huggingface
 from attention_lab.transformer.families import FAMILIES
@@ -87,12 +88,15 @@ def _of_target(model: Model, tokenizer: PreTrainedTokenizerFast) -> PreTrainedTo
         return tokenizer
     from tokenizers import processors
 
-    start = model.config.start
-    name = tokenizer.convert_ids_to_tokens(start)
-    begin = processors.TemplateProcessing(single=f"{name} $A", special_tokens=[(name, start)])
+    own = vocabulary.backend(tokenizer).encode("a")
+    text = own.special_tokens_mask.index(0)
+    around = [number for number, mark in zip(own.ids, own.special_tokens_mask, strict=True) if mark]
+    around.insert(0, model.config.start)
+    names = tokenizer.convert_ids_to_tokens(around)
     found = copy.deepcopy(tokenizer)
-    own = found.backend_tokenizer.post_processor
-    found.backend_tokenizer.post_processor = begin if own is None else processors.Sequence([own, begin])
+    found.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=[*names[: text + 1], "$A", *names[text + 1 :]], special_tokens=list(zip(names, around, strict=True))
+    )
     return found
 
 
