@@ -22,9 +22,9 @@ HEAVIEST = 3  # words that are told with their scores
 LEAST = 0.1  # of the heaviest word's score: below it a word has no colour
 DIGITS = 6
 
-# Grounds, of the 256 colours that terminals have in common, from least to most: one hue, each darker than the one before,
-# so that they differ in lightness and not in hue alone. The ink is given with them, so that words can be read whatever
-# the ground of the terminal is.
+# Grounds, of the 256 colours that terminals have in common, from least to most: one hue, each darker than the one
+# before, so that they differ in lightness and not in hue alone. The ink is given with them, so that words can be read
+# whatever the ground of the terminal is.
 FOR, AGAINST = (223, 215, 208, 166), (153, 75, 33, 26)
 LEGEND = ("less", " ", " ", "more")
 INKS = ("color(16)", "color(16)", "color(16)", "bold color(231)")
@@ -176,6 +176,8 @@ def _legend(signed: bool, width: int) -> list[str]:
 
 
 def _printed(what: Text | Table, width: int) -> list[str]:
-    console = Console(width=width, file=(written := io.StringIO()), force_terminal=True, color_system="256", highlight=False)
+    console = Console(
+        width=width, file=(written := io.StringIO()), force_terminal=True, color_system="256", highlight=False
+    )
     console.print(what)
     return [line.rstrip() for line in written.getvalue().rstrip("\n").split("\n")]

@@ -1,15 +1,15 @@
 """Which words a prediction for one text depends on, by methods of attribution.
 
-The prediction itself is what is explained: of a model that writes, what it has written, by its text, which the tokenizer
-cuts anew; of a language model its text with the continuation. Of a text that is too long to be read at once the first
-words are read; of one with an answer, the window that has it.
+The prediction itself is what is explained: of a model that writes, what it has written, by its text, which the
+tokenizer cuts anew; of a language model its text with the continuation. Of a text that is too long to be read at once
+the first words are read; of one with an answer, the window that has it.
 
-Shapes: Wq words of the output (1 for a class or an answer), Wk words of the text; of a language model they are the same.
+Shapes: Wq words of the output (1 for a class or an answer), Wk words of the text; a language model's are the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,8 +45,8 @@ class Answer:
     notes: list[str]
     answer: Mapping[str, Any]
     asked: Asked
-    row: dict[str, Any]
-    record: dict[str, Any]
+    row: dict[Hashable, Any]
+    record: dict[Hashable, Any]
 
     @property
     def prediction(self) -> str:
@@ -120,8 +120,7 @@ def _asked(
     asked = Asked.of(model, reading, predictor.device)
     if isinstance(model, SpanExtractor):
         asked = replace(asked, said=torch.tensor([source.windows[0].span], device=asked.said.device))
-    row = {str(name): value for name, value in encoded.iloc[0].to_dict().items()}
-    return Answer(texts, notes, answer, asked, row, record)
+    return Answer(texts, notes, answer, asked, encoded.iloc[0].to_dict(), {**record})
 
 
 def explain(answer: Answer, methods: Sequence[str], variants: Mapping[str, str]) -> list[Scored]:
