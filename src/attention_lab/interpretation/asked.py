@@ -153,8 +153,8 @@ class Asked:
     def hiding(self, hidden: Sequence[tuple[int, np.ndarray]]) -> list[np.ndarray]:
         """The log-probability of each word of the output (Wq,) for each text with hidden words.
 
-        A hidden word's tokens are read as <unk>, or what the tokenizer has for it. A model that writes is still given the
-        words that it is to say.
+        A hidden word's tokens are read as <unk>, or what the tokenizer has for it. A model that writes is still given
+        the words that it is to say.
 
         Args:
             hidden: a row of the batch, and which of its source words are hidden (Wk,).

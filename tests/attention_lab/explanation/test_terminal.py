@@ -61,7 +61,7 @@ def test_in_a_terminal_words_are_the_darker_the_more_they_count(tmp_path: Path, 
     shades = [grounds.get(word) for word in ("dog", "trees", "sees")]
     assert shades == [FOR[1], FOR[2], FOR[3]]
     assert "the" not in grounds  # below LEAST of the heaviest
-    assert 0.02 < LEAST
+    assert LEAST > 0.02
     assert grounds["small"] not in FOR
     assert all(len(one.plain) <= width for one in written.split("\n")[:-1] if one.plain != CAUTION)
     assert ("sees 1.00" in line.plain) == (width == 113)
@@ -141,13 +141,13 @@ def test_the_page_opens_with_the_method_and_says_what_it_is_about(tmp_path: Path
     predictor_of(tmp_path, "translation")
     file = tmp_path / "one.html"
     said(tmp_path, "--html", str(file), "--method", "alti", "--max-tokens", "7", TEXT)
-    browser.open(file.as_uri(), "document.body && document.body.dataset.ready === 'true'")
-    assert browser.run("document.querySelector('[name=method]').value") == "alti"
-    told = browser.run("document.body.innerText")
+    browser.open(file.as_uri())
+    browser.wait("document.body.dataset.ready === 'true'")
+    assert browser.value("document.querySelector('[name=method]').value") == "alti"
+    told = browser.value("document.body.innerText")
     assert "This page is about one text." in told
     assert "metrics/report.html" in told
-    assert "How good" in told.split("About")[0]
-    assert browser.run("document.querySelector('#good')") is None
+    assert browser.value("document.querySelector('#good') === null")
     assert browser.errors == []
 
 
