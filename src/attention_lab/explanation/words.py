@@ -120,7 +120,8 @@ def _asked(
     asked = Asked.of(model, reading, predictor.device)
     if isinstance(model, SpanExtractor):
         asked = replace(asked, said=torch.tensor([source.windows[0].span], device=asked.said.device))
-    return Answer(texts, notes, answer, asked, encoded.iloc[0].to_dict(), {**record})
+    whole: dict[Hashable, Any] = dict(record.items())
+    return Answer(texts, notes, answer, asked, encoded.iloc[0].to_dict(), whole)
 
 
 def explain(answer: Answer, methods: Sequence[str], variants: Mapping[str, str]) -> list[Scored]:
