@@ -30,7 +30,7 @@ ORDER = (
     ("tasks",),
     ("regularisation", "pretraining"),
     ("training", "evaluation"),
-    ("interpretation", "inference", "summary", "serving", "serving_questions", "huggingface", "mechanisms"),
+    ("interpretation", "inference", "summary", "serving", "serving_questions", "huggingface", "mechanisms", "borrowed"),
     ("explanation", "exercises"),
     ("demo",),
     ("cli",),

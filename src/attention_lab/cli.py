@@ -171,6 +171,77 @@ def _fields(line: str, number: int, name: str) -> str | dict[str, str]:
 
 
 @commands.command()
+def explain(
+    text: Annotated[list[str] | None, typer.Argument(help="One or more texts; none: read standard input.")] = None,
+    context: Annotated[
+        str | None, typer.Option("--context", "-c", help="Question answering: the text that the questions are about.")
+    ] = None,
+    model: Annotated[
+        Path, typer.Option(help="The folder that the train stage has written, or a model directory of transformers.")
+    ] = Path("data/model"),
+    method: Annotated[
+        str | None, typer.Option(help="How words are weighed; none: the best of the last `dvc repro`, else weights.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every method, in short.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write a page with the viewer of the report here.")] = None,
+    metrics: Annotated[Path, typer.Option(help="The folder of metrics that the pipeline has written.")] = Path(
+        "metrics"
+    ),
+    max_tokens: Annotated[
+        int | None, typer.Option(min=4, help="Longest answer, in tokens; none: 128, of a language model 20.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line for each text and method.")] = False,
+) -> None:
+    """Show which words of a text a prediction depends on.
+
+    \b
+    attention-lab explain "The old dog sees the cat."
+    attention-lab explain --all "The old dog sees the cat."
+    attention-lab explain --method occlusion --html cat.html "The old dog sees the cat."
+    attention-lab explain "Where is Anna?" --context "Anna went to the kitchen."
+    attention-lab explain --model path/to/bert "What a dull film."
+    """
+    from attention_lab.explanation import terminal, words
+    from attention_lab.explanation.page import page
+    from attention_lab.inference import Predictor
+    from attention_lab.interpretation.methods import METHODS
+    from attention_lab.records import replaced
+
+    if method is not None and method not in METHODS:
+        raise InputError(f"there is no method {method!r}; --method is one of {', '.join(METHODS)}")
+    if method is not None and every:
+        raise InputError("give either --method or --all, not both")
+    predictor = Predictor(model)
+    given = [{predictor.fields[0]: one} if isinstance(one, str) else one for one in _inputs(text, None)]
+    if context is not None:
+        if "context" not in predictor.fields:
+            raise InputError("--context is for models that answer questions; this one reads a text alone")
+        given = [{**one, "context": context} for one in given]
+    best, variants = words.chosen(_measured(metrics), predictor)
+    # A page has a picker, so it gets all methods.
+    asked = list(METHODS) if every or html is not None else [method or best]
+    told = [(one, words.explain(one, asked, variants)) for one in words.answers(predictor, given, max_tokens)]
+    if html is not None:
+        with replaced(html) as temporary:
+            temporary.write_text(page(predictor, told, method or best), encoding="utf-8")
+        typer.echo(f"{len(told)} explained in {html}", err=True)
+    if not every:
+        told = [(one, [row for row in found if row.method == (method or best)]) for one, found in told]
+    if as_json:
+        typer.echo("\n".join(terminal.as_json(one, row) for one, found in told for row in found))
+    elif html is None:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        typer.echo(terminal.shown(told, short=every, width=width))
+
+
+def _measured(metrics: Path) -> dict[str, Any]:
+    """What the interpret stage has found, or nothing."""
+    file = metrics / "interpret.json"
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return found
+
+
+@commands.command()
 def demo(
     model: Annotated[Path, typer.Option(help="The folder that the train stage has written.")] = Path("data/model"),
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where to serve on 127.0.0.1; 0: any free port.")] = 8321,

@@ -31,7 +31,6 @@ from tqdm import tqdm
 from attention_lab import params, records, vocabulary
 from attention_lab.errors import InputError
 from attention_lab.records import Shape
-from attention_lab.vocabulary import EOS_ID
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -108,7 +107,7 @@ def encode(
         values[shape.label] = numbers if shape.several_labels else [int(number) for (number,) in numbers]
     if shape.answer is not None:
         answers = zip(found, frame["start"], frame[shape.answer], strict=True)
-        found = [_spanned(source, start, start + len(answer)) for source, start, answer in answers]
+        found = [spanned(source, start, start + len(answer)) for source, start, answer in answers]
     cut = np.array([bool(reason) for reason in reasons], dtype=bool)
     dropped = cut if params.overflow == "drop" else np.zeros_like(cut)
     values["truncated"] = cut & ~dropped
@@ -171,18 +170,20 @@ def _about(
 ) -> list[Source]:
     """Texts behind their questions; a question gets at most half of what can be read at once."""
     limit = params.max_source_tokens
+    end = vocabulary.behind(tokenizer)
+    behind = [] if end is None else [end]
     heads, lengths = _ids(tokenizer, questions, limit // 2, title)
     found = []
     for head, asked, (ids, places) in zip(heads, lengths, _with_places(tokenizer, texts, title), strict=True):
-        room = limit - len(head) - 1
+        room = limit - len(head) - len(behind)
         pieces = _cut(len(ids), room, params)
         cut = asked > len(head) or (len(pieces) > 1 and params.overflow != "window")
         windows = []
-        for start, end, shared in pieces[:1] if params.overflow != "window" else pieces:
-            around = np.zeros((len(head), 2), dtype=np.int32), np.zeros((1, 2), dtype=np.int32)
-            whole = np.concatenate((head, ids[start:end], [EOS_ID])).astype(np.int32)
-            windows.append(Window(whole, shared, np.concatenate((around[0], places[start:end], around[1]))))
-        found.append(Source(windows, int(asked) + len(ids) + 1, bool(cut)))
+        for first, last, shared in pieces[:1] if params.overflow != "window" else pieces:
+            around = np.zeros((len(head), 2), dtype=np.int32), np.zeros((len(behind), 2), dtype=np.int32)
+            whole = np.concatenate((head, ids[first:last], behind)).astype(np.int32)
+            windows.append(Window(whole, shared, np.concatenate((around[0], places[first:last], around[1]))))
+        found.append(Source(windows, int(asked) + len(ids) + len(behind), bool(cut)))
     return found
 
 
@@ -196,7 +197,7 @@ def _cut(tokens: int, room: int, params: params.Encode) -> list[tuple[int, int, 
     return found
 
 
-def _spanned(source: Source, start: int, end: int) -> Source:
+def spanned(source: Source, start: int, end: int) -> Source:
     """With the positions of the tokens that stand between two characters, in windows that have all of them."""
     windows = []
     for window in source.windows:
@@ -250,9 +251,10 @@ def read(path: Path) -> pd.DataFrame:
 def _ids(
     tokenizer: PreTrainedTokenizerFast, texts: list[str], limit: int, title: str
 ) -> tuple[list[Ids], NDArray[np.int64]]:
-    """Ids of each text, cut to `limit` with </s> at the end, and how many there were."""
+    """Ids of each text, cut to `limit` with </s> at the end if the tokenizer sets it there, and how many there were."""
     ids: list[Ids] = []
     lengths = np.zeros(len(texts), dtype=np.int64)
+    end = vocabulary.behind(tokenizer)
     silent = len(texts) <= SHOW or not sys.stderr.isatty()
     with tqdm(total=len(texts), desc=title, unit=" rows", disable=silent) as bar:
         for start in range(0, len(texts), BATCH):
@@ -262,7 +264,7 @@ def _ids(
                 lengths[i] = len(row)
                 if len(row) > limit:
                     row = row[:limit].copy()
-                    row[-1] = EOS_ID
+                    row[-1] = row[-1] if end is None else end
                 ids.append(row)
             bar.update(len(chunk))
     return ids, lengths

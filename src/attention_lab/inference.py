@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import pandas as pd
 import torch
 
-from attention_lab import encoding, params
+from attention_lab import borrowed, device, encoding, params
 from attention_lab.batching import TokenBuckets, examples
 from attention_lab.errors import InputError
 from attention_lab.evaluation import Trained, joined
 from attention_lab.records import SHAPES
+from attention_lab.tasks import TASKS
 
 TOKENS_PER_BATCH = 4000
 
@@ -56,7 +58,23 @@ DEFAULTS: Search = {
 
 
 class Predictor(Trained):
-    """A trained model that takes raw text; its tokenizer normalises it as the training text was."""
+    """A trained model that takes raw text; its tokenizer normalises it as the training text was.
+
+    Args:
+        directory: what the train stage wrote; or a model directory of transformers, see `borrowed`.
+
+    Raises:
+        InputError: a file is missing, or the model is of a kind that is not known here.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        if not borrowed.is_one(directory):
+            super().__init__(directory)
+            return
+        self.device = device.choose("auto")
+        device.prepare(self.device)
+        self.model, self.tokenizer, self.target_tokenizer = borrowed.load(directory, self.device)
+        self.task = TASKS[self.model.config.task]
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -147,6 +147,24 @@ def backend(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
     return found
 
 
+def behind(tokenizer: PreTrainedTokenizerFast) -> int | None:
+    """The special token that it sets behind a text; None: it sets none."""
+    found = backend(tokenizer).encode("a")
+    return int(found.ids[-1]) if found.ids and found.special_tokens_mask[-1] else None
+
+
+def unknown(tokenizer: PreTrainedTokenizerFast) -> int:
+    """The token that says least of what stood in its place: that of unknown words, else a mask, padding or the end.
+
+    Raises:
+        InputError: it has none of these.
+    """
+    for number in (tokenizer.unk_token_id, tokenizer.mask_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id):
+        if number is not None:
+            return int(number)
+    raise InputError("the tokenizer has no token for unknown words, masks, padding or the end; give it an unk_token")
+
+
 def save_labels(names: list[str], directory: Path) -> None:
     """Write labels.json: the classes in the order of their numbers."""
     text = json.dumps(names, ensure_ascii=False, indent=2) + "\n"

@@ -36,7 +36,7 @@ from attention_lab.params import Interpret, Params
 from attention_lab.records import Shape
 from attention_lab.transformer import Config, Model, load
 
-__all__ = ["Example", "Interpretation", "interpret", "render", "run"]
+__all__ = ["Example", "Interpretation", "facts", "interpret", "render", "run"]
 
 
 # What a reader has to know about weights that are no probabilities.
@@ -98,18 +98,24 @@ def run(
         device=device,
         target_tokenizer=vocabulary.load_target(model),
     )
-    config = trained.config
+    page = render(
+        found.metrics, found.examples, evaluate=measured, facts=facts(trained), known=found.known, own=found.own
+    )
+    return replace(found, report=page, listing=jsonl(found.examples, found.known, found.own))
+
+
+def facts(model: Model) -> dict[str, str]:
+    """What the page says about a model, as names and values."""
+    config = model.config
     sizes = [config.vocabulary] + [config.target_vocabulary] * (config.target_vocabulary is not None)
-    facts = {
-        "task": options.task,
+    return {
+        "task": config.task,
         "mechanism": config.mechanism_name,
-        "parameters": f"{sum(p.numel() for p in trained.parameters()):,}",
+        "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
         "layers": " + ".join(str(layers) for layers in _layers(config)),
         "heads, width": f"{config.heads}, {config.width}",
         "vocabulary": " + ".join(f"{size:,}" for size in sizes) + " tokens",
     }
-    page = render(found.metrics, found.examples, evaluate=measured, facts=facts, known=found.known, own=found.own)
-    return replace(found, report=page, listing=jsonl(found.examples, found.known, found.own))
 
 
 def _layers(config: Config) -> list[int]:
@@ -242,15 +248,9 @@ def _examples(data: Subject, predictions: pd.DataFrame, measured: dict[str, Any]
     found = {}
     for row in data.look(chosen, split):
         record, answer = records[row.row], answers[row.row]
+        said = answer["prediction"]
         seen = traces(
-            data.model,
-            ids[row.row],
-            record,
-            answer["prediction"],
-            data.tokenizer,
-            data.shape,
-            data.device,
-            data.target_tokenizer,
+            data.model, ids[row.row], record, said, data.tokenizer, data.shape, data.device, data.target_tokenizer
         )
         example = describe(row, record, answer, gold.get(row.row), data.shape, measured)
         found[row.row] = replace(example, traces=seen)
@@ -264,8 +264,8 @@ def _of_own_output(data: Subject, split: str, shown: Sequence[Example], found: S
         return Scores()
     rows, records = data.whole(split), data.records[split]
     rows, records = rows[rows["row"].isin(said)].copy(), records[records["row"].isin(said)].copy()
-    tokenizer = data.target_tokenizer or data.tokenizer
-    ids = [cut(said[row], tokenizer, data.model.config) for row in rows["row"]]
+    written = data.target_tokenizer or data.tokenizer
+    ids = [cut(said[row], written, data.model.config) for row in rows["row"]]
     rows["source" if data.shape.target is None else "target"] = pd.Series(ids, index=rows.index, dtype=object)
     records[data.shape.target or data.shape.source] = records["row"].map(said)
     batches = replace(data, encoded={split: rows}, records={split: records}).asked(rows, split)

@@ -22,7 +22,6 @@ from attention_lab.batching import Batch
 from attention_lab.interpretation.weights import LONGEST_ANSWER, Reading, Words, merge
 from attention_lab.transformer import EncoderDecoder, LanguageModel, Model, SpanExtractor
 from attention_lab.transformer.spans import best_span, ends
-from attention_lab.vocabulary import UNK_ID
 
 AT_ONCE = 4000  # tokens, of texts with hidden words; bounds the memory, results do not depend on it
 
@@ -154,7 +153,8 @@ class Asked:
     def hiding(self, hidden: Sequence[tuple[int, np.ndarray]]) -> list[np.ndarray]:
         """The log-probability of each word of the output (Wq,) for each text with hidden words.
 
-        A hidden word's tokens are read as <unk>. A model that writes is still given the words that it is to say.
+        A hidden word's tokens are read as <unk>, or what the tokenizer has for it. A model that writes is still given
+        the words that it is to say.
 
         Args:
             hidden: a row of the batch, and which of its source words are hidden (Wk,).
@@ -166,7 +166,7 @@ class Asked:
             rows = torch.tensor([row for row, _ in some], device=self.said.device)
             source = self.batch.source[rows].clone()
             for index, (row, words) in enumerate(some):
-                source[index, torch.from_numpy(self._tokens(row, words)).to(source.device)] = UNK_ID
+                source[index, torch.from_numpy(self._tokens(row, words)).to(source.device)] = self.reading.unknown
             target = None if self.batch.target is None else self.batch.target[rows]
             batch = Batch([], source, self.batch.source_mask[rows], target)
             # A language model is still to say the words that it is not shown.

@@ -17,7 +17,6 @@ from attention_lab.interpretation.asked import Asked, log_probabilities
 from attention_lab.interpretation.hooks import Used, embedded, reweighted
 from attention_lab.transformer import SpanExtractor
 from attention_lab.transformer.models import segments_of
-from attention_lab.vocabulary import UNK_ID
 
 GAP = 0.05  # of what integrated gradients should sum up to: how far they may be from it
 LEAST = 1e-9  # nats, so that what changes nothing is no division by 0
@@ -48,7 +47,7 @@ def integrated_gradients(asked: Asked, steps: int) -> tuple[Tensor, Tensor]:
     unknown = source.clone()
     for row, words in enumerate(asked.sources):
         places = [token for token, owner in enumerate(words.owners) if owner is not None]
-        unknown[row, places] = UNK_ID
+        unknown[row, places] = asked.reading.unknown
     end, start = _vectors(asked, source), _vectors(asked, unknown)
     points, shares = np.polynomial.legendre.leggauss(steps)
     alphas = torch.tensor((points + 1.0) / 2.0, dtype=end.dtype, device=end.device)

@@ -32,6 +32,7 @@ SCRIPTS = ("data", "marks", "lines", "matrix", "words", "save", "panel", "page")
 TITLE = 120  # characters of an input in the list of examples
 MOST_CLASSES = 20  # in the filter
 UNUSUAL = ("weights", "signed", "effective")  # weights that are no shares: the last sentence of `reading` says why
+NOT_MEASURED = "This is one text, and nothing was measured on it."
 NO_WEIGHTS = "This mechanism has no attention weights, so there is nothing to show."
 
 
@@ -39,17 +40,20 @@ def render(
     metrics: Mapping[str, Any],
     examples: Sequence[Example],
     *,
-    evaluate: Mapping[str, Any],
+    evaluate: Mapping[str, Any] | None,
     facts: Mapping[str, str],
     known: Scores = NOTHING,
     own: Scores = NOTHING,
+    method: str = "attention",
 ) -> str:
     """The page.
 
     Args:
-        metrics: the content of metrics/interpret.json. evaluate: the content of metrics/evaluate.json.
+        metrics: the content of metrics/interpret.json. evaluate: the content of metrics/evaluate.json;
+            None: the examples are texts of a user's own, and nothing was measured.
         facts: what was trained, as names and values.
         known, own: what the methods say of the examples, see `viewer.viewed`.
+        method: which is shown first; "attention": the weights.
     """
     environment = Environment(
         loader=FileSystemLoader(PAGE),
@@ -72,15 +76,16 @@ def render(
         script=Markup(script),  # noqa: S704
         style_hash=_hash(style),
         script_hash=_hash(script),
-        index=_json(_index(metrics, examples)),
+        index=_json(_index(metrics, examples, method, measured=evaluate is not None)),
         looked=[_json(one) for one in looked],
         examples=examples,
         reads=shape.label is not None or shape.answer is not None,
         classes=_classes(examples) if shape.label else [],
         lengths=_lengths(examples),
         cards=story.cards(examples),
-        score=story.score(evaluate),
-        score_name=story.score_name(evaluate),
+        score=story.score(evaluate) if evaluate else [],
+        score_name=story.score_name(evaluate) if evaluate else "",
+        goes_on=shape.truth is None,
         bars=story.measured(metrics),
         ranked=story.ranked(metrics),
         grids=[(name, story.candidates(found, index)) for index, name in enumerate(ROWS)] if found else [],
@@ -92,7 +97,7 @@ def render(
     )
 
 
-def _index(metrics: Mapping[str, Any], examples: Sequence[Example]) -> dict[str, Any]:
+def _index(metrics: Mapping[str, Any], examples: Sequence[Example], method: str, *, measured: bool) -> dict[str, Any]:
     """What the viewer knows before an example is opened."""
     gold = next((words for name, words in GOLD_WORDS.items() if metrics.get(name)), "")
     return {
@@ -109,9 +114,10 @@ def _index(metrics: Mapping[str, Any], examples: Sequence[Example]) -> dict[str,
         ],
         "heads": metrics.get("heads", {}),
         "methods": {name: {"what": found.get("what", "")} for name, found in metrics.get("methods", {}).items()},
-        "trust": story.trust(metrics),
+        "trust": story.trust(metrics) if measured else {"attention": NOT_MEASURED},
+        "said": "went on" if SHAPES[metrics["task"]].truth is None else "said",
         "gold": "the known alignment" if "alignment" in metrics else gold,
-        "start": _start(metrics, examples),
+        "start": {**_start(metrics, examples), "method": method},
         "kind": metrics["reading"][-1] if metrics.get("weights") in UNUSUAL else "",
         "noWeights": NO_WEIGHTS,
     }
@@ -133,7 +139,6 @@ def _start(metrics: Mapping[str, Any], examples: Sequence[Example]) -> dict[str,
     writes = any(trace.target for example in examples for trace in example.traces)
     return {
         "trace": 0,
-        "method": "attention",
         "place": place,
         "layer": layer,
         "head": head,

@@ -85,7 +85,7 @@ def traces(
 
     Args:
         encoded: `source` and, if the task writes, `target` (token ids). record: its texts. prediction: what it said.
-        target_tokenizer: of what is written; None: the other is for both.
+        target_tokenizer: of the target; None: the other is for both.
     """
     model = model.to(device).eval()
     ids = np.asarray(encoded["source"])
@@ -93,13 +93,13 @@ def traces(
         source = _text(str(record[shape.source]), ids, tokenizer)
         reference = str(record[shape.target])
         given = np.asarray(encoded["target"])
-        writing = target_tokenizer or tokenizer
+        written = target_tokenizer or tokenizer
         if prediction == reference:
-            return [_translated(model, ids, source, "both", reference, given, writing, device)]
-        own = cut(prediction, writing, model.config)
+            return [_translated(model, ids, source, "both", reference, given, written, device)]
+        own = cut(prediction, written, model.config)
         return [
-            _translated(model, ids, source, "output", prediction, own, writing, device),
-            _translated(model, ids, source, "reference", reference, given, writing, device),
+            _translated(model, ids, source, "output", prediction, own, written, device),
+            _translated(model, ids, source, "reference", reference, given, written, device),
         ]
     if isinstance(model, LanguageModel):
         text = str(record[shape.source])

@@ -81,7 +81,8 @@ class Reading:
     """A batch of encoded rows with their words.
 
     sources, targets: of each row; targets None where the task writes none. asked: tokens of the question that stands
-    before the source, 0 where there is none. lengths: (B, 2), source and target tokens.
+    before the source, 0 where there is none. lengths: (B, 2), source and target tokens. unknown: the token that stands
+    for a hidden word of a source.
     """
 
     names: list[str]
@@ -90,6 +91,7 @@ class Reading:
     targets: list[Words] | None
     asked: list[int]
     lengths: np.ndarray
+    unknown: int = vocabulary.UNK_ID
 
 
 def readings(
@@ -137,6 +139,7 @@ def readings(
             targets=None if targets is None else [targets[number] for number in rows],
             asked=[asked[number] for number in rows],
             lengths=data.lengths[rows],
+            unknown=vocabulary.unknown(tokenizer),
         )
 
 
@@ -210,11 +213,14 @@ def words_of(
     for text, wanted, name, encoding in zip(
         texts, ids, names, vocabulary.backend(tokenizer).encode_batch(list(texts)), strict=True
     ):
-        cut = len(wanted)
-        # What was cut ends with </s> in place of the token that stood there.
-        if encoding.ids[: cut - 1] != wanted[:-1].tolist():
-            raise ValueError(f"{name}: the encoded ids are not what the tokenizer makes of the text; encode again")
-        found.append(Words(text.split(" "), [*owners_of(encoding.offsets[: cut - 1], text), None]))
+        length, given = len(wanted), wanted.tolist()
+        places = encoding.offsets[:length]
+        if encoding.ids[:length] != given:
+            # What was cut ends with </s> in place of the token that stood there.
+            places[-1:] = [(0, 0)]
+            if encoding.ids[: length - 1] != given[:-1]:
+                raise ValueError(f"{name}: the encoded ids are not what the tokenizer makes of the text; encode again")
+        found.append(Words(text.split(" "), owners_of(places, text)))
     return found
 
 

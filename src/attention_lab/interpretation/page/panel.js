@@ -270,7 +270,7 @@ class Panel {
   verdict() {
     const { example } = this;
     const rows = Object.entries(example.inputs).map(([name, text]) => [name, text]);
-    const truth = [[example.right === null ? "went on" : "said", example.prediction], ["truth", example.reference]];
+    const truth = [[index.said, example.prediction], ["truth", example.reference]];
     if (example.right !== false) truth.pop();
     const list = [...rows, ...truth].flatMap(([name, text]) => [made("dt", { textContent: name }), made("dd", { dir: "auto", textContent: short(text, 600) || "(none)" })]);
     this.find(".texts").replaceChildren(...list);

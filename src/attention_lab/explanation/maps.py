@@ -139,13 +139,7 @@ def _of_answer(
     predictor: Predictor, model: SpanExtractor, texts: Mapping[str, str], answer: Mapping[str, Any]
 ) -> list[Map]:
     question, text = (texts[name] for name in predictor.fields)
-    begins, ends = answer["begins"], answer["begins"] + len(answer["prediction"])
-
-    def of_answer(window: Window) -> list[bool]:
-        return [start < ends and end > max(begins, start) for start, end in _places(window)]
-
-    windows = predictor.read([[question], [text]], windows=True)[0].windows
-    window = next((one for one in windows if any(of_answer(one))), windows[0])
+    window = window_of(predictor, texts, answer)
     source = _about(predictor, window, question, text)
     ids, config = _on_device(predictor, window.ids), model.config
     mask, segments = torch.ones_like(ids, dtype=torch.bool), segments_of(ids, config)
@@ -153,8 +147,20 @@ def _of_answer(
     whole = _map(config, seen, "encoder_self", source, source)
     if not answer["prediction"]:
         return [_map(config, seen, "encoder_self", _first(len(source.owners)), source, "no answer"), whole]
-    owners = [owner if here else None for owner, here in zip(source.owners, of_answer(window), strict=True)]
+    owners = [owner if here else None for owner, here in zip(source.owners, _of_answer_in(window, answer), strict=True)]
     return [_map(config, seen, "encoder_self", _kept(Words(source.words, owners)), source, "answer"), whole]
+
+
+def window_of(predictor: Predictor, texts: Mapping[str, str], answer: Mapping[str, Any]) -> Window:
+    """The first window of a question's text that has some of the answer, or the first of all."""
+    windows = predictor.read([[texts[name]] for name in predictor.fields], windows=True)[0].windows
+    return next((one for one in windows if any(_of_answer_in(one, answer))), windows[0])
+
+
+def _of_answer_in(window: Window, answer: Mapping[str, Any]) -> list[bool]:
+    """Which positions have some of the answer."""
+    begins, ends = answer["begins"], answer["begins"] + len(answer["prediction"])
+    return [start < ends and end > max(begins, start) for start, end in places_of(window)]
 
 
 def _map(config: Config, seen: Seen, place: Place, queries: Words, keys: Words, told: str | None = None) -> Map:
@@ -197,12 +203,12 @@ def _about(predictor: Predictor, window: Window, question: str, text: str) -> Wo
     length = int(np.argmax(window.ids == predictor.model.config.end)) + 1
     asked = words_of([question], [window.ids[:length]], predictor.tokenizer, [question])[0]
     behind = [
-        None if owner is None else owner + len(asked.words) for owner in owners_of(_places(window)[length:], text)
+        None if owner is None else owner + len(asked.words) for owner in owners_of(places_of(window)[length:], text)
     ]
     return _kept(Words([*asked.words, *text.split(" ")], [*asked.owners, *behind]))
 
 
-def _places(window: Window) -> list[tuple[int, int]]:
+def places_of(window: Window) -> list[tuple[int, int]]:
     """Where each token stands in the text; (0, 0) for those that do not."""
     return [] if window.places is None else [(start, end) for start, end in window.places.tolist()]
 

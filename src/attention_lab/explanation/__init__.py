@@ -1,0 +1,9 @@
+"""What a model looked at for one text of one's own, and which words its prediction depends on.
+
+`maps.py` has its attention, in words, for the demo; `words.py` what methods of attribution say, which `terminal.py` and
+`page.py` show.
+"""
+
+from attention_lab.explanation.maps import CAUTION, Map, explain
+
+__all__ = ["CAUTION", "Map", "explain"]

@@ -1,0 +1,92 @@
+"""The report's page for texts of one's own: its viewer, without what only a whole test set can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from attention_lab.explanation.words import Answer, Scored
+from attention_lab.inference import Predictor
+from attention_lab.interpretation import KINDS, explained, facts, render
+from attention_lab.interpretation.examples import Example
+from attention_lab.interpretation.methods import METHODS, looked_at
+from attention_lab.interpretation.traces import Trace, traces
+from attention_lab.interpretation.viewer import Scores
+from attention_lab.records import SHAPES
+from attention_lab.transformer import Classifier
+
+
+def page(predictor: Predictor, answers: Sequence[tuple[Answer, Sequence[Scored]]], method: str) -> str:
+    """The HTML page.
+
+    Args:
+        answers: each with what methods say of it.
+        method: which is shown first.
+    """
+    config = predictor.model.config
+    place = looked_at(config)
+    mechanism = config.mechanism(place)
+    metrics = {
+        "task": config.task,
+        "mechanism": mechanism.name,
+        "weights": mechanism.weights,
+        "reason": None,
+        "sentences": [f"{answer.row['row'].capitalize()}: {note}" for answer, _ in answers for note in answer.notes],
+        "reading": KINDS.get(mechanism.weights, []),
+        "methods": {name: {"what": METHODS[name].what} for name in METHODS},
+    }
+    shares: Mapping[str, np.ndarray] = {}
+    for answer, _ in answers:
+        shares = {**shares, **explained.shares_of_source([answer.asked])}
+    scores = Scores({answer.row["row"]: list(found) for answer, found in answers}, shares)
+    examples = [_example(predictor, answer) for answer, _ in answers]
+    return render(
+        metrics, examples, evaluate=None, facts=facts(predictor.model), known=scores, own=scores, method=method
+    )
+
+
+def _example(predictor: Predictor, answer: Answer) -> Example:
+    probability = answer.answer.get("probability")
+    return Example(
+        row=answer.row["row"],
+        source="\n".join(answer.texts.values()),
+        reference="",
+        prediction=answer.prediction,
+        right=None,
+        probability=None if probability is None else float(probability),
+        keys=answer.words,
+        queries=answer.outputs if answer.asked.writes else [],
+        weights=None,
+        gold=None,
+        shown="",
+        inputs={name: str(answer.record[name]) for name in answer.texts} if not answer.goes_on else answer.texts,
+        readers=_readers(answer),
+        traces=[_trace(predictor, answer)],
+    )
+
+
+def _trace(predictor: Predictor, answer: Answer) -> Trace:
+    """The pass that was explained; what is known here is what the model said, so it is its own output."""
+    shape = SHAPES[predictor.task.name]
+    (found,) = traces(
+        predictor.model, answer.row, answer.record, answer.prediction, predictor.tokenizer, shape, predictor.device,
+        predictor.target_tokenizer,
+    )  # fmt: skip
+    return replace(found, of="output") if answer.asked.writes else found
+
+
+def _readers(answer: Answer) -> dict[str, list[int]]:
+    """The positions whose attention can speak for a class or an answer."""
+    asked: Any = answer.asked
+    if asked.writes:
+        return {}
+    if isinstance(asked.model, Classifier):
+        return {"attention": [0]}
+    first, last = asked.said[0].tolist()
+    return {
+        "attention of the answer": list(range(first, last + 1)),
+        "attention of the question": list(range(1, asked.reading.asked[0])),
+    }
