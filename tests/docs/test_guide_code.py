@@ -24,7 +24,8 @@ from attention_lab import cli, params, vocabulary
 from attention_lab.attention import mechanism
 from attention_lab.transformer import build, save
 
-TRAINED = {"mechanisms", "predict", "summary"}  # commands that end, and need no more than a model and its metrics
+# Commands that end, and need no more than a model and its metrics.
+TRAINED = {"explain", "mechanisms", "predict", "summary"}
 
 
 def name(page: Path) -> str:
