@@ -18,6 +18,7 @@ SPELLED = {
     "chrf": "chrF",
     "rouge1": "ROUGE-1",
     "character_probability": "probability of a character",
+    "f1": "F1",
     "f1_micro": "micro-F1",
 }
 # Of a method: how far it agrees with what is known, and how far the prediction depends on what it names. True: more
