@@ -40,7 +40,8 @@ def prepare(device: torch.device, threads: int | None = None) -> str:
     PyTorch's "medium" hands float32 products of a CPU to oneDNN. On some CPUs that doubles the speed at full
     accuracy, on others it is slower, or rounds to bfloat16. So both are tried on one product: "medium" is taken where
     it is as exact, against float64, and at least half as fast again. Machines lie far off that bound on either side,
-    so the choice, and with it the last bits of a result, is the same in every run on a machine.
+    so the choice, and with it the last bits of a result, is the same in every run on a machine. It is tried on one
+    thread: the time of several is also what they wait for one another, which on a busy machine is most of it.
 
     Returns:
         The chosen setting of `torch.set_float32_matmul_precision`.
@@ -55,12 +56,15 @@ def prepare(device: torch.device, threads: int | None = None) -> str:
     left, right = torch.randn(2, 512, 512, generator=generator).unbind()
     exact = left.double() @ right.double()
     seconds: dict[str, float] = {}
+    given = torch.get_num_threads()
+    torch.set_num_threads(1)
     for _ in range(7):
         for name in ("highest", "medium"):
             torch.set_float32_matmul_precision(name)
             started = time.process_time()
             product = left @ right
             seconds[name] = min(seconds.get(name, math.inf), time.process_time() - started)
+    torch.set_num_threads(given)
     good = (product - exact).abs().max() / exact.abs().max() <= 1e-5
     torch.set_float32_matmul_precision("medium" if good and 1.5 * seconds["medium"] < seconds["highest"] else "highest")
     return torch.get_float32_matmul_precision()

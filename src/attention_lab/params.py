@@ -200,6 +200,7 @@ class Interpret(Section):
     test_rows: Positive  # rows that are measured
     explained_rows: Positive  # test rows that every method explains, and half as many valid ones
     explained_tokens: Positive  # … and no more than have so many tokens, source and target
+    explained_pairs: Positive  # of the examples, the shortest that have so many pairs of an output and a source token
     explained_words: Positive  # words of each output whose faithfulness is measured
     checked_rows: Positive  # rows on which heads are taken away and parameters drawn anew
     steps: Positive  # of integrated gradients; four times as many where these are too few

@@ -268,7 +268,8 @@ def _of_own_output(data: Subject, split: str, shown: Sequence[Example], found: S
     ids = [cut(said[row], written, data.model.config) for row in rows["row"]]
     rows["source" if data.shape.target is None else "target"] = pd.Series(ids, index=rows.index, dtype=object)
     records[data.shape.target or data.shape.source] = records["row"].map(said)
-    batches = replace(data, encoded={split: rows}, records={split: records}).asked(rows, split)
+    told = replace(data, encoded={split: rows}, records={split: records})
+    batches = told.asked(told.affordable(rows), split)
     looked = explained.explain(batches, data.options.steps)
     return Scores(
         explained.attributions(looked, found.variants, data.model.config), explained.shares_of_source(batches)

@@ -129,7 +129,7 @@ def _some(batches: Sequence[Asked], rows: int) -> list[Asked]:
 
 def _named(subject: Subject, split: str, names: Sequence[str]) -> list[Asked]:
     rows = subject.whole(split)
-    return subject.asked(rows[rows["row"].isin(names)], split)
+    return subject.asked(subject.affordable(rows[rows["row"].isin(names)]), split)
 
 
 def _replayed(subject: Subject, rows: pd.DataFrame, some: Sequence[Asked]) -> Gate:

@@ -63,6 +63,16 @@ class Subject:
             return rows
         return rows.iloc[np.sort(np.random.default_rng(self.seed).choice(len(rows), limit, replace=False))]
 
+    def affordable(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Those of some rows, the shortest first, that together have at most `options.explained_pairs` pairs of an
+        output and a source token: with them grows what gradients and hidden words cost."""
+        source = rows["source"].map(len)
+        outputs = source if self.shape.truth is None else 1
+        if self.shape.target is not None:
+            outputs = rows["target"].map(len)
+        pairs = (source * outputs).sort_values(kind="stable").cumsum()
+        return rows[rows.index.isin(pairs.index[pairs <= self.options.explained_pairs])]
+
     def asked(self, rows: pd.DataFrame, split: str) -> list[Asked]:
         """Encoded rows in batches that are small enough to be explained at once."""
         model = self.model.to(self.device).eval()

@@ -42,6 +42,7 @@ def looking(examples: int, explained: int = 2) -> Interpret:
         test_rows=2000,
         explained_rows=explained,
         explained_tokens=500,
+        explained_pairs=4000,
         explained_words=2,
         checked_rows=explained,
         steps=2,
