@@ -186,6 +186,8 @@ def uniform_weights(batches: Sequence[Asked], config: Config) -> Gate:
 
 def completeness(sums: Sequence[tuple[float, float]]) -> Gate:
     """Integrated gradients must sum up to what they explain; sums: see `explained.Explained`."""
+    if not sums:
+        return Gate("completeness", None, None, None, "No output has a word, so there is nothing to sum up to.")
     found, wanted = np.array(sums).T
     gap = float(np.abs(found - wanted).sum() / max(np.abs(wanted).sum(), LEAST))
     passed = gap <= GAP

@@ -170,6 +170,7 @@ def test_what_even_weights_do_not_change_explains_nothing(subject: Subject) -> N
 
 def test_integrated_gradients_that_do_not_sum_up_close_a_gate() -> None:
     assert trust.completeness([(1.0, 1.01), (-2.0, -1.99), (0.0, 1e-4)]).passed is True
+    assert trust.completeness([]).passed is None  # texts of marks alone have no word to attribute to
     gate = trust.completeness([(1.0, 1.5), (-2.0, -1.5)])
     assert gate.passed is False
     assert gate.value == pytest.approx(1.0 / 3.0, abs=1e-6)
