@@ -1,0 +1,121 @@
+"""How far each method can be believed, for several mechanisms, seeds and both kinds of known truth.
+
+    python benchmarks/interpretation.py queue      an experiment for each mechanism, seed and task
+    dvc queue start -j 2                           run them, two at a time
+    python benchmarks/interpretation.py table      the finished ones, from MLflow, as a table
+
+Each figure is a mean over trainings that differ in their seed, with a 95 % interval (Student's t): the seed draws the
+weights, the order of batches and the embedded rows. A method that is not defined for a mechanism has no figure. The
+controls see no model (random, constant, position), or the known truth (oracle): a method that is no better than the
+first, or far from the second, is not to be believed there.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Annotated
+
+import mlflow
+import pandas as pd
+import typer
+from scipy import stats
+
+MEASURED = Path(__file__).parent.parent / "docs" / "measured"
+MECHANISMS = "scaled_dot_product,additive,general,shaw,talking_heads,differential,sigmoid,linear"
+TASKS = "translation,sentiment"
+METHODS = (
+    *("weights", "norm", "rollout", "norm_rollout", "alti", "value_zeroing"),
+    *("integrated_gradients", "gradient_x_input", "gradient_x_attention", "occlusion"),
+    *("random", "constant", "position", "oracle"),
+)
+# What is told of each task: the known truth first, then what hiding words does to the prediction.
+MEASURES = {
+    "translation": ("alignment_error_rate", "comprehensiveness", "sufficiency"),
+    "sentiment": ("average_precision", "comprehensiveness", "sufficiency"),
+}
+GATES = ("permuted_weights", "uniform_weights", "completeness", "randomised_model")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+
+
+@app.command()
+def queue(
+    mechanisms: Annotated[str, typer.Option(help="Rows of the catalogue, with commas.")] = MECHANISMS,
+    seeds: Annotated[str, typer.Option(help="With commas.")] = "1,2,3",
+    tasks: Annotated[str, typer.Option(help="With commas.")] = TASKS,
+) -> None:
+    """Queue the experiments."""
+    values = {"task": tasks, "attention.mechanism": mechanisms, "seed": seeds}
+    sets = [argument for name, value in values.items() for argument in ("-S", f"{name}={value}")]
+    subprocess.run(["dvc", "exp", "run", "--queue", *sets], check=True)
+
+
+@app.command()
+def table(
+    store: Annotated[str, typer.Option(help="MLflow's store.")] = "sqlite:///mlflow.db",
+    output: Annotated[Path, typer.Option(help="Where interpretation.json and interpretation.md go.")] = MEASURED,
+) -> None:
+    """The newest interpreted run of each mechanism, seed and task, as JSON and as tables."""
+    found = collected(store)
+    if found.empty:
+        raise SystemExit(f"{store}: no run there has been interpreted; queue and run the experiments first")
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "interpretation.json").write_text(found.to_json(orient="records", indent=1, double_precision=6) + "\n")
+    text = markdown(found)
+    (output / "interpretation.md").write_text(text + "\n")
+    typer.echo(text)
+
+
+def collected(store: str) -> pd.DataFrame:
+    """A line for each figure: task, mechanism, seed, name (as in metrics/interpret.json) and value."""
+    mlflow.set_tracking_uri(store)
+    lines: dict[tuple[str, str, str], dict[str, float]] = {}
+    for run in mlflow.search_runs(search_all_experiments=True, order_by=["start_time DESC"], output_format="list"):
+        of, metrics = run.data.params, run.data.metrics
+        chosen = of.get("task", ""), of.get("attention.mechanism", ""), of.get("seed", "")
+        if chosen[0] in MEASURES and chosen not in lines and "interpret.methods.random.comprehensiveness" in metrics:
+            lines[chosen] = {"evaluate.score": metrics["evaluate.score"]} | {
+                name: value
+                for name, value in metrics.items()
+                if name.startswith(("interpret.methods.", "interpret.gates.")) and not name.endswith(("_low", "_high"))
+            }
+    rows = [(*key, name, value) for key, values in sorted(lines.items()) for name, value in sorted(values.items())]
+    return pd.DataFrame(rows, columns=["task", "mechanism", "seed", "name", "value"])
+
+
+def between(values: pd.Series, digits: int = 2) -> str:
+    """Mean and half the 95 % interval over seeds, e.g. `0.06 ± 0.01`; no interval for a single one."""
+    mean = f"{values.mean():.{digits}f}"
+    if len(values) < 2:
+        return mean
+    return f"{mean} ± {stats.t.ppf(0.975, len(values) - 1) * values.sem():.{digits}f}"
+
+
+def markdown(found: pd.DataFrame) -> str:
+    """For each task: scores and gates, and for each measure methods × mechanisms."""
+    parts = []
+    for task, measures in MEASURES.items():
+        part = found[found["task"] == task]
+        names = [name for name in MECHANISMS.split(",") if name in set(part["mechanism"])]
+        names += sorted(set(part["mechanism"]) - set(names))
+        if not names:
+            continue
+        figures = {key: group["value"] for key, group in part.groupby(["mechanism", "name"])}
+
+        def row(first: str, name: str, figures: dict[object, pd.Series] = figures, names: list[str] = names) -> str:
+            cells = [between(figures[key]) if (key := (one, name)) in figures else "" for one in names]
+            return f"| {first} | {' | '.join(cells)} |" if any(cells) else ""
+
+        head = f"| {{}} | {' | '.join(names)} |\n|---|{'---:|' * len(names)}"
+        score = "BLEU" if task == "translation" else "accuracy"
+        lines = [row(score, "evaluate.score"), *(row(gate, f"interpret.gates.{gate}.value") for gate in GATES)]
+        parts.append(f"## {task}\n\n" + "\n".join([head.format("score and gates"), *filter(None, lines)]))
+        for measure in measures:
+            lines = [row(method, f"interpret.methods.{method}.{measure}") for method in METHODS]
+            parts.append("\n".join([head.format(measure.replace("_", " ")), *filter(None, lines)]))
+    return "\n\n".join(parts)
+
+
+if __name__ == "__main__":
+    app()
