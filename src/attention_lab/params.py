@@ -135,8 +135,8 @@ class Model(Section):
     activation: Literal["relu", "gelu", "gelu_tanh", "silu"]  # gelu_tanh: the approximation of GPT-2
     gated: bool  # GLU: a third matrix in the feed-forward layer
     tied: bool  # the output has the embedding as its weights, or has its own
-    # Models that read a source and write a target: they may copy its tokens (pydantic has a method of the name `copy`).
-    copies: bool = Field(alias="copy")
+    # Models that read a source and write a target: they may copy its tokens. None: in summarization, where they can.
+    copies: bool | None = Field(alias="copy")  # pydantic has a method of the name `copy`
     match: bool  # question_answering: words of the text that the question has too are marked
     position: Literal["none", "sinusoidal", "learned", "rotary"]
 

@@ -114,8 +114,8 @@ def configure(options: Params, vocab: Path) -> Config:
         end=vocabulary.EOS_ID,
     )
     if not is_helper():
-        for sentence in stand_ins(options.attention, config):
-            tqdm.write(f"attention: {sentence}", file=sys.stderr)
+        for sentence in stand_ins(options, config):
+            tqdm.write(sentence, file=sys.stderr)
     return config
 
 

@@ -42,11 +42,11 @@ def test_nothing_can_be_changed() -> None:
     [
         ("epochs:", "epoches: 3\n  epochs:", "unknown parameter train.epoches; known here: epochs, max_steps"),
         (
-            "copy: false",
-            "copy: false\n  copies: true",
+            "copy: null",
+            "copy: null\n  copies: true",
             "unknown parameter model.copies; known here: .*, tied, copy, match, position",
         ),
-        ("copy: false", "copy: maybe", "model.copy should be a valid boolean"),
+        ("copy: null", "copy: maybe", "model.copy should be a valid boolean"),
         ("seed: 42", "sede: 42", "unknown parameter sede|the parameter seed is missing"),
         ("dropout: 0.1", "dropout: 1.5", "model.dropout should be less than 1, not 1.5"),
         (
@@ -76,7 +76,7 @@ def test_who_copies_writes_with_the_vocabulary_of_what_is_read(task: str, tmp_pa
     """Where nothing is written both values change nothing, and nothing is refused."""
     text = PARAMS.read_text(encoding="utf-8").replace("task: translation", f"task: {task}", 1)
     path = tmp_path / "params.yaml"
-    path.write_text(text.replace("shared: true", "shared: false", 1).replace("copy: false", "copy: true", 1))
+    path.write_text(text.replace("shared: true", "shared: false", 1).replace("copy: null", "copy: true", 1))
     assert (task in WRITING) == (SHAPES[task].target is not None)
     if task in WRITING:
         sentence = (

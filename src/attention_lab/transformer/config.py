@@ -143,6 +143,11 @@ class Config(BaseModel):
         model = params.model
         # A language model has one stack: all its layers are the decoder's.
         of_decoder = model.layers if architecture == "decoder" else model.decoder_layers or model.layers
+        mechanisms = {place: chosen(params.attention, place) for place in PLACES}
+        copies = model.copies
+        if copies is None:
+            cross = mechanism(mechanisms["cross"].name, mechanisms["cross"].options)
+            copies = params.task == "summarization" and target_vocabulary is None and cross.weights == "probabilities"
         return Config(
             architecture=architecture,
             task=params.task,
@@ -154,8 +159,8 @@ class Config(BaseModel):
             end=end,
             segments=(3 if model.match else 2) if architecture == "spans" else 0,  # question, text, what is in both
             positions=max(params.encode.max_source_tokens, params.encode.max_target_tokens),
-            mechanisms={place: chosen(params.attention, place) for place in PLACES},
-            **{**model.model_dump(), "decoder_layers": of_decoder},
+            mechanisms=mechanisms,
+            **{**model.model_dump(), "decoder_layers": of_decoder, "copy": copies},
         )
 
 
@@ -178,11 +183,19 @@ def chosen(attention: Attention, place: Place) -> Chosen:
     return own
 
 
-def stand_ins(attention: Attention, config: Config) -> list[str]:
-    """A sentence for each place that has not the mechanism asked for, because it is not valid there."""
+def stand_ins(params: Params, config: Config) -> list[str]:
+    """A sentence for each place that has not the mechanism asked for, because it is not valid there, and one if a
+    summary cannot copy."""
+    attention = params.attention
     row = mechanism(attention.mechanism, attention.options)
-    return [
-        f"{row.name} is not for {place.replace('_', ' ')}-attention ({row.why}); {FALLBACK} is there"
+    found = [
+        f"attention: {row.name} is not for {place.replace('_', ' ')}-attention ({row.why}); {FALLBACK} is there"
         for place in config.places
         if getattr(attention, place) is None and place not in row.places
     ]
+    if params.task == "summarization" and params.model.copies is None and not config.copies:
+        found.append(
+            "model.copy: no word of the source is copied; that takes one vocabulary for both and cross-attention "
+            "whose weights are probabilities"
+        )
+    return found

@@ -10,6 +10,7 @@ from test_models import config
 
 from attention_lab import params
 from attention_lab.transformer import Config
+from attention_lab.transformer.config import stand_ins
 
 PARAMS = params.load(Path(__file__).parents[3] / "params.yaml")
 # What params.yaml says nothing of has the default of `Config`.
@@ -50,6 +51,41 @@ def test_the_projects_own_model_has_the_defaults() -> None:
 def test_what_params_yaml_asks_for_is_there(name: str, value: Any) -> None:
     assert getattr(asked(**{name: value}), name) == value
     assert getattr(asked(), name) != value
+
+
+@pytest.mark.parametrize(
+    ("task", "mechanism", "target_vocabulary", "copies", "found"),
+    [
+        ("summarization", "scaled_dot_product", None, None, True),
+        ("translation", "scaled_dot_product", None, None, False),
+        ("summarization", "sigmoid", None, None, False),  # its weights have any sum
+        ("summarization", "scaled_dot_product", 37, None, False),
+        ("summarization", "scaled_dot_product", None, False, False),
+        ("translation", "scaled_dot_product", None, True, True),
+    ],
+)
+def test_a_summary_copies_where_it_can_if_nothing_is_said(
+    task: str, mechanism: str, target_vocabulary: int | None, copies: bool | None, found: bool
+) -> None:
+    changes = {
+        "task": task,
+        "model": PARAMS.model.model_copy(update={"copies": copies}),
+        "attention": PARAMS.attention.model_copy(update={"mechanism": mechanism}),
+    }
+    asked = PARAMS.model_copy(update=changes)
+    made = Config.of(
+        asked,
+        architecture="encoder_decoder",
+        vocabulary=31,
+        target_vocabulary=target_vocabulary,
+        labels=[],
+        pad=0,
+        start=2,
+        end=3,
+    )
+    assert made.copies == found
+    told = any("model.copy" in sentence for sentence in stand_ins(asked, made))
+    assert told == (task == "summarization" and copies is None and not found)
 
 
 def test_each_architecture_has_its_kinds_of_attention() -> None:
