@@ -32,7 +32,7 @@ class Data(Section):
     """Where records come from."""
 
     source: Literal["embedded", "file", "hub"]
-    size: Annotated[int, Field(ge=100)]  # rows, embedded only
+    size: Annotated[int, Field(ge=100)] | None  # rows, embedded only; None: see `corpora.CORPORA`
     path: str | list[str] | None
     train: str | list[str] | None
     valid: str | list[str] | None

@@ -66,7 +66,8 @@ def load(data: Data, shape: Shape, seed: int, task: str) -> Loaded:
 
 
 def _embedded(data: Data, shape: Shape, seed: int, task: str) -> Loaded:
-    frame = CORPORA[task](data.size, seed).astype(object)
+    corpus = CORPORA[task]
+    frame = corpus.generate(data.size or corpus.size, seed).astype(object)
     frame = frame.assign(**{name: None for name in columns(shape) if name not in frame})[columns(shape)]
     same = {name: name for name in (*shape.required, shape.gold)}
     return frame, {"files": [], "rows": len(frame), "refused": {}, "columns": same}

@@ -48,7 +48,7 @@ def test_nothing_can_be_changed() -> None:
         ),
         ("copy: null", "copy: maybe", "model.copy should be a valid boolean"),
         ("seed: 42", "sede: 42", "unknown parameter sede|the parameter seed is missing"),
-        ("dropout: 0.1", "dropout: 1.5", "model.dropout should be less than 1, not 1.5"),
+        ("  dropout: 0.0", "  dropout: 1.5", "model.dropout should be less than 1, not 1.5"),
         (
             "task: translation",
             "task: translating",

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from attention_lab import params, records, sources
-from attention_lab.corpora import CORPORA
+from attention_lab.corpora import CORPORA, Corpus
 from attention_lab.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -109,9 +109,16 @@ def test_what_is_read_survives_the_disk(tmp_path: Path) -> None:
 def test_embedded_corpora_pass_through(task: str) -> None:
     frame, manifest = load(task, "embedded", size=100)
     assert list(frame.columns) == records.columns(records.SHAPES[task])
-    assert frame["row"].tolist() == CORPORA[task](100, 7)["row"].tolist()
+    assert frame["row"].tolist() == CORPORA[task].generate(100, 7)["row"].tolist()
     assert manifest["rows"] == len(frame) > 0
     assert manifest["files"] == []
+
+
+def test_an_embedded_corpus_has_a_size_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = Corpus(CORPORA["sentiment"].generate, 110)
+    monkeypatch.setitem(CORPORA, "sentiment", small)
+    assert len(load("sentiment", "embedded", size=None)[0]) == 110
+    assert len(load("sentiment", "embedded", size=130)[0]) == 130
 
 
 # ------------------------------------------------------------------------------------------------ files

@@ -32,6 +32,7 @@ TINY = {
     "model.width": 32,
     "model.feedforward": 32,
     "train.epochs": 3,
+    "train.tokens_per_batch": 500,
     "train.learning_rate": 0.01,
     "train.warmup_steps": 10,
     "evaluate.max_tokens": 24,
