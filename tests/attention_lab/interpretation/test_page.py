@@ -15,7 +15,7 @@ from shown import CLASSED, EVALUATE, FACTS, HOSTILE, METRICS, classified, text, 
 
 from attention_lab.interpretation.examples import Example
 from attention_lab.interpretation.findings import Attribution
-from attention_lab.interpretation.report import render
+from attention_lab.interpretation.report import Shown, render
 from attention_lab.interpretation.viewer import NOTHING, Scores, viewed
 from attention_lab.interpretation.weights import merge
 
@@ -63,7 +63,7 @@ def show(
     browser: Chromium, folder: Path, examples: Sequence[Example], address: str = "", metrics: Any = METRICS, **more: Any
 ) -> int:
     """Open a report, ready for use; its size in bytes."""
-    html = render(metrics, examples, evaluate=EVALUATE, facts=FACTS, **more)
+    html = render([Shown(metrics, examples, FACTS, **more)], evaluate=EVALUATE)
     file = folder / "report.html"
     file.write_text(html, encoding="utf-8")
     browser.send("Page.navigate", url="about:blank")

@@ -14,7 +14,7 @@ from shown import CLASSED, EVALUATE, FACTS, HOSTILE, METRICS, classified, transl
 
 from attention_lab.interpretation import story
 from attention_lab.interpretation.examples import Example
-from attention_lab.interpretation.report import render
+from attention_lab.interpretation.report import Shown, render
 
 WORDS = ["the", "old", "dog", "sleeps", "here"]
 METHODS = {
@@ -51,7 +51,7 @@ class Page(HTMLParser):
 
 
 def page(examples: list[Example], metrics: dict[str, Any] = METRICS, evaluate: dict[str, Any] = EVALUATE) -> str:
-    return render(metrics, examples, evaluate=evaluate, facts=FACTS)
+    return render([Shown(metrics, examples, FACTS)], evaluate=evaluate)
 
 
 def told(html: str) -> str:
@@ -149,7 +149,7 @@ def test_a_classifier_has_its_classes_to_choose_from_and_its_probability() -> No
     html = page([classified(WORDS, "good", "bad"), classified(WORDS, "bad", "bad")], CLASSED, evaluate)
     assert re.findall(r'<option value="(\w+)">\1</option>', html) == ["bad", "good"]
     assert "87.7 % sure" in told(html)
-    start = json.loads(re.search(r'id="index">(.*?)</script>', html, re.DOTALL).group(1))["start"]
+    start = json.loads(re.search(r'id="index">(.*?)</script>', html, re.DOTALL).group(1))["models"][0]["start"]
     assert (start["place"], start["layer"], start["view"]) == ("encoder_self", 1, "text")
 
 

@@ -22,15 +22,22 @@ const PASSES = {
 const MARKS = new Map([[true, "✓"], [false, "✗"], [null, "·"]]);
 
 class Panel {
-  constructor(number, onChange) {
+  constructor(number, onChange, onTurn) {
     this.number = number;
     this.onChange = onChange;
-    this.state = { example: 0, ...index.start };
+    this.onTurn = onTurn;
+    this.model = Math.min(number, index.models.length - 1);
+    this.own = index.models[this.model];
+    this.state = { example: 0, ...this.own.start };
     this.root = at("panel").content.firstElementChild.cloneNode(true);
-    this.root.setAttribute("aria-label", number ? "Second panel" : "First panel");
+    const { folder, mechanism } = this.own;
+    this.root.setAttribute("aria-label", `${number ? "Second panel" : "First panel"}${folder && `: ${folder}, ${mechanism}`}`);
+    this.find(".whose").hidden = !folder;
+    this.find(".folder").textContent = folder;
+    this.find(".whose .note").textContent = mechanism.replaceAll("_", " ");
     this.body = this.find(".view");
     for (const select of this.root.querySelectorAll("select"))
-      select.addEventListener("change", () => this.set({ [select.name]: select.value }));
+      select.addEventListener("change", () => (select.name === "example" ? this.onTurn(this, select.value) : this.set({ [select.name]: select.value })));
     this.find(".svg").addEventListener("click", () => saveSvg(this.body, this.name()));
     this.find(".png").addEventListener("click", () => savePng(this.body, this.name()));
     this.root.addEventListener("keydown", (event) => this.key(event));
@@ -43,7 +50,7 @@ class Panel {
 
   name() {
     const { example, place, layer, head, view } = this.state;
-    return `attention-${example + 1}-${view}-${place}-layer${layer}-head${head}`;
+    return `attention-${example + 1}${this.own.folder && `-model${this.model + 1}`}-${view}-${place}-layer${layer}-head${head}`;
   }
 
   /** Change what is shown; values of pickers and addresses are texts. */
@@ -59,7 +66,7 @@ class Panel {
       if (changes.query === undefined) state.query = null;
     } else if (["place", "row", "unit", "method", "trace"].some((name) => name in changes)) state.query = null;
     this.state = state;
-    const example = await open_(state.example);
+    const example = await open_(this.model * index.examples.length + state.example);
     if (this.state !== state) return; // another was chosen meanwhile
     this.example = example;
     this.settle();
@@ -206,7 +213,7 @@ class Panel {
     say("");
     if (state.view === "heads") {
       if (!this.map) return [this.nothing()];
-      return [allHeads(example, this.map, state.place, state, (layer, head) => this.set({ layer, head, method: "attention", view: "lines" }))];
+      return [allHeads(example, this.map, this.own.heads[state.place] ?? [], state, (layer, head) => this.set({ layer, head, method: "attention", view: "lines" }))];
     }
     const look = this.look();
     if (state.view === "steps") {
@@ -270,7 +277,7 @@ class Panel {
   verdict() {
     const { example } = this;
     const rows = Object.entries(example.inputs).map(([name, text]) => [name, text]);
-    const truth = [[index.said, example.prediction], ["truth", example.reference]];
+    const truth = [[this.own.said, example.prediction], ["truth", example.reference]];
     if (example.right !== false) truth.pop();
     const list = [...rows, ...truth].flatMap(([name, text]) => [made("dt", { textContent: name }), made("dd", { dir: "auto", textContent: short(text, 600) || "(none)" })]);
     this.find(".texts").replaceChildren(...list);
@@ -284,9 +291,9 @@ class Panel {
   meaning() {
     const { state } = this;
     if (state.view === "heads") return "Each map is scaled to its own largest weight. Choose one to see it large.";
-    if (state.method !== "attention") return sentence(index.methods[state.method]?.what ?? "");
+    if (state.method !== "attention") return sentence(this.own.methods[state.method]?.what ?? "");
     const left = state.unit === "words" && state.view !== "steps" ? " What goes to <s>, </s> and marks is left out, so a row may sum to less than 100 %." : "";
-    return (index.kind ?? "") + left;
+    return this.own.kind + left;
   }
 
   key(event) {
@@ -295,10 +302,10 @@ class Panel {
     const moves = {
       ArrowRight: state.view === "steps" && { step: state.step + 1 },
       ArrowLeft: state.view === "steps" && { step: Math.max(0, state.step - 1) },
-      n: { example: state.example + 1 },
-      p: { example: state.example - 1 },
       w: { unit: state.unit === "words" ? "tokens" : "words" },
     };
+    const to = { n: state.example + 1, p: state.example - 1 }[event.key];
+    if (to in index.examples) this.onTurn(this, to);
     const views = this.views();
     if (/^[1-5]$/.test(event.key) && views[event.key - 1]) moves[event.key] = { view: views[event.key - 1] };
     if (!moves[event.key]) return;
