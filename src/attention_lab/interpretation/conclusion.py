@@ -14,7 +14,8 @@ GROUNDS = {
     "oracle": "The measure itself fails on the known truth, so no figure here says how good a method is.",
     "replayed_weights": "The weights that are shown are not those that the model used: they were read wrongly, and "
     "nothing below should be believed.",
-    "completeness": "Integrated gradients are not exact here; raise interpret.steps before their scores are read.",
+    "completeness": "Integrated gradients are not exact here, so their scores should not be read; the gate of "
+    "completeness says why, and what to do.",
     "randomised_model": "An untrained model gives scores that are as good, or the same: they show how the model is "
     "built and not what it learned.",
     "other_example": "Scores of another example do as well: they show a habit of the model and not this example.",
