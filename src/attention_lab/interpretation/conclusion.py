@@ -21,6 +21,14 @@ GROUNDS = {
     "other_example": "Scores of another example do as well: they show a habit of the model and not this example.",
 }
 
+# Why the chart of attention, which is of what `alignment.py` or `rationale.py` has measured, has another figure.
+OTHERWISE = {
+    "alignment_error_rate": "Here words are linked in the direction that did best on valid rows, in the sentences that "
+    "every method explains; the report's chart of attention links each target word to one source word, often in more.",
+    "average_precision": "This is of the texts that every method explains; the report's chart of attention is often of "
+    "more.",
+}
+
 
 def conclude(table: Table, gates: Mapping[str, Gate], heads: Mapping[str, Any]) -> list[str]:
     """Sentences: what stands in the way, which method to believe and how far, whether weights explain, what is open.
@@ -66,13 +74,13 @@ def _plausible(table: Table, gates: Mapping[str, Gate]) -> list[str]:
     first = f"Of all methods {table.best} is the one to read: on valid rows it names the right words best, and on test "
     first += f"rows it has an {words} of {figure}, where chance has {table.rows['random'][name]:.2f}."
     if table.best == "weights" or weights["reason"]:
-        return [first]
+        return [first, OTHERWISE[name]]
     ends = (row[f"{name}_low"], weights[f"{name}_high"])
     if not table.measure.more_is_better:
         ends = (weights[f"{name}_low"], row[f"{name}_high"])
     apart = None not in ends and ends[0] > ends[1]
     told = "which is worse" if apart else "which these rows cannot tell from it"
-    return [first, f"The weights alone have {_with_interval(weights, name)}, {told}."]
+    return [first, f"The weights alone have {_with_interval(weights, name)}, {told}.", OTHERWISE[name]]
 
 
 def _faithful(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 from attention_lab.interpretation.conclusion import conclude
 from attention_lab.interpretation.explained import Table
 from attention_lab.interpretation.findings import Gate
-from attention_lab.interpretation.measures import Rationale
+from attention_lab.interpretation.measures import Alignment, Rationale
 
 NAMES = (
     "random", "constant", "position", "oracle", "other_example", "randomised_model", "permuted_weights",
@@ -49,6 +49,20 @@ def test_the_best_method_is_named_with_its_interval_and_weights_beside_it() -> N
     assert "The weights alone have 0.50 (95 % interval 0.47 to 0.53), which is worse." in text
     assert "cannot tell from it" in said(weights=0.88)
     assert "another seed may be explained otherwise" in text
+
+
+def test_beside_the_figure_stands_why_the_chart_has_another() -> None:
+    text = said()
+    assert "which is worse.\nThis is of the texts that every method explains; the report's chart" in text
+    rows = {
+        name: {f"alignment_error_rate{end}": value for end in ("", "_low", "_high")} | {"reason": None}
+        for name, value in (("weights", 0.2), ("random", 0.9))
+    }
+    linked = Table(rows, {}, {}, Alignment([], []), "weights")
+    links = "\n".join(conclude(linked, gates(), AGREE))
+    assert "where chance has 0.90.\nHere words are linked in the direction that did best on valid rows" in links
+    assert "Here words are linked" not in text
+    assert "that every method explains" not in said("random")  # no figure to hold against another
 
 
 def test_the_most_faithful_method_is_none_of_the_controls() -> None:
