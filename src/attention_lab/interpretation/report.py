@@ -85,6 +85,7 @@ def render(models: Sequence[Shown], *, evaluate: Mapping[str, Any] | None) -> st
     return environment.get_template("page.html").render(
         models=models,
         metrics=metrics,
+        task=story.spelled(metrics["task"]),
         evaluate=evaluate,
         style=Markup(style),  # noqa: S704 - our own files
         script=Markup(script),  # noqa: S704

@@ -228,6 +228,20 @@ def test_a_text_view_shows_what_the_chosen_reader_gives(browser: Chromium, tmp_p
     assert browser.value(shown) == pytest.approx(weights[[2, 3]].mean(0), abs=1 / 255)
 
 
+def test_gold_words_stand_out_and_a_text_begins_behind_its_question(browser: Chromium, tmp_path: Path) -> None:
+    one = classified(WORDS, "a", "b")
+    show(browser, tmp_path, [replace(one, traces=[replace(one.traces[0], asked=3)])], "#view=lines", CLASSED)
+    assert browser.value(texts_of(".token.key.linked .word")) == [WORDS[4]]  # the second word behind the question
+    browser.click("[data-view=text]")
+    behind = "document.querySelector('.break + .chip bdi').textContent"
+    assert browser.value(behind) == WORDS[3]
+    browser.choose("[name=unit]", "tokens")
+    browser.wait("document.querySelectorAll('.chip').length === 7")
+    assert browser.value(behind) == WORDS[3]
+    show(browser, tmp_path, [one], "#view=text", CLASSED)
+    assert browser.value("document.querySelector('.break')") is None
+
+
 def test_filters_list_what_they_say(browser: Chromium, tmp_path: Path) -> None:
     examples = [classified(WORDS[:3], "a", "b"), classified(WORDS, "b", "b"), classified(WORDS * 2, "a", "a")]
     show(browser, tmp_path, examples, metrics=CLASSED)

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -100,6 +101,26 @@ def test_a_wrong_example_comes_first_with_what_differs_marked() -> None:
     assert first.said == [("wrong", False), ("words", True)]
     assert first.truth == [("das", False), ("words", True)]
     assert all(same for _, same in second.said)
+
+
+def test_what_stands_between_labels_is_never_wrong() -> None:
+    labels = replace(classified(WORDS, "cold", "cold"), prediction="cold | wet", reference="cold", right=False)
+    (card,) = story.cards([labels])
+    assert card.said == [("cold", True), ("|", True), ("wet", False)]
+
+
+def test_a_task_and_its_score_begin_a_sentence() -> None:
+    evaluate = {
+        **EVALUATE,
+        "examples": 1700,
+        "score": 0.9,
+        "score_name": "accuracy",
+        "baseline": {"what": "b", "accuracy": 0},
+    }
+    text = told(page([classified(WORDS, "a", "b")], {**CLASSED, "task": "multi_label"}, evaluate))
+    assert "Multi-label classification with scaled dot product attention Accuracy 0.900 on 1,700 test examples." in text
+    assert "Accuracy on 1,700 test examples, more is better" in text
+    assert [story.spelled(name) for name in ("f1_macro", "chrf")] == ["F1 macro", "chrF"]
 
 
 def test_methods_stand_in_the_order_of_their_figures_and_controls_behind() -> None:

@@ -174,12 +174,14 @@ class Panel {
     const reads = state.view === "text" ? this.readers() : null;
     const asking = reads ? { names: [reads[0]], owners: [0], words: [reads[0]] } : queries;
     const raw = reads ? meanOfRows(full, reads[1]) : full;
+    // Where, behind a question, the text begins.
+    const begins = reads && example.asked ? (state.unit === "tokens" ? keys.owners : [...keys.words.keys()]).findIndex((word) => word >= example.asked) : 0;
     if (state.unit === "tokens") {
       const gold = known && ((query, key) => keys.owners[key] !== null && known(asking.owners[query], keys.owners[key]));
-      return this.judged(raw, asking.names, keys.names, gold, this.map.signed, true);
+      return { ...this.judged(raw, asking.names, keys.names, gold, this.map.signed, true), begins };
     }
     const matrix = merged(raw, asking.owners, keys.owners, asking.words.length, keys.words.length);
-    return this.judged(matrix, asking.words, keys.words, known, this.map.signed, true);
+    return { ...this.judged(matrix, asking.words, keys.words, known, this.map.signed, true), begins };
   }
 
   judged(matrix, queries, keys, gold, signed, percent) {
@@ -218,15 +220,15 @@ class Panel {
     const look = this.look();
     if (state.view === "steps") {
       const shown = this.step(look);
-      return [stepView(shown, (step) => this.set({ step })), legend({ ...shown, top: null }, true)];
+      return [stepView(shown, (step) => this.set({ step })), legend({ ...shown, top: null }, "under")];
     }
     if (!look) return [this.nothing()];
-    if (state.view === "text") return [textView(look), legend(look, true)];
+    if (state.view === "text") return [textView(look), legend(look, "under")];
     const width = Math.max(280, this.width);
-    if (state.view === "matrix") return [made("div", { className: "scroll" }, matrixMap(look, width, say)), legend(look)];
+    if (state.view === "matrix") return [made("div", { className: "scroll" }, matrixMap(look, width, say)), legend(look, "box")];
     const chosen = state.query !== null && state.query < look.queries.length ? state.query : null;
     const drawing = lines(look, width, chosen, (query) => this.keep({ query }), say);
-    return [made("div", { className: "scroll" }, drawing), legend(look)];
+    return [made("div", { className: "scroll" }, drawing), legend(look, "ring")];
   }
 
   /** Remember without drawing again. */
