@@ -126,8 +126,7 @@ def test_the_page_opens_with_both_and_they_turn_together(tmp_path: Path, browser
     assert browser.value(EACH % ".whose") == [f"{first} scaled dot product", f"{second} talking heads"]
     written = EACH % ".texts dd:last-child"
     assert browser.value(written) == answers[0]["said"]
-    browser.choose(".panel:nth-child(1) [name=method]", "attention")
-    browser.choose(".panel:nth-child(2) [name=method]", "attention")
+    browser.choose(".panel:nth-child(1) [name=method]", "attention")  # the weights themselves
     browser.choose(".panel:nth-child(2) [name=example]", "1")
     browser.wait(f"{written}.join() === {json.dumps(','.join(answers[1]['said']))}")
     assert [SIGNED in text for text in browser.value(EACH % ".about.note")] == [False, True]

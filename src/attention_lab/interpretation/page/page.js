@@ -49,9 +49,9 @@ function changed(panel) {
   if (!quiet) history.replaceState(null, "", address());
 }
 
-/** Show another example; of two models, by both. */
-function turn(panel, example) {
-  for (const one of TWO ? panels : [panel]) one.set({ example });
+/** Show another example, or by another method; of two models, by both. */
+function turn(panel, changes) {
+  for (const one of TWO ? panels : [panel]) one.set(changes);
 }
 
 function add() {
@@ -94,10 +94,10 @@ function list() {
     const verdict = { true: "right", false: "wrong" }[one.right] ?? "";
     const mark_ = made("span", { className: `mark ${verdict}`, textContent: MARKS.get(one.right) });
     mark_.setAttribute("aria-label", verdict);
-    const said = one.said.map((text) => made("span", { className: "said", dir: "auto", textContent: short(text, 90) }));
+    const said = one.said.map((text) => made("span", { className: "said", dir: "auto", textContent: short(text, 90) || "(none)" }));
     const item = made("li", { role: "option", tabIndex: -1 }, mark_, made("span", { className: "asked", dir: "auto", textContent: short(one.title, 90) }), ...said);
     item.dataset.example = i;
-    item.addEventListener("click", () => turn(panels[latest], i));
+    item.addEventListener("click", () => turn(panels[latest], { example: i }));
     return item;
   });
   at("list").replaceChildren(...items);

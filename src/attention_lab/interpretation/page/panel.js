@@ -37,7 +37,7 @@ class Panel {
     this.find(".whose .note").textContent = mechanism.replaceAll("_", " ");
     this.body = this.find(".view");
     for (const select of this.root.querySelectorAll("select"))
-      select.addEventListener("change", () => (select.name === "example" ? this.onTurn(this, select.value) : this.set({ [select.name]: select.value })));
+      select.addEventListener("change", () => this.pick({ [select.name]: select.value }));
     this.find(".svg").addEventListener("click", () => saveSvg(this.body, this.name()));
     this.find(".png").addEventListener("click", () => savePng(this.body, this.name()));
     this.root.addEventListener("keydown", (event) => this.key(event));
@@ -51,6 +51,12 @@ class Panel {
   name() {
     const { example, place, layer, head, view } = this.state;
     return `attention-${example + 1}${this.own.folder && `-model${this.model + 1}`}-${view}-${place}-layer${layer}-head${head}`;
+  }
+
+  /** What a reader has picked. */
+  pick(changes) {
+    if ("example" in changes || "method" in changes) this.onTurn(this, changes);
+    else this.set(changes);
   }
 
   /** Change what is shown; values of pickers and addresses are texts. */
@@ -307,7 +313,7 @@ class Panel {
       w: { unit: state.unit === "words" ? "tokens" : "words" },
     };
     const to = { n: state.example + 1, p: state.example - 1 }[event.key];
-    if (to in index.examples) this.onTurn(this, to);
+    if (to in index.examples) this.pick({ example: to });
     const views = this.views();
     if (/^[1-5]$/.test(event.key) && views[event.key - 1]) moves[event.key] = { view: views[event.key - 1] };
     if (!moves[event.key]) return;
