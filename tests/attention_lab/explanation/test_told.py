@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from devtools import CHROMIUM, Chromium
 from rich.text import Text
+from test_borrowed import AROUND, saved
+from test_families import marian
 from test_maps import predictor_of
 from test_terminal import said
 
@@ -75,6 +77,18 @@ def test_models_that_are_asked_otherwise_are_refused(tmp_path: Path) -> None:
     sentence = r".*/a reads a text and .*/b a question and a context; --beside takes a model that can be asked the same"
     with pytest.raises(InputError, match=sentence):
         said(tmp_path / "a", "--beside", str(tmp_path / "b"), TEXTS[0])
+
+
+def test_a_model_directory_of_transformers_stands_beside_one_of_ours(tmp_path: Path) -> None:
+    predictor_of(tmp_path / "ours", "translation")
+    saved(tmp_path / "theirs", marian(), AROUND["marian"])
+    folders = [tmp_path / "ours", tmp_path / "theirs"]
+    told = tell(folders, TEXTS[1:], measured={}, max_tokens=5)
+    for folder, one in zip(folders, told, strict=True):
+        (alone,) = tell([folder], TEXTS[1:], measured={}, max_tokens=5)
+        assert one.answers[0][0].outputs == alone.answers[0][0].outputs
+        assert one.answers[0][1][0].scores == pytest.approx(alone.answers[0][1][0].scores)
+    assert [model["folder"] for model in index_of(page(told))["models"]] == [str(folder) for folder in folders]
 
 
 def test_what_holds_for_one_mechanism_is_said_of_its_model(tmp_path: Path) -> None:
