@@ -68,7 +68,8 @@ def _plausible(table: Table, gates: Mapping[str, Gate]) -> list[str]:
     if failed:
         return [
             f"No method names the right words: {table.best}, the best on valid rows, has an {words} of {figure}, which "
-            f"is no better than {' and '.join(failed)}."
+            f"is no better than {' and '.join(failed)}.",
+            OTHERWISE[name],
         ]
     weights = table.rows["weights"]
     first = f"Of all methods {table.best} is the one to read: on valid rows it names the right words best, and on test "
@@ -92,7 +93,8 @@ def _faithful(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     best = max(measured, key=lambda name: measured[name]["comprehensiveness"])
     chance = rows["random"]["comprehensiveness"]
     low = measured[best]["comprehensiveness_low"]
-    depends = low is not None and low > chance
+    # As far as two digits, which are told, can show.
+    depends = low is not None and round(low, 2) > round(chance, 2)
     return [
         f"Hiding the words that {best} puts first lowers the probability of what is said by "
         f"{measured[best]['comprehensiveness']:.2f} in the mean, hiding as many at random by {chance:.2f}: "

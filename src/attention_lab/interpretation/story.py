@@ -237,4 +237,4 @@ def _shade(share: float) -> int:
 
 
 def _bar(name: str, value: float, low: float | None = None, high: float | None = None, *, ours: bool = False) -> Bar:
-    return Bar(name, f"{value:.2f}", min(max(value, 0.0), 1.0), low, high, ours)
+    return Bar(name, f"{value:z.2f}", min(max(value, 0.0), 1.0), low, high, ours)

@@ -319,3 +319,5 @@ def test_what_finds_no_room_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("attention_lab.interpretation.viewer.MOST", int(2.7 * whole))
     found = viewed(examples, linked=True, known=NOTHING, own=NOTHING)
     assert [one["only"] for one in found] == ["", "", "mean", "none"]
+    half = viewed(examples, linked=True, known=NOTHING, own=NOTHING, share=0.5)  # where another model has the rest
+    assert [not one["only"] for one in half] == [True, False, False, False]

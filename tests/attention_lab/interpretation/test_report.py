@@ -22,6 +22,7 @@ METHODS = {
     "norm": {
         "what": "w", "paper": "(K 2020)", "reason": None,
         "alignment_error_rate": 0.2, "alignment_error_rate_low": 0.1, "alignment_error_rate_high": 0.3,
+        "sufficiency": -0.001, "sufficiency_low": -0.03, "sufficiency_high": -0.0,
     },
     "alti": {"what": "w", "paper": "(F 2022)", "reason": None, "alignment_error_rate": 0.1},
     "value_zeroing": {"what": "w", "paper": "(M 2023)", "reason": "it has no <values>"},
@@ -133,6 +134,8 @@ def test_methods_stand_in_the_order_of_their_figures_and_controls_behind() -> No
     text = told(page([translated(WORDS, WORDS)], {**METRICS, "methods": METHODS}))
     assert "– it has no <values>" in text
     assert "0.20 [0.10, 0.30]" in text
+    assert "0.00 [-0.03, 0.00]" in text
+    assert "-0.00" not in text
 
 
 def test_where_more_is_better_the_largest_comes_first() -> None:
