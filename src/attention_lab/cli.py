@@ -179,6 +179,9 @@ def explain(
     model: Annotated[
         Path, typer.Option(help="The folder that the train stage has written, or a model directory of transformers.")
     ] = Path("data/model"),
+    beside: Annotated[
+        Path | None, typer.Option(help="The folder of a second model, which is given the same texts.")
+    ] = None,
     method: Annotated[
         str | None, typer.Option(help="How words are weighed; none: the best of the last `dvc repro`, else weights.")
     ] = None,
@@ -192,7 +195,7 @@ def explain(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line for each text and method.")] = False,
 ) -> None:
-    """Show which words of a text a prediction depends on.
+    """Show which words of a text a prediction depends on, by one model or by two beside each other.
 
     \b
     attention-lab explain "The old dog sees the cat."
@@ -200,10 +203,11 @@ def explain(
     attention-lab explain --method occlusion --html cat.html "The old dog sees the cat."
     attention-lab explain "Where is Anna?" --context "Anna went to the kitchen."
     attention-lab explain --model path/to/bert "What a dull film."
+    attention-lab explain --beside data/additive --html two.html "The old dog sees the cat."
     """
-    from attention_lab.explanation import terminal, words
+    from attention_lab.explanation import terminal
     from attention_lab.explanation.page import page
-    from attention_lab.inference import Predictor
+    from attention_lab.explanation.told import tell
     from attention_lab.interpretation.methods import METHODS
     from attention_lab.records import replaced
 
@@ -211,24 +215,23 @@ def explain(
         raise InputError(f"there is no method {method!r}; --method is one of {', '.join(METHODS)}")
     if method is not None and every:
         raise InputError("give either --method or --all, not both")
-    predictor = Predictor(model)
-    given = [{predictor.fields[0]: one} if isinstance(one, str) else one for one in _inputs(text, None)]
-    if context is not None:
-        if "context" not in predictor.fields:
-            raise InputError("--context is for models that answer questions; this one reads a text alone")
-        given = [{**one, "context": context} for one in given]
-    best, variants = words.chosen(_measured(metrics), predictor)
-    # A page has a picker, so it gets all methods.
-    asked = list(METHODS) if every or html is not None else [method or best]
-    told = [(one, words.explain(one, asked, variants)) for one in words.answers(predictor, given, max_tokens)]
+    told = tell(
+        [model] if beside is None else [model, beside],
+        [str(one) for one in _inputs(text, None)],
+        measured=_measured(metrics),
+        context=context,
+        method=method,
+        every=every or html is not None,  # a page has a picker
+        max_tokens=max_tokens,
+    )
     if html is not None:
         with replaced(html) as temporary:
-            temporary.write_text(page(predictor, told, method or best), encoding="utf-8")
-        typer.echo(f"{len(told)} explained in {html}", err=True)
+            temporary.write_text(page(told), encoding="utf-8")
+        typer.echo(f"{len(told[0].answers)} explained in {html}", err=True)
     if not every:
-        told = [(one, [row for row in found if row.method == (method or best)]) for one, found in told]
+        told = [one.by_its_method() for one in told]
     if as_json:
-        typer.echo("\n".join(terminal.as_json(one, row) for one, found in told for row in found))
+        typer.echo(terminal.as_json(told))
     elif html is None:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         typer.echo(terminal.shown(told, short=every, width=width))

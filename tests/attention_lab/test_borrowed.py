@@ -16,6 +16,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from attention_lab import borrowed
 from attention_lab.errors import InputError
 from attention_lab.explanation.page import page
+from attention_lab.explanation.told import Told
 from attention_lab.explanation.words import answers, explain
 from attention_lab.inference import Predictor
 from attention_lab.interpretation.methods import METHODS
@@ -176,7 +177,7 @@ def test_every_method_and_the_page_work_with_every_family(tmp_path: Path, family
         assert one.scores.shape == (len(answer.outputs), len(answer.words))
         assert np.isfinite(one.scores).all()
         assert np.abs(one.scores).sum() > 0.0
-    assert "text 1" in page(predictor, [(answer, found)], "occlusion")
+    assert "text 1" in page([Told(tmp_path, predictor, "occlusion", [(answer, found)])])
 
 
 def test_a_hidden_word_is_read_as_the_tokenizers_own_unknown_token(tmp_path: Path) -> None:

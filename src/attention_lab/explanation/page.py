@@ -1,4 +1,5 @@
-"""The report's page for texts of one's own: its viewer, without what only a whole test set can tell."""
+"""The report's page for texts of one's own, by one model or by two side by side: its viewer, without what only a whole
+test set can tell."""
 
 from __future__ import annotations
 
@@ -8,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from attention_lab.explanation.words import Answer, Scored
+from attention_lab.explanation.told import Told
+from attention_lab.explanation.words import Answer
 from attention_lab.inference import Predictor
-from attention_lab.interpretation import KINDS, explained, facts, render
+from attention_lab.interpretation import KINDS, Shown, explained, facts, render
 from attention_lab.interpretation.examples import Example
 from attention_lab.interpretation.methods import METHODS, looked_at
 from attention_lab.interpretation.traces import Trace, traces
@@ -19,32 +21,37 @@ from attention_lab.records import SHAPES
 from attention_lab.transformer import Classifier
 
 
-def page(predictor: Predictor, answers: Sequence[tuple[Answer, Sequence[Scored]]], method: str) -> str:
-    """The HTML page.
+def page(told: Sequence[Told]) -> str:
+    """The HTML page, of one model or of two that were told the same texts."""
+    return render([_shown(one, named=len(told) > 1) for one in told], evaluate=None)
 
-    Args:
-        answers: each with what methods say of it.
-        method: which is shown first.
-    """
-    config = predictor.model.config
-    place = looked_at(config)
-    mechanism = config.mechanism(place)
+
+def _shown(told: Told, *, named: bool) -> Shown:
+    config = told.predictor.model.config
+    mechanism = config.mechanism(looked_at(config))
+    whose = f"{told.folder}, " if named else ""
+    notes = [f"{whose}{answer.row['row']}: {note}" for answer, _ in told.answers for note in answer.notes]
     metrics = {
         "task": config.task,
         "mechanism": mechanism.name,
         "weights": mechanism.weights,
         "reason": None,
-        "sentences": [f"{answer.row['row'].capitalize()}: {note}" for answer, _ in answers for note in answer.notes],
+        "sentences": notes if named else [f"{note[0].upper()}{note[1:]}" for note in notes],
         "reading": KINDS.get(mechanism.weights, []),
         "methods": {name: {"what": METHODS[name].what} for name in METHODS},
     }
     shares: Mapping[str, np.ndarray] = {}
-    for answer, _ in answers:
+    for answer, _ in told.answers:
         shares = {**shares, **explained.shares_of_source([answer.asked])}
-    scores = Scores({answer.row["row"]: list(found) for answer, found in answers}, shares)
-    examples = [_example(predictor, answer) for answer, _ in answers]
-    return render(
-        metrics, examples, evaluate=None, facts=facts(predictor.model), known=scores, own=scores, method=method
+    scores = Scores({answer.row["row"]: list(found) for answer, found in told.answers}, shares)
+    return Shown(
+        metrics,
+        [_example(told.predictor, answer) for answer, _ in told.answers],
+        facts(told.predictor.model),
+        known=scores,
+        own=scores,
+        method=told.method,
+        folder=str(told.folder) if named else "",
     )
 
 

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from attention_lab.explanation.maps import CAUTION
+from attention_lab.explanation.told import Told
 from attention_lab.explanation.words import Answer, Scored
 from attention_lab.interpretation.methods import METHODS
 
@@ -30,29 +31,41 @@ LEGEND = ("less", " ", " ", "more")
 INKS = ("color(16)", "color(16)", "color(16)", "bold color(231)")
 
 
-def shown(answers: Sequence[tuple[Answer, Sequence[Scored]]], *, short: bool, width: int | None) -> str:
-    """What `attention-lab explain` prints.
+def shown(told: Sequence[Told], *, short: bool, width: int | None) -> str:
+    """What `attention-lab explain` prints: of several models, each text by the one and then by the other.
 
     Args:
-        answers: each with what methods say of it.
         short: a line for each method.
         width: of the terminal; None: no colours, for a file or another program.
     """
     lines: list[str] = []
-    for answer, found in answers:
-        lines += [*_head(answer), ""]
-        for one in found:
-            lines += _in_short(answer, one, width) if short else _in_full(answer, one, width)
-        lines += [] if lines[-1] == "" else [""]
+    for of_text in zip(*(one.answers for one in told), strict=True):
+        for model, (answer, found) in zip(told, of_text, strict=True):
+            lines += _whose(model, width) if len(told) > 1 else []
+            lines += [*_head(answer), ""]
+            for one in found:
+                lines += _in_short(answer, one, width) if short else _in_full(answer, one, width)
+            lines += [] if lines[-1] == "" else [""]
     if width is not None:
-        signed = any(one.signed for _, found in answers for one in found)
+        signed = any(one.signed for model in told for _, found in model.answers for one in found)
         lines += _legend(signed, width)
     return "\n".join([*lines, CAUTION])
 
 
-def as_json(answer: Answer, one: Scored) -> str:
-    """One JSON line: inputs, prediction, outputs, words, method, variant, scores (Wq, Wk), signed, reason, notes."""
+def as_json(told: Sequence[Told]) -> str:
+    """A JSON line for each text, model and method: inputs, prediction, outputs, words, method, variant, scores (Wq,
+    Wk), signed, reason, notes; of several models, before them its folder as `model`."""
+    return "\n".join(
+        _as_json({"model": str(model.folder)} if len(told) > 1 else {}, answer, one)
+        for of_text in zip(*(one.answers for one in told), strict=True)
+        for model, (answer, found) in zip(told, of_text, strict=True)
+        for one in found
+    )
+
+
+def _as_json(model: dict[str, str], answer: Answer, one: Scored) -> str:
     content = {
+        **model,
         "inputs": answer.texts,
         "prediction": answer.answer["prediction"],
         "outputs": answer.outputs,
@@ -65,6 +78,11 @@ def as_json(answer: Answer, one: Scored) -> str:
         "notes": answer.notes,
     }
     return json.dumps(content, ensure_ascii=False, allow_nan=False)
+
+
+def _whose(told: Told, width: int | None) -> list[str]:
+    name = f"{told.folder} · {told.mechanism}"
+    return [name] if width is None else _printed(Text(name, style="bold reverse"), width)
 
 
 def _head(answer: Answer) -> list[str]:

@@ -27,7 +27,7 @@ from attention_lab.interpretation.examples import Example, choose, describe
 from attention_lab.interpretation.findings import Head
 from attention_lab.interpretation.listing import jsonl
 from attention_lab.interpretation.pictures import plots
-from attention_lab.interpretation.report import render
+from attention_lab.interpretation.report import Shown, render
 from attention_lab.interpretation.study import Study, study
 from attention_lab.interpretation.subject import Subject
 from attention_lab.interpretation.traces import cut, traces
@@ -36,7 +36,7 @@ from attention_lab.params import Interpret, Params
 from attention_lab.records import Shape
 from attention_lab.transformer import Config, Model, load
 
-__all__ = ["Example", "Interpretation", "facts", "interpret", "render", "run"]
+__all__ = ["Example", "Interpretation", "Shown", "facts", "interpret", "render", "run"]
 
 
 # What a reader has to know about weights that are no probabilities.
@@ -98,9 +98,8 @@ def run(
         device=device,
         target_tokenizer=vocabulary.load_target(model),
     )
-    page = render(
-        found.metrics, found.examples, evaluate=measured, facts=facts(trained), known=found.known, own=found.own
-    )
+    shown = Shown(found.metrics, found.examples, facts(trained), known=found.known, own=found.own)
+    page = render([shown], evaluate=measured)
     return replace(found, report=page, listing=jsonl(found.examples, found.known, found.own))
 
 

@@ -196,6 +196,8 @@ def reading(found: dict[str, Any]) -> list[str]:
     return [
         first,
         "It holds for that one place: the table shows how far other layers, heads and rows of the same model differ.",
+        "Here each target word is linked to the one source word of its largest weight; the methods side by side link "
+        "words in the direction that did best on valid rows, in the sentences that every method explains, often fewer.",
         "It does not say that the model translates a word because of the weight: agreement with a known alignment "
         "is one thing, the cause of an output another. Only an intervention could show the latter.",
         "Weights were read while the model was given the reference word by word, not its own output.",

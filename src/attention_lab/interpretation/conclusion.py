@@ -14,10 +14,19 @@ GROUNDS = {
     "oracle": "The measure itself fails on the known truth, so no figure here says how good a method is.",
     "replayed_weights": "The weights that are shown are not those that the model used: they were read wrongly, and "
     "nothing below should be believed.",
-    "completeness": "Integrated gradients are not exact here; raise interpret.steps before their scores are read.",
+    "completeness": "Integrated gradients are not exact here, so their scores should not be read; the gate of "
+    "completeness says why, and what to do.",
     "randomised_model": "An untrained model gives scores that are as good, or the same: they show how the model is "
     "built and not what it learned.",
     "other_example": "Scores of another example do as well: they show a habit of the model and not this example.",
+}
+
+# Why the chart of attention, which is of what `alignment.py` or `rationale.py` has measured, has another figure.
+OTHERWISE = {
+    "alignment_error_rate": "Here words are linked in the direction that did best on valid rows, in the sentences that "
+    "every method explains; the report's chart of attention links each target word to one source word, often in more.",
+    "average_precision": "This is of the texts that every method explains; the report's chart of attention is often of "
+    "more.",
 }
 
 
@@ -59,19 +68,20 @@ def _plausible(table: Table, gates: Mapping[str, Gate]) -> list[str]:
     if failed:
         return [
             f"No method names the right words: {table.best}, the best on valid rows, has an {words} of {figure}, which "
-            f"is no better than {' and '.join(failed)}."
+            f"is no better than {' and '.join(failed)}.",
+            OTHERWISE[name],
         ]
     weights = table.rows["weights"]
     first = f"Of all methods {table.best} is the one to read: on valid rows it names the right words best, and on test "
     first += f"rows it has an {words} of {figure}, where chance has {table.rows['random'][name]:.2f}."
     if table.best == "weights" or weights["reason"]:
-        return [first]
+        return [first, OTHERWISE[name]]
     ends = (row[f"{name}_low"], weights[f"{name}_high"])
     if not table.measure.more_is_better:
         ends = (weights[f"{name}_low"], row[f"{name}_high"])
     apart = None not in ends and ends[0] > ends[1]
     told = "which is worse" if apart else "which these rows cannot tell from it"
-    return [first, f"The weights alone have {_with_interval(weights, name)}, {told}."]
+    return [first, f"The weights alone have {_with_interval(weights, name)}, {told}.", OTHERWISE[name]]
 
 
 def _faithful(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -83,7 +93,8 @@ def _faithful(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     best = max(measured, key=lambda name: measured[name]["comprehensiveness"])
     chance = rows["random"]["comprehensiveness"]
     low = measured[best]["comprehensiveness_low"]
-    depends = low is not None and low > chance
+    # As far as two digits, which are told, can show.
+    depends = low is not None and round(low, 2) > round(chance, 2)
     return [
         f"Hiding the words that {best} puts first lowers the probability of what is said by "
         f"{measured[best]['comprehensiveness']:.2f} in the mean, hiding as many at random by {chance:.2f}: "

@@ -158,6 +158,7 @@ def reading(found: dict[str, Any], gold: str) -> list[str]:
     return [
         first,
         "It holds for that method: the table shows how far the others differ on the same model.",
+        "The methods side by side are measured on the texts that every method explains, often fewer.",
         "It does not say that the model answered because of these words. It says that the scores look like the known "
         "reasons, which is plausibility; whether the prediction depends on the words is faithfulness, and only "
         "changing or removing them could show it.",

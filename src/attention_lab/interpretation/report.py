@@ -13,6 +13,7 @@ import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,25 +37,33 @@ NOT_MEASURED = "This is one text, and nothing was measured on it."
 NO_WEIGHTS = "This mechanism has no attention weights, so there is nothing to show."
 
 
-def render(
-    metrics: Mapping[str, Any],
-    examples: Sequence[Example],
-    *,
-    evaluate: Mapping[str, Any] | None,
-    facts: Mapping[str, str],
-    known: Scores = NOTHING,
-    own: Scores = NOTHING,
-    method: str = "attention",
-) -> str:
+@dataclass(frozen=True)
+class Shown:
+    """What a page shows of a model.
+
+    metrics: the content of metrics/interpret.json. facts: what was trained, as names and values. known, own: what the
+    methods say of the examples, see `viewer.viewed`. method: which is shown first; "attention": the weights. folder:
+    where the model lies, if two are shown.
+    """
+
+    metrics: Mapping[str, Any]
+    examples: Sequence[Example]
+    facts: Mapping[str, str]
+    known: Scores = NOTHING
+    own: Scores = NOTHING
+    method: str = "attention"
+    folder: str = ""
+
+
+def render(models: Sequence[Shown], *, evaluate: Mapping[str, Any] | None) -> str:
     """The page.
 
     Args:
-        metrics: the content of metrics/interpret.json. evaluate: the content of metrics/evaluate.json;
-            None: the examples are texts of a user's own, and nothing was measured.
-        facts: what was trained, as names and values.
-        known, own: what the methods say of the examples, see `viewer.viewed`.
-        method: which is shown first; "attention": the weights.
+        models: one; or two side by side, which have read the same texts and of which nothing was measured.
+        evaluate: the content of metrics/evaluate.json; None: the examples are texts of a user's own, and nothing was
+            measured.
     """
+    metrics, examples = models[0].metrics, models[0].examples
     environment = Environment(
         loader=FileSystemLoader(PAGE),
         autoescape=True,
@@ -66,26 +75,32 @@ def render(
     found = metrics.get("alignment")
     style = (PAGE / "page.css").read_text(encoding="utf-8")
     script = "".join((PAGE / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
-    looked = viewed(examples, linked="alignment" in metrics, known=known, own=own)
-    shape = SHAPES[metrics["task"]]
+    looked = [
+        example
+        for one in models
+        for example in viewed(
+            one.examples, linked="alignment" in metrics, known=one.known, own=one.own, share=1 / len(models)
+        )
+    ]
     return environment.get_template("page.html").render(
+        models=models,
         metrics=metrics,
+        task=story.spelled(metrics["task"]),
         evaluate=evaluate,
-        facts=facts,
         style=Markup(style),  # noqa: S704 - our own files
         script=Markup(script),  # noqa: S704
         style_hash=_hash(style),
         script_hash=_hash(script),
-        index=_json(_index(metrics, examples, method, measured=evaluate is not None)),
+        index=_json(_index(models, measured=evaluate is not None)),
         looked=[_json(one) for one in looked],
         examples=examples,
-        reads=shape.label is not None or shape.answer is not None,
-        classes=_classes(examples) if shape.label else [],
+        reads=_reads(metrics),
+        classes=_classes(examples) if SHAPES[metrics["task"]].label else [],
         lengths=_lengths(examples),
         cards=story.cards(examples),
         score=story.score(evaluate) if evaluate else [],
         score_name=story.score_name(evaluate) if evaluate else "",
-        goes_on=shape.truth is None,
+        goes_on=_goes_on(metrics),
         bars=story.measured(metrics),
         ranked=story.ranked(metrics),
         grids=[(name, story.candidates(found, index)) for index, name in enumerate(ROWS)] if found else [],
@@ -97,34 +112,60 @@ def render(
     )
 
 
-def _index(metrics: Mapping[str, Any], examples: Sequence[Example], method: str, *, measured: bool) -> dict[str, Any]:
+def _index(models: Sequence[Shown], *, measured: bool) -> dict[str, Any]:
     """What the viewer knows before an example is opened."""
+    metrics = models[0].metrics
     gold = next((words for name, words in GOLD_WORDS.items() if metrics.get(name)), "")
     return {
-        "examples": [
-            {
-                "title": next(iter(example.inputs.values()), example.source)[:TITLE],
-                "said": example.prediction[:TITLE],
-                "right": example.right,
-                "label": example.reference[:TITLE],
-                "words": max(len(example.keys), len(example.queries)),
-                "probability": example.probability,
-            }
-            for example in examples
-        ],
-        "heads": metrics.get("heads", {}),
-        "methods": {name: {"what": found.get("what", "")} for name, found in metrics.get("methods", {}).items()},
+        "examples": [_listed(of_text) for of_text in zip(*(one.examples for one in models), strict=True)],
+        "models": [_model(one) for one in models],
         "trust": story.trust(metrics) if measured else {"attention": NOT_MEASURED},
-        "said": "went on" if SHAPES[metrics["task"]].truth is None else "said",
         "gold": "the known alignment" if "alignment" in metrics else gold,
-        "start": {**_start(metrics, examples), "method": method},
-        "kind": metrics["reading"][-1] if metrics.get("weights") in UNUSUAL else "",
         "noWeights": NO_WEIGHTS,
     }
 
 
-def _start(metrics: Mapping[str, Any], examples: Sequence[Example]) -> dict[str, Any]:
+def _listed(of_text: Sequence[Example]) -> dict[str, Any]:
+    """One text in the list, with what each model has said of it."""
+    first = of_text[0]
+    sure = [example.probability for example in of_text if example.probability is not None]
+    return {
+        "title": next(iter(first.inputs.values()), first.source)[:TITLE],
+        "said": [example.prediction[:TITLE] for example in of_text],
+        "right": first.right,
+        "label": first.reference[:TITLE],
+        "words": max(len(words) for example in of_text for words in (example.keys, example.queries)),
+        "probability": min(sure, default=None),
+    }
+
+
+def _model(shown: Shown) -> dict[str, Any]:
+    """What holds for all that the viewer shows of one model."""
+    metrics = shown.metrics
+    return {
+        "folder": shown.folder,
+        "mechanism": shown.facts["mechanism"] if shown.folder else "",
+        "heads": metrics.get("heads", {}),
+        "methods": {name: {"what": found.get("what", "")} for name, found in metrics.get("methods", {}).items()},
+        "said": "went on" if _goes_on(metrics) else "said",
+        "start": _start(shown),
+        "kind": metrics["reading"][-1] if metrics.get("weights") in UNUSUAL else "",
+    }
+
+
+def _reads(metrics: Mapping[str, Any]) -> bool:
+    """It gives a label, or a piece of its text."""
+    shape = SHAPES[metrics["task"]]
+    return shape.label is not None or shape.answer is not None
+
+
+def _goes_on(metrics: Mapping[str, Any]) -> bool:
+    return SHAPES[metrics["task"]].truth is None
+
+
+def _start(shown: Shown) -> dict[str, Any]:
     """What is shown first: the place that was measured."""
+    metrics, examples = shown.metrics, shown.examples
     place = next((place for example in examples for trace in example.traces for place in trace.weights), "cross")
     if any("cross" in trace.weights for example in examples for trace in example.traces):
         place = "cross"
@@ -138,6 +179,7 @@ def _start(metrics: Mapping[str, Any], examples: Sequence[Example]) -> dict[str,
         reader, layer = chosen.group(1), int(chosen.group(2))
     writes = any(trace.target for example in examples for trace in example.traces)
     return {
+        "method": shown.method,
         "trace": 0,
         "place": place,
         "layer": layer,

@@ -12,14 +12,16 @@ from attention_lab.interpretation.examples import Example
 from attention_lab.interpretation.rationale import GOLD_WORDS
 
 STEPS = 20  # shades of a grid
+BETWEEN = "|"  # labels, see `records.spelled`: no word that could be wrong
 PERCENT = ("bleu", "bleu_lowercase", "chrf")  # metrics that end at 100, all others at 1
 SPELLED = {
     "bleu": "BLEU",
     "chrf": "chrF",
     "rouge1": "ROUGE-1",
-    "character_probability": "probability of a character",
+    "character_probability": "Probability of a character",
     "f1": "F1",
-    "f1_micro": "micro-F1",
+    "f1_micro": "Micro-F1",
+    "multi_label": "Multi-label classification",
 }
 # Of a method: how far it agrees with what is known, and how far the prediction depends on what it names. True: more
 # is better.
@@ -78,7 +80,12 @@ class MethodRow:
 
 
 def score_name(evaluate: Mapping[str, Any]) -> str:
-    return SPELLED.get(evaluate["score_name"], str(evaluate["score_name"]).replace("_", " "))
+    return spelled(evaluate["score_name"])
+
+
+def spelled(name: str) -> str:
+    """A metric or a task, as a sentence may begin with it."""
+    return SPELLED.get(name, name.replace("_", " ").capitalize())
 
 
 def score(evaluate: Mapping[str, Any]) -> list[Bar]:
@@ -120,8 +127,8 @@ def _card(number: int, example: Example) -> Card:
     return Card(
         number + 1,
         example,
-        [(word, i in mine) for i, word in enumerate(said)],
-        [(word, i in theirs) for i, word in enumerate(truth)],
+        [(word, i in mine or word == BETWEEN) for i, word in enumerate(said)],
+        [(word, i in theirs or word == BETWEEN) for i, word in enumerate(truth)],
     )
 
 
@@ -230,4 +237,4 @@ def _shade(share: float) -> int:
 
 
 def _bar(name: str, value: float, low: float | None = None, high: float | None = None, *, ours: bool = False) -> Bar:
-    return Bar(name, f"{value:.2f}", min(max(value, 0.0), 1.0), low, high, ours)
+    return Bar(name, f"{value:z.2f}", min(max(value, 0.0), 1.0), low, high, ours)

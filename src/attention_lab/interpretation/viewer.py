@@ -33,14 +33,18 @@ class Scores:
 NOTHING = Scores()
 
 
-def viewed(examples: Sequence[Example], *, linked: bool, known: Scores, own: Scores) -> list[dict[str, Any]]:
+def viewed(
+    examples: Sequence[Example], *, linked: bool, known: Scores, own: Scores, share: float = 1.0
+) -> list[dict[str, Any]]:
     """One JSON-able object for each example, see `page/data.js` for what the page does with it.
 
     Args:
         linked: gold belongs to pairs of words; else to words, whatever looks at them.
         known: of the pass over what is known, the reference or the input. own: over the model's own output.
+        share: of the room that a page has, that is for these examples.
     """
-    room, most, found = ROOM, MOST, []
+    room, most = int(share * ROOM), int(share * MOST)
+    found: list[dict[str, Any]] = []
     for number, example in enumerate(examples):
         passes = [own if trace.of == "output" else known for trace in example.traces]
         methods = [one.attributions.get(example.row, ()) for one in passes]

@@ -19,7 +19,8 @@ from attention_lab.errors import InputError
 from attention_lab.explanation import CAUTION
 from attention_lab.explanation.page import page
 from attention_lab.explanation.terminal import FOR, LEAST, shown
-from attention_lab.explanation.words import Answer, Scored, answers, explain
+from attention_lab.explanation.told import Told
+from attention_lab.explanation.words import Scored, answers, explain
 from attention_lab.interpretation.methods import METHODS
 
 TEXT = "the small dog sees a cat"
@@ -33,16 +34,17 @@ def said(model: Path, *arguments: str) -> str:
     return found.stdout
 
 
-def classified(at: Path, scores: list[float], *, signed: bool = True) -> tuple[Answer, list[Scored]]:
+def classified(at: Path, scores: list[float], *, signed: bool = True) -> Told:
     """A text of five words with these scores."""
-    (answer,) = answers(predictor_of(at, "sentiment"), [{"text": "the small dog sees trees"}])
-    return answer, [Scored("occlusion", np.array([scores]), signed, variant="signed")]
+    predictor = predictor_of(at, "sentiment")
+    (answer,) = answers(predictor, [{"text": "the small dog sees trees"}])
+    return Told(at, predictor, "occlusion", [(answer, [Scored("occlusion", np.array([scores]), signed, "", "signed")])])
 
 
 def test_without_a_terminal_the_three_heaviest_words_are_told_in_plain_text(tmp_path: Path) -> None:
-    answer, found = classified(tmp_path, [0.004, -0.75, 0.0, 1.5, 0.2])
-    text = shown([(answer, found)], short=False, width=None)
-    assert f"  {answer.prediction}  sees 1.50, small -0.75, trees 0.20\n" in text
+    told = classified(tmp_path, [0.004, -0.75, 0.0, 1.5, 0.2])
+    text = shown([told], short=False, width=None)
+    assert f"  {told.answers[0][0].prediction}  sees 1.50, small -0.75, trees 0.20\n" in text
     assert text.startswith("text: the small dog sees trees\n")
     assert text.endswith(CAUTION)
     assert "\x1b" not in text
@@ -50,8 +52,8 @@ def test_without_a_terminal_the_three_heaviest_words_are_told_in_plain_text(tmp_
 
 @pytest.mark.parametrize("width", [37, 113])
 def test_in_a_terminal_words_are_the_darker_the_more_they_count(tmp_path: Path, width: int) -> None:
-    answer, found = classified(tmp_path, [0.02, -0.9, 0.3, 1.0, 0.6])
-    written = Text.from_ansi(shown([(answer, found)], short=False, width=width))
+    told = classified(tmp_path, [0.02, -0.9, 0.3, 1.0, 0.6])
+    written = Text.from_ansi(shown([told], short=False, width=width))
     (line,) = (one for one in written.split("\n") if " the  small " in one.plain)
     grounds: dict[str, Any] = {}
     for span in line.spans:
@@ -154,7 +156,7 @@ def test_the_page_opens_with_the_method_and_says_what_it_is_about(tmp_path: Path
 def test_a_page_of_several_texts_lists_them(tmp_path: Path) -> None:
     predictor = predictor_of(tmp_path, "sentiment")
     told = [(one, explain(one, ["occlusion"], {})) for one in answers(predictor, [{"text": TEXT}, {"text": "a cat"}])]
-    html = page(predictor, told, "occlusion")
+    html = page([Told(tmp_path, predictor, "occlusion", told)])
     assert "This page is about a few texts." in html
     assert html.count('<article class="card">') == 2
     assert '"said":"said"' in html

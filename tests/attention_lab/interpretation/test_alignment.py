@@ -81,6 +81,7 @@ def test_the_planted_head_is_found() -> None:
     assert place(found) == "layer 2, head 1, predicting row"
     assert sentence(found).startswith("alignment error rate 0.00 (95 % interval 0.00 to 0.00; random 0.86, diagonal")
     assert "can be read as a guess" in reading(found)[0]
+    assert reading(found)[2].startswith("Here each target word is linked to the one source word of its largest weight")
 
 
 def test_counts_are_those_of_the_definition() -> None:

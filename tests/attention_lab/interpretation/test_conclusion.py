@@ -9,7 +9,7 @@ import numpy as np
 from attention_lab.interpretation.conclusion import conclude
 from attention_lab.interpretation.explained import Table
 from attention_lab.interpretation.findings import Gate
-from attention_lab.interpretation.measures import Rationale
+from attention_lab.interpretation.measures import Alignment, Rationale
 
 NAMES = (
     "random", "constant", "position", "oracle", "other_example", "randomised_model", "permuted_weights",
@@ -51,8 +51,32 @@ def test_the_best_method_is_named_with_its_interval_and_weights_beside_it() -> N
     assert "another seed may be explained otherwise" in text
 
 
+def test_beside_the_figure_stands_why_the_chart_has_another() -> None:
+    text = said()
+    assert "which is worse.\nThis is of the texts that every method explains; the report's chart" in text
+    rows = {
+        name: {f"alignment_error_rate{end}": value for end in ("", "_low", "_high")} | {"reason": None}
+        for name, value in (("weights", 0.2), ("random", 0.9))
+    }
+    linked = Table(rows, {}, {}, Alignment([], []), "weights")
+    links = "\n".join(conclude(linked, gates(), AGREE))
+    assert "where chance has 0.90.\nHere words are linked in the direction that did best on valid rows" in links
+    assert "Here words are linked" not in text
+    assert "no better than random.\nThis is of the texts that every method explains" in said("random")
+
+
 def test_the_most_faithful_method_is_none_of_the_controls() -> None:
     assert "Hiding the words that alti puts first" in said()
+
+
+def test_what_is_lost_without_words_has_to_differ_in_the_digits_that_are_told() -> None:
+    rows = {"alti": row(0.9, 0.0349), "random": row(0.2, 0.001), "weights": row(0.5, 0.0)}
+    told = "\n".join(conclude(Table(rows, {}, {}, None, None), gates(), AGREE))
+    assert "by 0.03 in the mean, hiding as many at random by 0.00: predictions do not depend on them more" in told
+    rows["alti"] = row(0.9, 0.0451)
+    assert "by 0.00: predictions depend on them." in "\n".join(
+        conclude(Table(rows, {}, {}, None, None), gates(), AGREE)
+    )
 
 
 def test_what_is_no_better_than_a_control_names_nothing() -> None:

@@ -236,7 +236,8 @@ def test_a_language_model_end_to_end() -> None:
         "task": "generation", "split": "test", "examples": 13, "score": 0.4, "score_name": "character_probability",
         "score_low": 0.3, "score_high": 0.5, "baseline": {"what": "frequencies", "character_probability": 0.05},
     }  # fmt: skip
-    page = interpretation.render(found.metrics, found.examples, evaluate=evaluate, facts={"task": "generation"})
+    shown = interpretation.Shown(found.metrics, found.examples, {"task": "generation"})
+    page = interpretation.render([shown], evaluate=evaluate)
     assert "it went on" in page
     assert "<mark>" not in page  # there is no reference to differ from
 

@@ -15,7 +15,7 @@ from shown import CLASSED, EVALUATE, FACTS, HOSTILE, METRICS, classified, text, 
 
 from attention_lab.interpretation.examples import Example
 from attention_lab.interpretation.findings import Attribution
-from attention_lab.interpretation.report import render
+from attention_lab.interpretation.report import Shown, render
 from attention_lab.interpretation.viewer import NOTHING, Scores, viewed
 from attention_lab.interpretation.weights import merge
 
@@ -63,7 +63,7 @@ def show(
     browser: Chromium, folder: Path, examples: Sequence[Example], address: str = "", metrics: Any = METRICS, **more: Any
 ) -> int:
     """Open a report, ready for use; its size in bytes."""
-    html = render(metrics, examples, evaluate=EVALUATE, facts=FACTS, **more)
+    html = render([Shown(metrics, examples, FACTS, **more)], evaluate=EVALUATE)
     file = folder / "report.html"
     file.write_text(html, encoding="utf-8")
     browser.send("Page.navigate", url="about:blank")
@@ -228,6 +228,20 @@ def test_a_text_view_shows_what_the_chosen_reader_gives(browser: Chromium, tmp_p
     assert browser.value(shown) == pytest.approx(weights[[2, 3]].mean(0), abs=1 / 255)
 
 
+def test_gold_words_stand_out_and_a_text_begins_behind_its_question(browser: Chromium, tmp_path: Path) -> None:
+    one = classified(WORDS, "a", "b")
+    show(browser, tmp_path, [replace(one, traces=[replace(one.traces[0], asked=3)])], "#view=lines", CLASSED)
+    assert browser.value(texts_of(".token.key.linked .word")) == [WORDS[4]]  # the second word behind the question
+    browser.click("[data-view=text]")
+    behind = "document.querySelector('.break + .chip bdi').textContent"
+    assert browser.value(behind) == WORDS[3]
+    browser.choose("[name=unit]", "tokens")
+    browser.wait("document.querySelectorAll('.chip').length === 7")
+    assert browser.value(behind) == WORDS[3]
+    show(browser, tmp_path, [one], "#view=text", CLASSED)
+    assert browser.value("document.querySelector('.break')") is None
+
+
 def test_filters_list_what_they_say(browser: Chromium, tmp_path: Path) -> None:
     examples = [classified(WORDS[:3], "a", "b"), classified(WORDS, "b", "b"), classified(WORDS * 2, "a", "a")]
     show(browser, tmp_path, examples, metrics=CLASSED)
@@ -305,3 +319,5 @@ def test_what_finds_no_room_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("attention_lab.interpretation.viewer.MOST", int(2.7 * whole))
     found = viewed(examples, linked=True, known=NOTHING, own=NOTHING)
     assert [one["only"] for one in found] == ["", "", "mean", "none"]
+    half = viewed(examples, linked=True, known=NOTHING, own=NOTHING, share=0.5)  # where another model has the rest
+    assert [not one["only"] for one in half] == [True, False, False, False]

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -14,13 +15,14 @@ from shown import CLASSED, EVALUATE, FACTS, HOSTILE, METRICS, classified, transl
 
 from attention_lab.interpretation import story
 from attention_lab.interpretation.examples import Example
-from attention_lab.interpretation.report import render
+from attention_lab.interpretation.report import Shown, render
 
 WORDS = ["the", "old", "dog", "sleeps", "here"]
 METHODS = {
     "norm": {
         "what": "w", "paper": "(K 2020)", "reason": None,
         "alignment_error_rate": 0.2, "alignment_error_rate_low": 0.1, "alignment_error_rate_high": 0.3,
+        "sufficiency": -0.001, "sufficiency_low": -0.03, "sufficiency_high": -0.0,
     },
     "alti": {"what": "w", "paper": "(F 2022)", "reason": None, "alignment_error_rate": 0.1},
     "value_zeroing": {"what": "w", "paper": "(M 2023)", "reason": "it has no <values>"},
@@ -51,7 +53,7 @@ class Page(HTMLParser):
 
 
 def page(examples: list[Example], metrics: dict[str, Any] = METRICS, evaluate: dict[str, Any] = EVALUATE) -> str:
-    return render(metrics, examples, evaluate=evaluate, facts=FACTS)
+    return render([Shown(metrics, examples, FACTS)], evaluate=evaluate)
 
 
 def told(html: str) -> str:
@@ -102,6 +104,26 @@ def test_a_wrong_example_comes_first_with_what_differs_marked() -> None:
     assert all(same for _, same in second.said)
 
 
+def test_what_stands_between_labels_is_never_wrong() -> None:
+    labels = replace(classified(WORDS, "cold", "cold"), prediction="cold | wet", reference="cold", right=False)
+    (card,) = story.cards([labels])
+    assert card.said == [("cold", True), ("|", True), ("wet", False)]
+
+
+def test_a_task_and_its_score_begin_a_sentence() -> None:
+    evaluate = {
+        **EVALUATE,
+        "examples": 1700,
+        "score": 0.9,
+        "score_name": "accuracy",
+        "baseline": {"what": "b", "accuracy": 0},
+    }
+    text = told(page([classified(WORDS, "a", "b")], {**CLASSED, "task": "multi_label"}, evaluate))
+    assert "Multi-label classification with scaled dot product attention Accuracy 0.900 on 1,700 test examples." in text
+    assert "Accuracy on 1,700 test examples, more is better" in text
+    assert [story.spelled(name) for name in ("f1_macro", "chrf")] == ["F1 macro", "chrF"]
+
+
 def test_methods_stand_in_the_order_of_their_figures_and_controls_behind() -> None:
     rows = story.methods({**METRICS, "methods": METHODS})
     assert [row.name for row in rows] == ["alti", "norm", "value zeroing", "random"]
@@ -112,6 +134,8 @@ def test_methods_stand_in_the_order_of_their_figures_and_controls_behind() -> No
     text = told(page([translated(WORDS, WORDS)], {**METRICS, "methods": METHODS}))
     assert "– it has no <values>" in text
     assert "0.20 [0.10, 0.30]" in text
+    assert "0.00 [-0.03, 0.00]" in text
+    assert "-0.00" not in text
 
 
 def test_where_more_is_better_the_largest_comes_first() -> None:
@@ -149,7 +173,7 @@ def test_a_classifier_has_its_classes_to_choose_from_and_its_probability() -> No
     html = page([classified(WORDS, "good", "bad"), classified(WORDS, "bad", "bad")], CLASSED, evaluate)
     assert re.findall(r'<option value="(\w+)">\1</option>', html) == ["bad", "good"]
     assert "87.7 % sure" in told(html)
-    start = json.loads(re.search(r'id="index">(.*?)</script>', html, re.DOTALL).group(1))["start"]
+    start = json.loads(re.search(r'id="index">(.*?)</script>', html, re.DOTALL).group(1))["models"][0]["start"]
     assert (start["place"], start["layer"], start["view"]) == ("encoder_self", 1, "text")
 
 

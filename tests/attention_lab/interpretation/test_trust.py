@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from explainable import asked_of
 from planted import PARAMS, WORDS, Reverser, config, encoded_of, reversed_records, tokenizer_of
 
 from attention_lab.interpretation import explained, trust
@@ -18,6 +19,7 @@ from attention_lab.interpretation.findings import Gate
 from attention_lab.interpretation.subject import Subject
 from attention_lab.interpretation.weights import Row
 from attention_lab.records import SHAPES
+from attention_lab.transformer import Classifier
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +176,40 @@ def test_integrated_gradients_that_do_not_sum_up_close_a_gate() -> None:
     gate = trust.completeness([(1.0, 1.5), (-2.0, -1.5)])
     assert gate.passed is False
     assert gate.value == pytest.approx(1.0 / 3.0, abs=1e-6)
+
+
+def completeness_of(bias: float, steps: int) -> Gate:
+    """Of a model that turns to its last class somewhere between no words and all of them, the sooner the larger the
+    bias of that class is."""
+    asked = asked_of("classifier", rows=5, activation="gelu")
+    assert isinstance(asked.model, Classifier)
+    with torch.no_grad():
+        asked.model.classes.weight.mul_(41.0)
+        asked.model.classes.bias.copy_(torch.tensor([0.0, 0.0, bias]))
+    asked = replace(asked, said=torch.full_like(asked.said, 2))
+    return trust.completeness(explained.explain([asked], steps, ["integrated_gradients"]).sums)
+
+
+def test_where_steps_are_too_few_more_open_the_gate() -> None:
+    gate = completeness_of(35.0, 2)
+    assert gate.passed is False
+    assert gate.sentence.endswith("the steps are too few; raise interpret.steps before their scores are read.")
+    assert completeness_of(35.0, 150).passed is True
+
+
+def test_where_the_model_says_the_same_without_words_more_steps_do_not() -> None:
+    for steps in (2, 150):
+        gate = completeness_of(65.0, steps)
+        assert gate.passed is False
+        assert "with all words hidden the model is nearly as sure of its answers" in gate.sentence
+        assert "read occlusion or another method instead" in gate.sentence
+        assert "interpret.steps" not in gate.sentence
+
+
+def test_of_answers_that_sum_up_and_others_that_hang_on_no_word_the_others_are_told() -> None:
+    gate = trust.completeness([(0.2, 0.2), (0.05, 0.0), (0.0, 0.0), (0.0, 0.0)])
+    assert gate.passed is False
+    assert "nearly as sure of 75% of its answers" in gate.sentence
 
 
 def test_two_seeds(subject: Subject) -> None:

@@ -56,6 +56,8 @@ function lines(look, width, chosen, onChoose, say) {
       const few = item === null ? keys.slice(0, FAINT) : keys;
       for (const key of few) if (item === null || side === "query" || key === item) found.push([query, key]);
     }
+    // While no word that looks is chosen, gold is what all of them should look at.
+    const asking = item !== null && side === "query" ? [item] : [...look.queries.keys()];
     threads.replaceChildren(...found.map(([query, key]) => thread(query, key, item !== null)));
     for (const [name, other] of [["queries", "query"], ["keys", "key"]]) {
       marks[name].forEach((mark, i) => {
@@ -64,7 +66,7 @@ function lines(look, width, chosen, onChoose, say) {
         mark.group.classList.toggle("active", item === i && side === other);
         mark.value.textContent = value === null || Math.abs(value) < 0.005 * look.top ? "" : number(value, look.percent);
         shade(mark.dot, value === null ? 0 : value / (look.top || 1));
-        mark.group.classList.toggle("linked", item !== null && side === "query" && name === "keys" && !!look.gold?.(item, i));
+        mark.group.classList.toggle("linked", name === "keys" && asking.every((query) => look.gold?.(query, i)));
       });
     }
     if (item !== null) say(told(side, item));

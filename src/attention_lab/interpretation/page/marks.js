@@ -79,8 +79,10 @@ function cells(matrix, top, size, gap) {
   return [...paths].map(([level, path]) => shade(drawn("path", { d: path }), level / SHADES));
 }
 
-/** What a shade means; top: the largest weight, null where each line of words has its own. under: how gold is shown. */
-function legend(look, under = false) {
+const GOLD = { box: "M2 2h12v12h-12z", ring: "M3 8a5 5 0 1 0 10 0a5 5 0 1 0-10 0", under: "M1 11h14" };
+
+/** What a shade means; top: the largest weight, null where each line of words has its own. gold: how it is shown. */
+function legend(look, gold) {
   const scale = drawn("svg", { width: 6 * SHADES, height: 13 });
   for (let level = 0; level < SHADES; level++) {
     const share = look.signed ? (2 * level) / (SHADES - 1) - 1 : level / (SHADES - 1);
@@ -91,8 +93,7 @@ function legend(look, under = false) {
   const found = made("p", { className: look.signed ? "legend signed" : "legend" });
   found.append(text(look.percent ? "weight" : "score"), text(look.signed ? number(-look.top, look.percent) : "0"), scale, text(high));
   if (look.gold) {
-    const path = under ? "M1 11h14" : "M2 2h12v12h-12z";
-    found.append(drawn("svg", { width: 16, height: 16 }, drawn("path", { d: path, class: "gold" })), text(index.gold));
+    found.append(drawn("svg", { width: 16, height: 16 }, drawn("path", { d: GOLD[gold], class: "gold" })), text(index.gold));
   }
   return found;
 }

@@ -88,9 +88,9 @@ function thumbnail(matrix, pixels) {
 }
 
 /** All heads of a place: what each mostly looks at, and how much the model needs it. */
-function allHeads(example, map, place, state, onChoose) {
+function allHeads(example, map, known, state, onChoose) {
   const [layers, heads] = map.shape;
-  const facts = new Map((index.heads[place] ?? []).map((one) => [`${one.layer} ${one.head}`, one]));
+  const facts = new Map(known.map((one) => [`${one.layer} ${one.head}`, one]));
   const needed = Math.max(...[...facts.values()].map((one) => Math.abs(one.importance ?? 0)), 1e-12);
   const grid = made("div", { className: "heads" });
   grid.style.setProperty("--columns", heads);

@@ -6,6 +6,7 @@ const FIRST = { second: "b." }; // before the names of the second panel in an ad
 const panels = [];
 let latest = 0; // the panel that was used last
 let quiet = false; // while the address is being read
+const TWO = index.models.length > 1; // each panel has a model of its own, and both the same text
 
 function address() {
   const parts = panels.flatMap((panel, number) =>
@@ -35,9 +36,10 @@ async function follow() {
   };
   quiet = true;
   const second = of(FIRST.second);
-  if (Object.keys(second).length && panels.length < 2) add();
+  const wanted = Object.keys(second).length || (TWO && !location.hash.includes("="));
+  if (wanted && panels.length < 2) add();
   await panels[0].set(of(""));
-  if (panels[1]) await panels[1].set(second);
+  if (panels[1]) await panels[1].set(TWO ? { ...second, example: panels[0].state.example } : second);
   quiet = false;
 }
 
@@ -47,8 +49,13 @@ function changed(panel) {
   if (!quiet) history.replaceState(null, "", address());
 }
 
+/** Show another example, or by another method; of two models, by both. */
+function turn(panel, changes) {
+  for (const one of TWO ? panels : [panel]) one.set(changes);
+}
+
 function add() {
-  const panel = new Panel(panels.length, changed);
+  const panel = new Panel(panels.length, changed, turn);
   panel.root.addEventListener("pointerdown", () => (latest = panels.indexOf(panel)));
   panels.push(panel);
   at("panels").append(panel.root);
@@ -87,13 +94,14 @@ function list() {
     const verdict = { true: "right", false: "wrong" }[one.right] ?? "";
     const mark_ = made("span", { className: `mark ${verdict}`, textContent: MARKS.get(one.right) });
     mark_.setAttribute("aria-label", verdict);
-    const said = made("span", { className: "said", dir: "auto", textContent: short(one.said, 90) });
-    const item = made("li", { role: "option", tabIndex: -1 }, mark_, made("span", { className: "asked", dir: "auto", textContent: short(one.title, 90) }), said);
+    const said = one.said.map((text) => made("span", { className: "said", dir: "auto", textContent: short(text, 90) || "(none)" }));
+    const item = made("li", { role: "option", tabIndex: -1 }, mark_, made("span", { className: "asked", dir: "auto", textContent: short(one.title, 90) }), ...said);
     item.dataset.example = i;
-    item.addEventListener("click", () => panels[latest].set({ example: i }));
+    item.addEventListener("click", () => turn(panels[latest], { example: i }));
     return item;
   });
   at("list").replaceChildren(...items);
+  at("list").classList.toggle("two", TWO);
   at("count").textContent = `${items.length} of ${index.examples.length} examples`;
   mark();
 }

@@ -22,15 +22,22 @@ const PASSES = {
 const MARKS = new Map([[true, "✓"], [false, "✗"], [null, "·"]]);
 
 class Panel {
-  constructor(number, onChange) {
+  constructor(number, onChange, onTurn) {
     this.number = number;
     this.onChange = onChange;
-    this.state = { example: 0, ...index.start };
+    this.onTurn = onTurn;
+    this.model = Math.min(number, index.models.length - 1);
+    this.own = index.models[this.model];
+    this.state = { example: 0, ...this.own.start };
     this.root = at("panel").content.firstElementChild.cloneNode(true);
-    this.root.setAttribute("aria-label", number ? "Second panel" : "First panel");
+    const { folder, mechanism } = this.own;
+    this.root.setAttribute("aria-label", `${number ? "Second panel" : "First panel"}${folder && `: ${folder}, ${mechanism}`}`);
+    this.find(".whose").hidden = !folder;
+    this.find(".folder").textContent = folder;
+    this.find(".whose .note").textContent = mechanism.replaceAll("_", " ");
     this.body = this.find(".view");
     for (const select of this.root.querySelectorAll("select"))
-      select.addEventListener("change", () => this.set({ [select.name]: select.value }));
+      select.addEventListener("change", () => this.pick({ [select.name]: select.value }));
     this.find(".svg").addEventListener("click", () => saveSvg(this.body, this.name()));
     this.find(".png").addEventListener("click", () => savePng(this.body, this.name()));
     this.root.addEventListener("keydown", (event) => this.key(event));
@@ -43,7 +50,13 @@ class Panel {
 
   name() {
     const { example, place, layer, head, view } = this.state;
-    return `attention-${example + 1}-${view}-${place}-layer${layer}-head${head}`;
+    return `attention-${example + 1}${this.own.folder && `-model${this.model + 1}`}-${view}-${place}-layer${layer}-head${head}`;
+  }
+
+  /** What a reader has picked. */
+  pick(changes) {
+    if ("example" in changes || "method" in changes) this.onTurn(this, changes);
+    else this.set(changes);
   }
 
   /** Change what is shown; values of pickers and addresses are texts. */
@@ -59,7 +72,7 @@ class Panel {
       if (changes.query === undefined) state.query = null;
     } else if (["place", "row", "unit", "method", "trace"].some((name) => name in changes)) state.query = null;
     this.state = state;
-    const example = await open_(state.example);
+    const example = await open_(this.model * index.examples.length + state.example);
     if (this.state !== state) return; // another was chosen meanwhile
     this.example = example;
     this.settle();
@@ -167,12 +180,14 @@ class Panel {
     const reads = state.view === "text" ? this.readers() : null;
     const asking = reads ? { names: [reads[0]], owners: [0], words: [reads[0]] } : queries;
     const raw = reads ? meanOfRows(full, reads[1]) : full;
+    // Where, behind a question, the text begins.
+    const begins = reads && example.asked ? (state.unit === "tokens" ? keys.owners : [...keys.words.keys()]).findIndex((word) => word >= example.asked) : 0;
     if (state.unit === "tokens") {
       const gold = known && ((query, key) => keys.owners[key] !== null && known(asking.owners[query], keys.owners[key]));
-      return this.judged(raw, asking.names, keys.names, gold, this.map.signed, true);
+      return { ...this.judged(raw, asking.names, keys.names, gold, this.map.signed, true), begins };
     }
     const matrix = merged(raw, asking.owners, keys.owners, asking.words.length, keys.words.length);
-    return this.judged(matrix, asking.words, keys.words, known, this.map.signed, true);
+    return { ...this.judged(matrix, asking.words, keys.words, known, this.map.signed, true), begins };
   }
 
   judged(matrix, queries, keys, gold, signed, percent) {
@@ -206,20 +221,20 @@ class Panel {
     say("");
     if (state.view === "heads") {
       if (!this.map) return [this.nothing()];
-      return [allHeads(example, this.map, state.place, state, (layer, head) => this.set({ layer, head, method: "attention", view: "lines" }))];
+      return [allHeads(example, this.map, this.own.heads[state.place] ?? [], state, (layer, head) => this.set({ layer, head, method: "attention", view: "lines" }))];
     }
     const look = this.look();
     if (state.view === "steps") {
       const shown = this.step(look);
-      return [stepView(shown, (step) => this.set({ step })), legend({ ...shown, top: null }, true)];
+      return [stepView(shown, (step) => this.set({ step })), legend({ ...shown, top: null }, "under")];
     }
     if (!look) return [this.nothing()];
-    if (state.view === "text") return [textView(look), legend(look, true)];
+    if (state.view === "text") return [textView(look), legend(look, "under")];
     const width = Math.max(280, this.width);
-    if (state.view === "matrix") return [made("div", { className: "scroll" }, matrixMap(look, width, say)), legend(look)];
+    if (state.view === "matrix") return [made("div", { className: "scroll" }, matrixMap(look, width, say)), legend(look, "box")];
     const chosen = state.query !== null && state.query < look.queries.length ? state.query : null;
     const drawing = lines(look, width, chosen, (query) => this.keep({ query }), say);
-    return [made("div", { className: "scroll" }, drawing), legend(look)];
+    return [made("div", { className: "scroll" }, drawing), legend(look, "ring")];
   }
 
   /** Remember without drawing again. */
@@ -270,7 +285,7 @@ class Panel {
   verdict() {
     const { example } = this;
     const rows = Object.entries(example.inputs).map(([name, text]) => [name, text]);
-    const truth = [[index.said, example.prediction], ["truth", example.reference]];
+    const truth = [[this.own.said, example.prediction], ["truth", example.reference]];
     if (example.right !== false) truth.pop();
     const list = [...rows, ...truth].flatMap(([name, text]) => [made("dt", { textContent: name }), made("dd", { dir: "auto", textContent: short(text, 600) || "(none)" })]);
     this.find(".texts").replaceChildren(...list);
@@ -284,9 +299,9 @@ class Panel {
   meaning() {
     const { state } = this;
     if (state.view === "heads") return "Each map is scaled to its own largest weight. Choose one to see it large.";
-    if (state.method !== "attention") return sentence(index.methods[state.method]?.what ?? "");
+    if (state.method !== "attention") return sentence(this.own.methods[state.method]?.what ?? "");
     const left = state.unit === "words" && state.view !== "steps" ? " What goes to <s>, </s> and marks is left out, so a row may sum to less than 100 %." : "";
-    return (index.kind ?? "") + left;
+    return this.own.kind + left;
   }
 
   key(event) {
@@ -295,10 +310,10 @@ class Panel {
     const moves = {
       ArrowRight: state.view === "steps" && { step: state.step + 1 },
       ArrowLeft: state.view === "steps" && { step: Math.max(0, state.step - 1) },
-      n: { example: state.example + 1 },
-      p: { example: state.example - 1 },
       w: { unit: state.unit === "words" ? "tokens" : "words" },
     };
+    const to = { n: state.example + 1, p: state.example - 1 }[event.key];
+    if (to in index.examples) this.pick({ example: to });
     const views = this.views();
     if (/^[1-5]$/.test(event.key) && views[event.key - 1]) moves[event.key] = { view: views[event.key - 1] };
     if (!moves[event.key]) return;

@@ -1,12 +1,13 @@
 // Words on a line, coloured by how much they count: for a text that is read, and for each step of one that is written.
 "use strict";
 
-/** chips: {text, share, gold, value, mark}; one for each word. */
+/** chips: {text, share, gold, value, mark, begins}; one for each word; begins: on a line of its own. */
 function chips(items, label) {
   const list = made("ol", { className: "chips", dir: "auto" });
   list.setAttribute("aria-label", label);
   for (const item of items) {
     const chip = shade(made("li", { className: "chip ink" }, word(item.text, 60)), item.share ?? 0);
+    if (item.begins) list.append(made("li", { className: "break", ariaHidden: "true" }));
     if (item.gold) chip.classList.add("gold");
     if (item.mark) chip.classList.add(item.mark);
     if (item.value !== undefined) chip.title = `${item.text.slice(0, 80)}: ${item.value}`;
@@ -24,7 +25,9 @@ function weighed(names, values, percent, gold) {
 /** A text that was read, the heaviest words the darkest. */
 function textView(look, reader) {
   const values = rowOf(look.matrix, reader ?? 0);
-  const list = chips(weighed(look.keys, values, look.percent, look.gold), "The text, its heaviest words the darkest");
+  const items = weighed(look.keys, values, look.percent, look.gold);
+  if (look.begins > 0) items[look.begins].begins = true;
+  const list = chips(items, "The text, its heaviest words the darkest");
   const best = [...values.keys()].sort((a, b) => Math.abs(values[b]) - Math.abs(values[a])).slice(0, 8).filter((i, at_) => !at_ || Math.abs(values[i]) > 0.005 * largest(values));
   const top = values.length ? Math.abs(values[best[0]]) || 1 : 1;
   const lines = best.map((i) => {
