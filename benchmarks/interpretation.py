@@ -12,7 +12,6 @@ first, or far from the second, is not to be believed there.
 
 from __future__ import annotations
 
-import json
 import subprocess
 from pathlib import Path
 from typing import Annotated

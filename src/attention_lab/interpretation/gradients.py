@@ -18,6 +18,7 @@ from attention_lab.interpretation.hooks import Used, embedded, reweighted
 from attention_lab.transformer import SpanExtractor
 from attention_lab.transformer.models import segments_of
 
+AT_ONCE = 64  # points of the quadrature; bounds the memory
 GAP = 0.05  # of what integrated gradients should sum up to: how far they may be from it
 LEAST = 1e-9  # nats, so that what changes nothing is no division by 0
 
@@ -52,15 +53,17 @@ def integrated_gradients(asked: Asked, steps: int) -> tuple[Tensor, Tensor]:
     points, shares = np.polynomial.legendre.leggauss(steps)
     alphas = torch.tensor((points + 1.0) / 2.0, dtype=end.dtype, device=end.device)
     weights = torch.tensor(shares / 2.0, dtype=end.dtype, device=end.device)
-    path = start + alphas[:, None, None, None] * (end - start)  # (K, B, S, W)
-    vectors = path.flatten(0, 1).detach().requires_grad_()
-    with embedded(asked.model, vectors):
-        logs = log_probabilities(asked.model, _repeated(asked.batch, steps), asked.said.repeat(steps, 1))
-    scores = []
-    for gradient in _gradients(logs, [vectors])[0]:
-        mean = (gradient.unflatten(0, (steps, -1)) * weights[:, None, None, None]).sum(0)
-        scores.append((mean * (end - start)).sum(-1))
-    found = torch.stack(scores, 1)
+    found = torch.zeros((), device=end.device)
+    for some, share in zip(alphas.split(AT_ONCE), weights.split(AT_ONCE), strict=True):
+        path = start + some[:, None, None, None] * (end - start)  # (K, B, S, W)
+        vectors = path.flatten(0, 1).detach().requires_grad_()
+        with embedded(asked.model, vectors):
+            logs = log_probabilities(asked.model, _repeated(asked.batch, len(some)), asked.said.repeat(len(some), 1))
+        scores = []
+        for gradient in _gradients(logs, [vectors])[0]:
+            mean = (gradient.unflatten(0, (len(some), -1)) * share[:, None, None, None]).sum(0)
+            scores.append((mean * (end - start)).sum(-1))
+        found = found + torch.stack(scores, 1)
     with torch.no_grad():
         whole = torch.stack(asked.log_probabilities(), 1)
         with embedded(asked.model, start):
