@@ -59,13 +59,13 @@ print("output:", round(sum(weights[word] * values[word] for word in weights), 2)
 # The notebook *calls* the package `attention_lab`; it copies nothing from it. So what you see is what the pipeline of
 # this project runs. Cells named **Your turn** are exercises: write a few lines in the place of
 # `raise NotImplementedError` and run the cell; a check tells you in a sentence what is wrong. The notebook runs
-# without them too. Solutions are in `notebooks/solutions.py`. These are the exercises (if the cell does not find
-# `attention_lab`, do first what [Set-up](#Set-up) says):
+# without them too. Solutions are in `notebooks/solutions.py`. Is all there that the sections need?
 
 # %%
-from attention_lab.exercises import EXERCISES, check
+import importlib.util
 
-print(", ".join(EXERCISES))
+for name in ("attention_lab", "torch", "transformers", "pandas", "matplotlib"):
+    print(f"{name:14}", "found" if importlib.util.find_spec(name) else "missing: do what Set-up says")
 
 # %% [markdown]
 # Some words and letters mean the same everywhere:
@@ -134,6 +134,7 @@ from attention_lab.attention import catalogue
 from attention_lab.attention.contract import Call, Sizes, Where, here
 from attention_lab.batching import TokenBuckets, examples, padded
 from attention_lab.errors import InputError
+from attention_lab.exercises import check
 from attention_lab.huggingface.models import LabForSeq2SeqLM
 from attention_lab.inference import Predictor
 from attention_lab.interpretation import alignment, heatmap
