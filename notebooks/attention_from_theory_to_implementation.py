@@ -20,7 +20,17 @@
 # [arXiv 1706.03762](https://arxiv.org/abs/1706.03762)) uses attention for nearly everything else too, and most
 # language models today are Transformers.
 #
-# In one sentence: **attention is a weighted sum, and a mechanism says where the weights come from.**
+# In one sentence: **attention is a weighted sum, and a mechanism says where the weights come from.** Here are the
+# weights of a translator who writes “Hund”, made up for now, and a number that stands for each word:
+
+# %%
+weights = {"The": 0.05, "old": 0.15, "dog": 0.80}  # where to look: shares that sum to 1
+values = {"The": 1.0, "old": 20.0, "dog": 10.0}  # what each word passes on
+print("output:", round(sum(weights[word] * values[word] for word in weights), 2))
+
+# %% [markdown]
+# The output is near to the value of “dog”, with a little of “old”. In a model a word passes on many numbers and not
+# one, and the weights are computed. Where that is used:
 #
 # | Application | goes in | comes out | what attention does there |
 # |---|---|---|---|
@@ -49,8 +59,15 @@
 # The notebook *calls* the package `attention_lab`; it copies nothing from it. So what you see is what the pipeline of
 # this project runs. Cells named **Your turn** are exercises: write a few lines in the place of
 # `raise NotImplementedError` and run the cell; a check tells you in a sentence what is wrong. The notebook runs
-# without them too. Solutions are in `notebooks/solutions.py`.
-#
+# without them too. Solutions are in `notebooks/solutions.py`. Is all there that the sections need?
+
+# %%
+import importlib.util
+
+for name in ("attention_lab", "torch", "transformers", "pandas", "matplotlib"):
+    print(f"{name:14}", "found" if importlib.util.find_spec(name) else "missing: do what Set-up says")
+
+# %% [markdown]
 # Some words and letters mean the same everywhere:
 #
 # | Word | Meaning |
@@ -852,14 +869,14 @@ check(linear_attention)
 # On one scale, with numbers. Grey is exactly 0: forbidden by a mask or a window, or left out by sparsemax.
 
 # %%
-figure, grid = plt.subplots(3, 3, figsize=(12, 12.5))
+figure, grid = plt.subplots(3, 3, figsize=(11, 11))
 for axes, (name, weights) in zip(grid.flat, SEEN.items(), strict=True):
     axes.set_facecolor("0.85")  # shows through where a weight is exactly 0
     weights = weights.detach()
     image = axes.imshow(weights.masked_fill(weights == 0, torch.nan), cmap="Blues", vmin=0, vmax=1)
     for (row, column), weight in np.ndenumerate(weights.numpy()):
         if weight >= 0.05:
-            colour = "white" if weight > 0.6 else "black"
+            colour = "white" if weight > 0.75 else "black"
             axes.text(column, row, f"{weight:.2f}", ha="center", va="center", fontsize=7, color=colour)
     axes.set_title(name)
     axes.set_xticks(range(len(WORDS)), WORDS, rotation=60)
@@ -1258,6 +1275,20 @@ for sentence in alignment.reading(error):
 # - A score alone says little too: put an interval and a baseline beside it.
 # - Weights can be read as an alignment where that was measured, and not elsewhere.
 #
+# What was measured here, each beside what to judge it by:
+
+# %% tags=["varies"]
+pd.DataFrame(
+    [
+        ("translation, BLEU", found["bleu"], found["baseline"]["bleu"], found["baseline"]["what"]),
+        ("sentiment, accuracy", measured["accuracy"], measured["classical"]["accuracy"], measured["classical"]["what"]),
+        ("alignment error rate (0 is best)", error["error_rate"], error["diagonal"], "the diagonal"),
+        ("accuracy of the next token", accuracy["none"], accuracy["all"], "the same without cross-attention"),
+    ],
+    columns=["measure", "the model", "beside it", "what stands beside it"],
+).round(2)
+
+# %% [markdown]
 # **Applications beyond this notebook.** The same layer reads images cut into patches, sound cut into frames, proteins
 # as sequences of amino acids, and tables and graphs. Only what a “word” is changes.
 #

@@ -88,10 +88,11 @@ def _cell(x: int, y: int, weight: float, pair: str) -> str:
         return f'<rect class="nothing" {size}/>'
     sign, share = ("minus" if weight < 0 else "plus"), min(1.0, abs(weight))
     number = f"{100 * weight:.0f}".replace("-0", "0").replace("-", "−")
-    dark = " dark" if share > 0.55 else ""
+    # Where black and white are as easy to read on the colour: in the dark form of the page, and in the light one.
+    filled = " full" if share > 0.82 else " half" if share > 0.58 else ""
     return (
         f'<rect class="{sign}" {size} fill-opacity="{max(0.04, share):.2f}"><title>{escape(pair)}: {weight:.3f}</title>'
-        f'</rect><text class="number{dark}" x="{x + CELL // 2}" y="{y + 16}">{number}</text>'
+        f'</rect><text class="number{filled}" x="{x + CELL // 2}" y="{y + 16}">{number}</text>'
     )
 
 

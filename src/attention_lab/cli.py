@@ -85,8 +85,6 @@ def predict(
     from attention_lab.records import replaced
 
     given = _inputs(text, input_file)
-    if context is not None:
-        given = [{"question": asked, "context": context} if isinstance(asked, str) else asked for asked in given]
     search: dict[str, Any] = {
         "max_tokens": max_tokens,
         "max_ratio": max_ratio,
@@ -100,6 +98,10 @@ def predict(
     if stream and (as_json or output_file is not None or beams > 1 or best > 1):
         raise InputError("--stream writes one plain text, word by word; leave out --json, --output, --beams and --best")
     predictor = Predictor(model)
+    if context is not None:
+        if "context" not in predictor.fields:
+            raise InputError("--context is for models that answer questions; this one reads a text alone")
+        given = [{"question": asked, "context": context} if isinstance(asked, str) else asked for asked in given]
     if stream:
         for number, one in enumerate(given):
             for piece in predictor.stream(one, number=number, **search):

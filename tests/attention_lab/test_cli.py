@@ -48,3 +48,10 @@ def test_several_labels_stand_between_bars(tmp_path: Path) -> None:
     model = folder(tmp_path, "multi_label")
     assert said(model, "--threshold", "0", TEXT) == "no | perhaps | yes\n"
     assert said(model, "--threshold", "1", TEXT) == "\n"
+
+
+@pytest.mark.parametrize("option", [(), ("--stream",)])
+def test_a_context_is_refused_where_no_question_is_answered(tmp_path: Path, option: tuple[str, ...]) -> None:
+    model = folder(tmp_path, "translation")
+    with pytest.raises(InputError, match="--context is for models that answer questions"):
+        said(model, *option, "--context", TEXT, "a cat")

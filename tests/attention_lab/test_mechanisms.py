@@ -169,7 +169,8 @@ def test_dvc_takes_the_options_of_the_command(name: str, tmp_path: Path) -> None
 
 def test_the_sentence_of_a_part_is_its_first() -> None:
     text = " ".join(run("additive").split())
-    assert "additive: vᵀ tanh(q + k) (Bahdanau et al. 2014, arXiv 1409.0473, appendix A.1.2). src/" in text
+    said = "additive: vᵀ tanh(q + k) (Bahdanau et al. 2014, arXiv 1409.0473, appendix A.1.2; its weights: equation 6)."
+    assert f"{said} src/" in text
 
 
 @pytest.mark.parametrize("name", [row.name for row in CATALOGUE.values() if row.weights != "none"])

@@ -84,6 +84,20 @@ def test_its_sections_stand_in_their_order(committed: Any) -> None:
     assert re.findall(r"^## (.*)$", prose, re.MULTILINE) == SECTIONS
 
 
+def test_each_section_has_code(committed: Any) -> None:
+    section, found = "", set()
+    for cell in committed.cells:
+        if cell.cell_type == "markdown":
+            section = (re.findall(r"^## (.*)$", cell.source, re.MULTILINE) or [section])[-1]
+        else:
+            found.add(section)
+    assert found == set(SECTIONS)
+
+
+def test_it_is_small() -> None:
+    assert execute.NOTEBOOK.stat().st_size < 800_000
+
+
 def test_each_section_begins_with_its_question(committed: Any) -> None:
     prose = "\n".join(cell.source for cell in committed.cells if cell.cell_type == "markdown")
     for section in SECTIONS:
@@ -135,6 +149,7 @@ def test_only_what_training_and_the_machine_decide_may_vary(committed: Any) -> N
         "Evaluation",
         "Inference",
         "Interpretability",
+        "Conclusion",
     }
 
 

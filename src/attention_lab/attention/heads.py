@@ -77,8 +77,8 @@ class Separate(Heads):
 
 
 class Latent(Heads):
-    """Multi-head latent attention (DeepSeek-V2 2024, arXiv 2405.04434, section 2.1): keys and values of all heads are
-    made of one narrow vector for each position, and the cache keeps that vector alone.
+    """Multi-head latent attention (DeepSeek-V2 2024, arXiv 2405.04434, section 2.1, equations 9 to 11 and 15 to 18):
+    keys and values of all heads are made of one narrow vector for each position, and the cache keeps that vector alone.
 
         c = RMSNorm(W_DKV x), kᶜ = W_UK c, v = W_UV c;    k = [kᶜ; turn(W_KR x)], q = [W_Q x; turn(W_QR x)]
 

@@ -50,7 +50,8 @@ class Softmax(Normaliser):
 
 
 class OffByOne(Softmax):
-    """e^s / (1 + Σ e^s): a head may attend to nothing (Miller 2023, "Attention is off by one")."""
+    """e^s / (1 + Σ e^s): a head may attend to nothing (Miller 2023, "Attention is off by one"; Xiao et al. 2023, arXiv
+    2309.17453, equation 2)."""
 
     weighs = "weights"
 
@@ -64,7 +65,7 @@ class OffByOne(Softmax):
 
 class Sink(Softmax):
     """e^s / (e^b + Σ e^s) with a learned b for each head (gpt-oss, OpenAI 2025; sinks: Xiao et al. 2023,
-    arXiv 2309.17453): how much a head says at all is learned."""
+    arXiv 2309.17453, who have b = 0 in equation 2): how much a head says at all is learned."""
 
     weighs = "weights"
 

@@ -72,7 +72,7 @@ _ROWS = (
     # --- normalisers ------------------------------------------------------------------------------------------------
     Mechanism(
         name="off_by_one",
-        paper="Miller 2023, Attention is off by one",
+        paper="Miller 2023, Attention is off by one; Xiao et al. 2023, arXiv 2309.17453",
         formula="eˢ / (1 + Σ eˢ)",
         when="heads that should be able to say nothing",
         normaliser="off_by_one",
@@ -486,7 +486,7 @@ _ROWS = (
     # --- controls ---------------------------------------------------------------------------------------------------
     Mechanism(
         name="uniform",
-        paper="Jain & Wallace 2019, arXiv 1902.10186 (the control)",
+        paper="Wiegreffe & Pinter 2019, arXiv 1908.04626 (uniform baseline)",
         formula="1 / n",
         when="the control: what a model can do without choosing where to look",
         score="constant",

@@ -20,7 +20,7 @@ from attention_lab.attention.contract import Sizes, Where
 
 
 class Dot(nn.Module):
-    """q·k: global attention (Luong et al. 2015, arXiv 1508.04025, section 3.1, "dot").
+    """q·k: global attention (Luong et al. 2015, arXiv 1508.04025, section 3.1, "dot"; its weights: equation 7).
 
     Scores grow with √D, so the softmax saturates for wide heads: use it for narrow heads, or as the baseline that
     shows why the scale is there.
@@ -60,7 +60,8 @@ class DotOfThree(Dot):
 
 
 class General(Dot):
-    """qᵀWk with a matrix W (D, D) for each head (Luong et al. 2015, section 3.1, "general").
+    """qᵀWk with a matrix W (D, D) for each head (Luong et al. 2015, section 3.1, "general"; its
+    weights: equation 7).
 
     Beside projections of queries and keys W brings nothing new to what can be learned; use it where queries and keys
     come unprojected, or to repeat the paper.
@@ -129,7 +130,7 @@ class Softcap(nn.Module):
 
 
 class Additive(nn.Module):
-    """vᵀ tanh(q + k) (Bahdanau et al. 2014, arXiv 1409.0473, appendix A.1.2).
+    """vᵀ tanh(q + k) (Bahdanau et al. 2014, arXiv 1409.0473, appendix A.1.2; its weights: equation 6).
 
     The paper's W and U are the query and key projections of the layer; each head has a vector v of its own.
     Costs Lq·Lk·D tanh, so it suits sentences, not books. The tanh of all pairs at once would need as much memory:
@@ -184,7 +185,8 @@ def _additive(query: Tensor, key: Tensor, vector: Tensor) -> Tensor:
 
 
 class Concat(Additive):
-    """vᵀ tanh(W[q; k]) with a matrix W (D, 2D) for each head (Luong et al. 2015, section 3.1, "concat").
+    """vᵀ tanh(W[q; k]) with a matrix W (D, 2D) for each head (Luong et al. 2015, section 3.1, "concat"; its weights:
+    equation 7).
 
     W[q; k] = W₁q + W₂k, so beside projections of queries and keys it is Bahdanau's score with two more matrices.
     """
@@ -202,8 +204,8 @@ class Concat(Additive):
 class Constant(nn.Module):
     """0 for every pair: after the softmax all keys weigh the same.
 
-    The control of "Attention is not Explanation" (Jain & Wallace 2019, arXiv 1902.10186): what a model can do
-    without choosing where to look.
+    The uniform baseline of "Attention is not not Explanation" (Wiegreffe & Pinter 2019, arXiv 1908.04626): what a
+    model can do without choosing where to look.
     """
 
     def __init__(self, sizes: Sizes) -> None:
