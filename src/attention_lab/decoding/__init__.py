@@ -3,7 +3,7 @@
 Neither knows which model it is that says what may come next: see `states.State`.
 """
 
-from attention_lab.decoding.beams import beam_search, hypotheses, longest_targets, targets
+from attention_lab.decoding.beams import beam_search, hypotheses, longest_targets
 from attention_lab.decoding.rules import Draw, Rules
 from attention_lab.decoding.sampling import sample, stream
 from attention_lab.decoding.states import Hypothesis, State, TargetState, TextState, by_length
@@ -21,5 +21,4 @@ __all__ = [
     "longest_targets",
     "sample",
     "stream",
-    "targets",
 ]

@@ -22,44 +22,17 @@ def beam_search(
     length_penalty: float,
     max_tokens: int,
     max_ratio: float = math.inf,
-) -> tuple[list[list[int]], list[float]]:
-    """The best target of each source.
+    n_best: int = 1,
+    rules: Rules | None = None,
+) -> list[list[Hypothesis]]:
+    """The `n_best` targets of each source, the best first; see `hypotheses`.
 
     Args:
         source: (B, Ls), source_mask: (B, Ls).
         max_tokens: longest target, start and end token included.
         max_ratio: a target may have so many times the source's tokens, and ten: a model that falls into a loop is
             stopped there.
-
-    Returns:
-        Token ids without start and end, and log-probabilities in nats, one for each row of the batch.
     """
-    found = targets(
-        model,
-        source,
-        source_mask,
-        beams=beams,
-        length_penalty=length_penalty,
-        max_tokens=max_tokens,
-        max_ratio=max_ratio,
-    )
-    return [best[0].tokens for best in found], [best[0].log_probability for best in found]
-
-
-@torch.inference_mode()
-def targets(
-    model: EncoderDecoder,
-    source: Tensor,
-    source_mask: Tensor,
-    *,
-    beams: int,
-    length_penalty: float,
-    max_tokens: int,
-    max_ratio: float = math.inf,
-    n_best: int = 1,
-    rules: Rules | None = None,
-) -> list[list[Hypothesis]]:
-    """The `n_best` targets of each source, the best first, as `beam_search` finds them; see `hypotheses`."""
     return hypotheses(
         TargetState(model, source, source_mask),
         torch.full((len(source), 1), model.config.start, device=source.device),

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from attention_lab import params
 from attention_lab.batching import Batch
-from attention_lab.decoding import Draw, TargetState, longest_targets, stream, targets
+from attention_lab.decoding import Draw, TargetState, beam_search, longest_targets, stream
 from attention_lab.tasks.task import Loss, Task, rules, unigram_nll
 from attention_lab.transformer import EncoderDecoder
 from attention_lab.vocabulary import PAD_ID
@@ -41,7 +41,7 @@ class SequenceToSequence(Task):
     ) -> list[dict[str, Any]]:
         """The n best of a search need at least n beams. Of those that read alike, cut into other tokens, one stays."""
         model = _encoder_decoder(model)
-        found = targets(
+        found = beam_search(
             model,
             batch.source,
             batch.source_mask,

@@ -6,10 +6,11 @@ import itertools
 
 import pytest
 import torch
+from searched import best_targets
 from test_models import END, PAD, START, sentences  # the tiny models of the transformer's tests
 from tiny_models import Remembering, log_probability, tiny
 
-from attention_lab.decoding import Rules, TargetState, TextState, beam_search, hypotheses
+from attention_lab.decoding import Rules, TargetState, TextState, hypotheses
 from attention_lab.errors import InputError
 
 INNER = [token for token in range(7) if token not in (PAD, START, END)]
@@ -31,7 +32,7 @@ def test_wide_beams_find_the_best_of_all_sequences(copy: bool) -> None:
         one, one_mask = source[row : row + 1], mask[row : row + 1]
         scores = {tuple(tokens): log_probability(model, one, one_mask, tokens) for tokens in every_text(4)}
         best = max(scores, key=scores.__getitem__)
-        found, value = beam_search(model, one, one_mask, beams=300, length_penalty=0.0, max_tokens=5)
+        found, value = best_targets(model, one, one_mask, beams=300, length_penalty=0.0, max_tokens=5)
         assert found[0] == [token for token in best if token != END]
         assert value[0] == pytest.approx(scores[best], abs=1e-4)
 
@@ -40,7 +41,7 @@ def test_wide_beams_find_the_best_of_all_sequences(copy: bool) -> None:
 def test_one_beam_takes_the_most_probable_token_each_time() -> None:
     model = tiny(29)
     source, mask, _ = sentences()
-    found, _ = beam_search(model, source, mask, beams=1, length_penalty=1.0, max_tokens=9)
+    found, _ = best_targets(model, source, mask, beams=1, length_penalty=1.0, max_tokens=9)
     for row, tokens in enumerate(found):
         said = [START]
         for expected in [*tokens, *([END] if len(tokens) < 8 else [])]:
@@ -56,10 +57,10 @@ def test_one_beam_takes_the_most_probable_token_each_time() -> None:
 def test_a_batch_gives_what_its_rows_give_alone(beams: int, copy: bool) -> None:
     model = tiny(29, position="learned", copy=copy)
     source, mask, _ = sentences()
-    together, values = beam_search(model, source, mask, beams=beams, length_penalty=1.0, max_tokens=9)
+    together, values = best_targets(model, source, mask, beams=beams, length_penalty=1.0, max_tokens=9)
     for row in range(2):
         length = int(mask[row].sum())
-        alone, value = beam_search(
+        alone, value = best_targets(
             model, source[row : row + 1, :length], mask[row : row + 1, :length],
             beams=beams, length_penalty=1.0, max_tokens=9,
         )  # fmt: skip
@@ -71,7 +72,7 @@ def test_a_batch_gives_what_its_rows_give_alone(beams: int, copy: bool) -> None:
 def test_special_tokens_are_never_said() -> None:
     model = tiny(29)
     source, mask, _ = sentences()
-    found, _ = beam_search(model, source, mask, beams=3, length_penalty=1.0, max_tokens=20)
+    found, _ = best_targets(model, source, mask, beams=3, length_penalty=1.0, max_tokens=20)
     assert all(token not in (PAD, START, END) for tokens in found for token in tokens)
 
 

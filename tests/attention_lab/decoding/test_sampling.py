@@ -7,10 +7,11 @@ from itertools import islice
 import pytest
 import torch
 from scipy.stats import chisquare
+from searched import best_targets
 from test_models import END, PAD, START, sentences
 from tiny_models import Remembering, log_probability, tiny
 
-from attention_lab.decoding import Draw, Rules, TargetState, TextState, beam_search, by_length, sample, stream
+from attention_lab.decoding import Draw, Rules, TargetState, TextState, by_length, sample, stream
 from attention_lab.errors import InputError
 
 
@@ -114,7 +115,7 @@ def test_an_encoder_decoder_draws_what_the_full_pass_has() -> None:
 def test_without_temperature_it_is_one_beam() -> None:
     model = tiny(29)
     source, mask, _ = sentences()
-    expected, values = beam_search(model, source, mask, beams=1, length_penalty=1.0, max_tokens=9)
+    expected, values = best_targets(model, source, mask, beams=1, length_penalty=1.0, max_tokens=9)
     found = sample(
         TargetState(model, source, mask), torch.full((2, 1), START), Rules.of(model.config), Draw(temperature=0.0),
         max_tokens=8, seeds=[0, 0],

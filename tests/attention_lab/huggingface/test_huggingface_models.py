@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from searched import best_targets
 from test_models import END, PAD, START, VOCABULARY, config
 from transformers import (
     AutoModelForCausalLM,
@@ -24,7 +25,7 @@ from transformers import (
 from attention_lab import params, vocabulary
 from attention_lab.attention import CATALOGUE
 from attention_lab.batching import Batch
-from attention_lab.decoding import Rules, TextState, beam_search, hypotheses
+from attention_lab.decoding import Rules, TextState, hypotheses
 from attention_lab.errors import InputError
 from attention_lab.huggingface import LabForCausalLM, LabForQuestionAnswering, LabForSeq2SeqLM
 from attention_lab.tasks import TASKS
@@ -110,7 +111,7 @@ def test_generate_says_what_our_search_says_with_and_without_cache(beams: int, c
     ours, (source, mask) = model(**changes), texts()
     theirs = LabForSeq2SeqLM.of(ours)
     assert theirs.config.vocab_size == changes.get("target_vocabulary", VOCABULARY)
-    expected, _ = beam_search(ours, source, mask.bool(), beams=beams, length_penalty=1.0, max_tokens=10)
+    expected, _ = best_targets(ours, source, mask.bool(), beams=beams, length_penalty=1.0, max_tokens=10)
     for cached in (True, False):
         found = theirs.generate(
             input_ids=source, attention_mask=mask, num_beams=beams, do_sample=False, max_new_tokens=9, use_cache=cached

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+from searched import best_targets
 from torch import nn
 
-from attention_lab.decoding import beam_search
 from attention_lab.errors import InputError
 from attention_lab.transformer import (
     Classifier,
@@ -160,7 +160,7 @@ def test_an_encoder_decoder_says_what_theirs_does(family: str) -> None:
     # Padding is never written here.
     options = {"do_sample": False, "num_beams": 1, "max_new_tokens": NEW, "suppress_tokens": [PAD]}
     written = theirs.generate(source, attention_mask=mask.long(), **options)
-    greedy, _ = beam_search(ours, source, mask, beams=1, length_penalty=1.0, max_tokens=NEW + 1)
+    greedy, _ = best_targets(ours, source, mask, beams=1, length_penalty=1.0, max_tokens=NEW + 1)
     assert greedy == [until_end(row) for row in written[:, 1:].tolist()]
     assert len({token for row in greedy for token in row}) > 2
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from searched import best_targets
 from test_models import END, PAD, START, VOCABULARY, config, model
 from torch import Tensor
 from torch.nn import functional as F
 
 from attention_lab.attention import CATALOGUE
 from attention_lab.attention.composition import Composition
-from attention_lab.decoding import beam_search
 from attention_lab.errors import InputError
 from attention_lab.transformer import EncoderDecoder, build, pointer
 from attention_lab.transformer.pointer import Pointed, Pointer, mixed_cross_entropy
@@ -164,7 +164,7 @@ def test_who_generates_alone_is_the_plain_model() -> None:
     expected = plain.project(plain(source, mask, target)[0]).log_softmax(-1)
     torch.testing.assert_close(transformer.project(transformer(source, mask, target)[0]), expected)
     options = {"beams": 3, "length_penalty": 1.0, "max_tokens": 9}
-    found = [beam_search(each, source, mask, **options) for each in (transformer, plain)]
+    found = [best_targets(each, source, mask, **options) for each in (transformer, plain)]
     assert found[0][0] == found[1][0]
     assert found[0][1] == pytest.approx(found[1][1])
 
@@ -241,7 +241,7 @@ def test_it_says_words_that_it_never_had_to_say() -> None:
             optimizer.step()
         for name, from_words in (("known", known), ("new", new)):
             source, options = drawn(from_words, 101), {"beams": 1, "length_penalty": 1.0, "max_tokens": 6}
-            found, _ = beam_search(learner.eval(), source, source != PAD, **options)
+            found, _ = best_targets(learner.eval(), source, source != PAD, **options)
             right[copy, name] = sum(said == row[1:3].tolist() for said, row in zip(found, source, strict=True)) / 101
     assert right[True, "known"] > 0.9
     assert right[True, "new"] > 0.6
