@@ -45,4 +45,4 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis site docs/catalogue
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis site docs/catalogue docs/notebook

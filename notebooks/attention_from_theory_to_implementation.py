@@ -1286,7 +1286,7 @@ pd.DataFrame(
         ("accuracy of the next token", accuracy["none"], accuracy["all"], "the same without cross-attention"),
     ],
     columns=["measure", "the model", "beside it", "what stands beside it"],
-).round(2)
+).round(3)
 
 # %% [markdown]
 # **Applications beyond this notebook.** The same layer reads images cut into patches, sound cut into frames, proteins

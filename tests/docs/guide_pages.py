@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
 WRITTEN = sorted(
-    page for page in DOCS.rglob("*.md") if page.relative_to(DOCS).parts[0] not in ("catalogue", "measured")
+    page for page in DOCS.rglob("*.md") if page.relative_to(DOCS).parts[0] not in ("catalogue", "measured", "notebook")
 )
 README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
 PAGES = [*WRITTEN, README, CONTRIBUTING]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import html
+import json
 import os
 import re
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 for needed in ("furo", "latex2mathml", "myst_parser", "sphinx"):
     pytest.importorskip(needed, reason="the guide needs `pip install -e '.[docs]'`")
 
-from guide import figures, flow, measured, sources
+from guide import figures, flow, measured, notebook, sources
 from guide_pages import ROOT, commands, overrides
 
 from attention_lab.attention import CATALOGUE
@@ -102,6 +103,20 @@ def test_formulas_are_drawn_by_the_browser(site: Path) -> None:
             re.findall(r"^\$\$", page.read_text(encoding="utf-8"), re.MULTILINE)
         )
         assert "$" not in re.sub(r"<(pre|script|code).*?</\1>", "", built, flags=re.DOTALL)
+
+
+def test_the_notebook_is_a_page_with_what_it_printed_and_drew(site: Path) -> None:
+    page = (site / "notebook" / "index.html").read_text(encoding="utf-8")
+    cells = json.loads(notebook.NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    assert page.count("<img ") == sum("image/png" in output.get("data", {}) for output in outputs) > 10
+    assert page.count("highlight-python") == sum(cell["cell_type"] == "code" for cell in cells)
+    assert page.count('class="docutils align-default dataframe"') == sum(
+        "text/html" in output.get("data", {}) and "image/png" not in output["data"] for output in outputs
+    )
+    prose = "".join("".join(cell["source"]) + "\n" for cell in cells if cell["cell_type"] == "markdown")
+    assert page.count('display="block">') == prose.count("$$") // 2
+    assert "$" not in re.sub(r"<(pre|script|code).*?</\1>", "", page, flags=re.DOTALL)
 
 
 def test_experiments_of_the_catalogue_are_taken(site: Path, tmp_path: Path) -> None:
