@@ -63,6 +63,8 @@ def table(
                 "peak_memory_mb": metrics["train.peak_memory_mb"],
                 "parameters": metrics["train.parameters"],
             }
+    if not found:
+        raise SystemExit(f"{store}: no run there has been evaluated; queue and run the experiments first")
     output.mkdir(parents=True, exist_ok=True)
     (output / "quality.json").write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
     text = markdown(found)
