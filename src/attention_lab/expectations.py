@@ -40,7 +40,7 @@ DAMAGED = 0.01
 
 def check_ingest(raw: pd.DataFrame, shape: Shape) -> Report:
     """Columns, types, encoding and number of raw records."""
-    columns = records.columns(shape)
+    columns = [*records.columns(shape), *(name for name in shape.beside_gold if name in raw)]
     checks = [
         Check(
             "ExpectTableColumnsToMatchOrderedList", {"column_list": columns}, f"the columns are {', '.join(columns)}"

@@ -105,8 +105,13 @@ def assert_only(report: Report, meaning: str, unexpected: int, row: str | None) 
 # ---------------------------------------------------------------------------------------------- all is well
 
 
+def linked() -> pd.DataFrame:
+    """Pairs whose gold has possible links beside the sure ones."""
+    return pairs().assign(possible=objects([[[0, 1]] if i % 3 == 1 else None for i in range(20)]))
+
+
 def test_good_data_pass_every_gate(tokenizer) -> None:
-    for shape, frame in ((PAIRS, pairs()), (CLASSES, classes())):
+    for shape, frame in ((PAIRS, pairs()), (PAIRS, linked()), (CLASSES, classes())):
         labels = ["neg", "pos"] if shape is CLASSES else []
         parts = divided(frame)
         rejected = frame[18:].assign(reason="too_long")
@@ -184,6 +189,12 @@ def test_ingest_sees_a_missing_column() -> None:
     results = failed(expectations.check_ingest(pairs().drop(columns=["target", "references"]), PAIRS))
     assert "the columns are row, split, source, target, references, alignment" in {result.meaning for result in results}
     assert {"row": "the table", "value": "has no column target"} in [e for r in results for e in r.examples]
+
+
+def test_ingest_sees_a_column_that_is_nobodys() -> None:
+    for frame, shape in ((pairs().assign(links=None), PAIRS), (classes().assign(possible=None), CLASSES)):
+        (result,) = failed(expectations.check_ingest(frame, shape))
+        assert result.meaning.startswith("the columns are row, split, ")
 
 
 def test_ingest_sees_an_empty_table() -> None:
