@@ -73,7 +73,10 @@ class Generation(Task):
             )
             for row, answer in zip(rows, found, strict=True):
                 written[row] = prompts[row] + answer.tokens
-        spelled = tokenizer.batch_decode(written, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        # One by one: transformers spells a batch of no text as one empty text.
+        spelled = [
+            tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False) for tokens in written
+        ]
         answers = dict(zip(opening, spelled, strict=True))
         return [
             {"prediction": answers.get(row, ""), "nats": surprise, "tokens": count}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,16 @@ def test_nats_are_those_of_reading_token_by_token_whatever_else_is_in_the_batch(
             expected -= float(network.step(now.view(1, 1), caches).log_softmax(-1)[0, after].detach())
         assert found["nats"] == pytest.approx(expected, rel=1e-5)
         assert found["tokens"] == len(text.split()) + 1  # and the end
+
+
+def test_windows_of_a_long_text_that_stand_without_its_first_say_nothing_but_how_surprising_they_are() -> None:
+    network, windows = model(), batch(["dog sees a small", "the old dog sees"])
+    later = replace(windows, shared=torch.tensor([2, 3]))
+    found = TASK.predict(network, later, tokenizer(), OPTIONS)
+    assert [one["prediction"] for one in found] == ["", ""]
+    assert [one["tokens"] for one in found] == [4, 3]
+    both = replace(windows, shared=torch.tensor([2, 0]))
+    assert TASK.predict(network, both, tokenizer(), OPTIONS)[0]["nats"] == pytest.approx(found[0]["nats"])
 
 
 def test_it_goes_on_after_the_prompt_and_the_same_alone_as_in_a_batch() -> None:
