@@ -23,7 +23,6 @@ from attention_lab.interpretation.asked import Asked, asked_for
 from attention_lab.interpretation.shares import Mixed
 from attention_lab.transformer import Config, SpanExtractor
 
-MORE = (1, 4)  # times the steps of integrated gradients
 # Scores (Wq, Wk) of each row, by variant.
 Found = dict[str, list[np.ndarray]]
 
@@ -44,15 +43,12 @@ class Look:
 
     @cached_property
     def integrated(self) -> tuple[Tensor, Tensor]:
-        """Scores and what they should sum up to; with four times the steps where these are too few, and of a model
-        that reads, whose one output makes a step cheap, with sixteen times as many."""
-        asked = self.asked
-        for times in MORE if asked.writes else (*MORE, MORE[-1] ** 2):
-            scores, whole = gradients.integrated_gradients(asked, times * self.steps)
-            there = asked_for(asked.model, asked.said)[:, : whole.shape[1]]
-            if ((scores.sum(-1) - whole) * there).abs().sum() <= gradients.GAP * (whole * there).abs().sum():
-                break
-        return scores, whole
+        """Scores and what they should sum up to; with four times the steps where these are too few."""
+        scores, whole = gradients.integrated_gradients(self.asked, self.steps)
+        there = asked_for(self.asked.model, self.asked.said)[:, : whole.shape[1]]
+        if ((scores.sum(-1) - whole) * there).abs().sum() <= gradients.GAP * (whole * there).abs().sum():
+            return scores, whole
+        return gradients.integrated_gradients(self.asked, 4 * self.steps)
 
     @property
     def place(self) -> Place:

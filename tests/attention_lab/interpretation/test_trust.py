@@ -191,14 +191,14 @@ def completeness_of(bias: float, steps: int) -> Gate:
 
 
 def test_where_steps_are_too_few_more_open_the_gate() -> None:
-    gate = completeness_of(35.0, 1)
+    gate = completeness_of(35.0, 2)
     assert gate.passed is False
     assert gate.sentence.endswith("the steps are too few; raise interpret.steps before their scores are read.")
-    assert completeness_of(35.0, 11).passed is True
+    assert completeness_of(35.0, 40).passed is True
 
 
 def test_where_the_model_says_the_same_without_words_more_steps_do_not() -> None:
-    for steps in (1, 11):
+    for steps in (2, 40):
         gate = completeness_of(65.0, steps)
         assert gate.passed is False
         assert "with all words hidden the model is nearly as sure of its answers" in gate.sentence
