@@ -14,7 +14,7 @@ from test_demo import TASKS, TEXT, folder
 from test_models import config
 
 from attention_lab import params, vocabulary
-from attention_lab.decoding import targets
+from attention_lab.decoding import beam_search
 from attention_lab.errors import InputError
 from attention_lab.inference import Predictor
 from attention_lab.transformer import build, save
@@ -39,7 +39,7 @@ def test_the_best_translations_are_those_of_the_search(tmp_path: Path) -> None:
     found = predictor(tmp_path, "translation")
     for text, answer in zip(TEXTS, found.predict(TEXTS, best=3, beams=5, max_tokens=9), strict=True):
         ids = torch.tensor([found.tokenizer(text)["input_ids"]])
-        (wanted,) = targets(
+        (wanted,) = beam_search(
             found.model, ids, ids > 0, beams=5, length_penalty=1.0, max_tokens=9, max_ratio=2.0, n_best=3
         )
         spelled = [found.tokenizer.decode(one.tokens, skip_special_tokens=True) for one in wanted]
