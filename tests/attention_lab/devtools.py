@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PATIENCE = 20.0  # seconds, on a busy machine
 
@@ -118,3 +120,11 @@ class Chromium:
             self._process.kill()
             self._process.wait()
         os.close(self._events)
+
+
+def opened(profile: Path) -> Chromium:
+    """A tab to look at a page with. A browser is nothing that the project can install, so without one the test is
+    skipped."""
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on this machine to look at the page with")
+    return Chromium(profile)

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 import numpy as np
 import pytest
 import torch
-from devtools import CHROMIUM, Chromium
+from devtools import Chromium, opened
 from flask.testing import FlaskClient
 from test_models import config
 
@@ -224,9 +224,7 @@ def served(model: Path) -> str:
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium on this machine to look at the page with")
-    found = Chromium(tmp_path_factory.mktemp("profile"))
+    found = opened(tmp_path_factory.mktemp("profile"))
     yield found
     found.close()
 

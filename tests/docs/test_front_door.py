@@ -7,12 +7,14 @@ import re
 import subprocess
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 from guide_pages import CONTRIBUTING, DOCS, README, ROOT, blocks
 
 from attention_lab.attention import CATALOGUE
+from attention_lab.params import TaskName
 from attention_lab.summary import describe
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -61,6 +63,22 @@ def test_scores_are_those_that_were_measured() -> None:
                 assert trained_with(where) == name
                 others += 1
     assert others == 3
+
+
+def test_scores_of_the_tasks_are_those_that_were_measured(tmp_path: Path) -> None:
+    section = MEASURED.split("## The embedded corpora")[1].split("###")[0]
+    _, _, *table = [cells for cells in rows(README.read_text(encoding="utf-8")) if len(cells) == 4]
+    assert [cells[0].replace(" ", "_") for cells in table] == [
+        name for name in get_args(TaskName) if name != "multi_label"
+    ]
+    for task, _, score, beside in table:
+        (line,) = (line for line in section.splitlines() if line.startswith(f"| {task.replace(' ', '_')} "))
+        for number in re.findall(r"\d+\.\d+", score):
+            assert re.search(rf"(?<![\d.]){re.escape(number)}(?!\d)", line), (task, number)
+        for number in re.findall(r"\d+\.\d+", beside):
+            assert f" {number} " in section.replace("\n", " "), (task, number)
+    translation = json.loads((committed(tmp_path) / "evaluate.json").read_text(encoding="utf-8"))
+    assert table[0][2] == "{score:.1f} ({score_low:.1f} to {score_high:.1f})".format_map(translation)
 
 
 def trained_with(data: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from devtools import CHROMIUM, Chromium
+from devtools import Chromium, opened
 from rich.text import Text
 from test_maps import predictor_of
 from typer.testing import CliRunner
@@ -132,9 +132,7 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path, arguments: tuple[str, .
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Chromium]:
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium on this machine to look at the page with")
-    found = Chromium(tmp_path / "profile")
+    found = opened(tmp_path / "profile")
     yield found
     found.close()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from devtools import CHROMIUM, Chromium
+from devtools import Chromium, opened
 from rich.text import Text
 from test_borrowed import AROUND, saved
 from test_families import marian
@@ -116,9 +116,7 @@ def test_a_page_of_one_model_names_no_folder(tmp_path: Path) -> None:
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Chromium]:
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium on this machine to look at the page with")
-    found = Chromium(tmp_path / "profile")
+    found = opened(tmp_path / "profile")
     found.send("Emulation.setDeviceMetricsOverride", width=1280, height=900, deviceScaleFactor=1, mobile=False)
     still = [{"name": "prefers-reduced-motion", "value": "reduce"}]  # what is clicked stays where it is
     found.send("Emulation.setEmulatedMedia", features=still)

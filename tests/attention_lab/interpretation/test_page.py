@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from devtools import CHROMIUM, Chromium
+from devtools import Chromium, opened
 from shown import CLASSED, EVALUATE, FACTS, HOSTILE, METRICS, classified, text, trace, translated
 
 from attention_lab.interpretation.examples import Example
@@ -30,9 +30,7 @@ PATHS = "[...document.querySelectorAll('.thread')].map(one => one.dataset.query 
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium on this machine to look at the page with")
-    found = Chromium(tmp_path_factory.mktemp("profile"))
+    found = opened(tmp_path_factory.mktemp("profile"))
     offline = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
     found.send("Network.emulateNetworkConditions", **offline)
     yield found
