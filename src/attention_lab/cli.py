@@ -99,9 +99,7 @@ def predict(
         raise InputError("--stream writes one plain text, word by word; leave out --json, --output, --beams and --best")
     predictor = Predictor(model)
     if context is not None:
-        if "context" not in predictor.fields:
-            raise InputError("--context is for models that answer questions; this one reads a text alone")
-        given = [{"question": asked, "context": context} if isinstance(asked, str) else asked for asked in given]
+        given = [predictor.asked(one, context) if isinstance(one, str) else one for one in given]
     if stream:
         for number, one in enumerate(given):
             for piece in predictor.stream(one, number=number, **search):

@@ -81,6 +81,18 @@ class Predictor(Trained):
         """The texts that it reads, by name: one, or a question and its context."""
         return SHAPES[self.task.name].inputs
 
+    def asked(self, text: str, context: str | None) -> dict[str, str]:
+        """The input of that text, or of that question about a context.
+
+        Raises:
+            InputError: there is a context, and the model reads a text alone.
+        """
+        if context is None:
+            return {self.fields[0]: text}
+        if "context" not in self.fields:
+            raise InputError("--context is for models that answer questions; this one reads a text alone")
+        return {self.fields[0]: text, "context": context}
+
     def predict(
         self,
         inputs: Sequence[str | Mapping[str, str]],

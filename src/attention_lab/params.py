@@ -199,7 +199,7 @@ class Interpret(Section):
     valid_rows: Positive  # rows that choose layer and head; of more, so many are drawn
     test_rows: Positive  # rows that are measured
     explained_rows: Positive  # test rows that every method explains, and half as many valid ones
-    explained_tokens: Positive  # … and no more than have so many tokens, source and target
+    explained_tokens: Positive  # … and no more than have so many tokens, read and written
     explained_pairs: Positive  # of the examples, the shortest that have so many pairs of an output and a source token
     explained_words: Positive  # words of each output whose faithfulness is measured
     checked_rows: Positive  # rows on which heads are taken away and parameters drawn anew

@@ -64,13 +64,10 @@ def tell(
                 f"{folders[0]} reads a {_and(predictors[0])} and {folder} a {_and(predictor)}; --beside takes a model "
                 "that can be asked the same"
             )
-    if context is not None and "context" not in predictors[0].fields:
-        raise InputError("--context is for models that answer questions; this one reads a text alone")
     method = method or words.chosen(measured, predictors[0])[0]
     found = []
     for folder, predictor in zip(folders, predictors, strict=True):
-        about = {} if context is None else {"context": context}
-        answers = words.answers(predictor, [{predictor.fields[0]: text, **about} for text in texts], max_tokens)
+        answers = words.answers(predictor, [predictor.asked(text, context) for text in texts], max_tokens)
         _, variants = words.chosen(measured, predictor)
         asked = list(METHODS) if every else [method]
         found.append(Told(folder, predictor, method, [(one, words.explain(one, asked, variants)) for one in answers]))
