@@ -31,10 +31,10 @@ class Corpus:
 
 
 CORPORA: dict[str, Corpus] = {
-    "translation": Corpus(translation_rows, 32_000),
+    "translation": Corpus(translation_rows, 36_000),
     "summarization": Corpus(summary_rows, 7_000),
-    "generation": Corpus(generation_rows, 10_000),
-    "question_answering": Corpus(question_rows, 11_000),
+    "generation": Corpus(generation_rows, 12_000),
+    "question_answering": Corpus(question_rows, 12_000),
     "sentiment": Corpus(sentiment_rows, 24_000),
     "multi_label": Corpus(labelled_rows, 18_000),
 }

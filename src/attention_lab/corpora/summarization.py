@@ -28,7 +28,11 @@ from attention_lab.corpora.templates import fill
 MOST = 100_000  # rows; of so many draws more than nine in ten still differ
 
 PEOPLE = ("Anna", "Ben", "Clara", "David", "Emma", "Felix", "Grace", "Henry", "Julia", "Leo")
-TEAMS = ("Lions", "Bears", "Eagles", "Sharks", "Wolves", "Tigers", "Foxes", "Hawks")
+# So many that who has beaten whom cannot be learned by heart, and that no pair held out weighs much.
+TEAMS = (
+    *("Lions", "Bears", "Eagles", "Sharks", "Wolves", "Tigers", "Foxes", "Hawks", "Bulls", "Ravens"),
+    *("Otters", "Badgers", "Falcons", "Panthers", "Dragons", "Stags", "Herons", "Owls", "Beavers", "Rams"),
+)
 TOWNS = ("Oslo", "Rome", "Paris", "Lyon", "Vienna", "Prague", "Lisbon", "Athens", "Dublin", "Madrid")
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 NUMBERS = ("ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")  # in their order
