@@ -26,7 +26,8 @@ MECHANISMS = "scaled_dot_product,additive,general,shaw,talking_heads,differentia
 TASKS = "translation,sentiment"
 # Fewer rows than a run by itself has, so that all of them take two hours; and dropout where a model without it learns
 # its training rows by heart.
-SETTING = {"translation": ("data.size=10000",), "sentiment": ("data.size=10000", "model.dropout=0.1")}
+SHORT = ("data.size=10000", "train.epochs=6")
+SETTING = {"translation": SHORT, "sentiment": (*SHORT, "model.dropout=0.1")}
 METHODS = (
     *("weights", "norm", "rollout", "norm_rollout", "alti", "value_zeroing"),
     *("integrated_gradients", "gradient_x_input", "gradient_x_attention", "occlusion"),
@@ -57,14 +58,14 @@ def queue(
 @app.command()
 def table(
     store: Annotated[str, typer.Option(help="MLflow's store.")] = "sqlite:///mlflow.db",
-    output: Annotated[Path, typer.Option(help="Where interpretation.json and interpretation.md go.")] = MEASURED,
+    output: Annotated[Path, typer.Option(help="Where interpretation.csv and interpretation.md go.")] = MEASURED,
 ) -> None:
-    """The newest interpreted run of each mechanism, seed and task, as JSON and as tables."""
+    """The newest interpreted run of each mechanism, seed and task, figure by figure and as tables."""
     found = collected(store)
     if found.empty:
         raise SystemExit(f"{store}: no run there has been interpreted; queue and run the experiments first")
     output.mkdir(parents=True, exist_ok=True)
-    (output / "interpretation.json").write_text(found.to_json(orient="records", indent=1, double_precision=6) + "\n")
+    found.to_csv(output / "interpretation.csv", index=False)
     text = markdown(found)
     (output / "interpretation.md").write_text(text + "\n")
     typer.echo(text)
@@ -84,7 +85,10 @@ def collected(store: str) -> pd.DataFrame:
                 if name.startswith(("interpret.methods.", "interpret.gates.")) and not name.endswith(("_low", "_high"))
             }
     rows = [(*key, name, value) for key, values in sorted(lines.items()) for name, value in sorted(values.items())]
-    return pd.DataFrame(rows, columns=["task", "mechanism", "seed", "name", "value"])
+    found = pd.DataFrame(rows, columns=["task", "mechanism", "seed", "name", "value"])
+    told = {f"interpret.gates.{gate}.value" for gate in GATES} | {"evaluate.score"}
+    told |= {f"interpret.methods.{method}.{measure}" for method in METHODS for measure in sum(MEASURES.values(), ())}
+    return found[found["name"].isin(told)].round({"value": 4})
 
 
 def between(values: pd.Series, digits: int = 2) -> str:
