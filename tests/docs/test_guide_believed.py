@@ -29,7 +29,8 @@ def error(mechanism: str, method: str) -> float:
 def test_the_tables_are_those_figures() -> None:
     assert markdown(FIGURES) + "\n" == (MEASURED / "interpretation.md").read_text(encoding="utf-8")
     trained = FIGURES[["task", "mechanism", "seed"]].drop_duplicates()
-    assert len(trained) == 48 and set(trained.mechanism) == set(NAMES)
+    assert len(trained) == 48
+    assert set(trained.mechanism) == set(NAMES)
 
 
 def test_every_figure_in_the_text_stands_in_the_tables() -> None:
