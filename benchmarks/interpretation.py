@@ -73,22 +73,17 @@ def table(
 
 def collected(store: str) -> pd.DataFrame:
     """A line for each figure: task, mechanism, seed, name (as in metrics/interpret.json) and value."""
+    told = {f"interpret.gates.{gate}.value" for gate in GATES} | {"evaluate.score"}
+    told |= {f"interpret.methods.{method}.{measure}" for method in METHODS for measure in sum(MEASURES.values(), ())}
     mlflow.set_tracking_uri(store)
     lines: dict[tuple[str, str, str], dict[str, float]] = {}
     for run in mlflow.search_runs(search_all_experiments=True, order_by=["start_time DESC"], output_format="list"):
         of, metrics = run.data.params, run.data.metrics
         chosen = of.get("task", ""), of.get("attention.mechanism", ""), of.get("seed", "")
         if chosen[0] in MEASURES and chosen not in lines and "interpret.methods.random.comprehensiveness" in metrics:
-            lines[chosen] = {"evaluate.score": metrics["evaluate.score"]} | {
-                name: value
-                for name, value in metrics.items()
-                if name.startswith(("interpret.methods.", "interpret.gates.")) and not name.endswith(("_low", "_high"))
-            }
+            lines[chosen] = {name: round(value, 4) for name, value in metrics.items() if name in told}
     rows = [(*key, name, value) for key, values in sorted(lines.items()) for name, value in sorted(values.items())]
-    found = pd.DataFrame(rows, columns=["task", "mechanism", "seed", "name", "value"])
-    told = {f"interpret.gates.{gate}.value" for gate in GATES} | {"evaluate.score"}
-    told |= {f"interpret.methods.{method}.{measure}" for method in METHODS for measure in sum(MEASURES.values(), ())}
-    return found[found["name"].isin(told)].round({"value": 4})
+    return pd.DataFrame(rows, columns=["task", "mechanism", "seed", "name", "value"])
 
 
 def between(values: pd.Series, digits: int = 2) -> str:

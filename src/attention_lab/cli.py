@@ -99,7 +99,7 @@ def predict(
         raise InputError("--stream writes one plain text, word by word; leave out --json, --output, --beams and --best")
     predictor = Predictor(model)
     if context is not None:
-        given = [predictor.asked(one, context) if isinstance(one, str) else one for one in given]
+        given = [predictor.asked(one, context) for one in given]
     if stream:
         for number, one in enumerate(given):
             for piece in predictor.stream(one, number=number, **search):

@@ -81,17 +81,17 @@ class Predictor(Trained):
         """The texts that it reads, by name: one, or a question and its context."""
         return SHAPES[self.task.name].inputs
 
-    def asked(self, text: str, context: str | None) -> dict[str, str]:
-        """The input of that text, or of that question about a context.
+    def asked(self, given: str | Mapping[str, str], context: str | None) -> dict[str, str]:
+        """The input of a text, or of a question about a context; a dict has a context of its own.
 
         Raises:
             InputError: there is a context, and the model reads a text alone.
         """
-        if context is None:
-            return {self.fields[0]: text}
-        if "context" not in self.fields:
+        if context is not None and "context" not in self.fields:
             raise InputError("--context is for models that answer questions; this one reads a text alone")
-        return {self.fields[0]: text, "context": context}
+        if not isinstance(given, str):
+            return dict(given)
+        return {self.fields[0]: given} if context is None else {self.fields[0]: given, "context": context}
 
     def predict(
         self,

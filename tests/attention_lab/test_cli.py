@@ -55,3 +55,7 @@ def test_a_context_is_refused_where_no_question_is_answered(tmp_path: Path, opti
     model = folder(tmp_path, "translation")
     with pytest.raises(InputError, match="--context is for models that answer questions"):
         said(model, *option, "--context", TEXT, "a cat")
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"source": "a cat"}\n', encoding="utf-8")
+    with pytest.raises(InputError, match="--context is for models that answer questions"):
+        said(model, *option, "--context", TEXT, "--input", str(rows))
