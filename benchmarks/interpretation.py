@@ -1,8 +1,9 @@
-"""How far each method can be believed, for several mechanisms, seeds and both kinds of known truth.
+"""What mechanisms reach on the tasks, and how far each method can be believed where the truth is known.
 
-    python benchmarks/interpretation.py queue      an experiment for each mechanism, seed and task
+    python benchmarks/interpretation.py queue      an experiment for each mechanism and seed, on two tasks
+    python benchmarks/interpretation.py scores     … on the four others, which are evaluated and not interpreted
     dvc queue start -j 2                           run them, two at a time
-    python benchmarks/interpretation.py table      the finished ones, from MLflow, as a table
+    python benchmarks/interpretation.py table      the finished ones, from MLflow, as tables, beside those of before
 
 Each figure is a mean over trainings that differ in their seed, with a 95 % interval (Student's t): the seed draws the
 weights, the order of batches and the embedded rows. A method that is not defined for a mechanism has no figure. The
@@ -24,10 +25,11 @@ from scipy import stats
 MEASURED = Path(__file__).parent.parent / "docs" / "measured"
 MECHANISMS = "scaled_dot_product,additive,general,shaw,talking_heads,differential,sigmoid,linear"
 TASKS = "translation,sentiment"
+SCORED = "summarization,question_answering,generation,multi_label"
 # Fewer rows than a run by itself has, so that all of them take two hours; and dropout where a model without it learns
 # its training rows by heart.
 SHORT = ("data.size=10000", "train.epochs=6")
-SETTING = {"translation": SHORT, "sentiment": (*SHORT, "model.dropout=0.1")}
+SETTING = dict.fromkeys(f"{TASKS},{SCORED}".split(","), SHORT) | {"sentiment": (*SHORT, "model.dropout=0.1")}
 METHODS = (
     *("weights", "norm", "rollout", "norm_rollout", "alti", "value_zeroing"),
     *("integrated_gradients", "gradient_x_input", "gradient_x_attention", "occlusion"),
@@ -38,6 +40,15 @@ MEASURES = {
     "translation": ("alignment_error_rate", "comprehensiveness", "sufficiency"),
     "sentiment": ("average_precision", "comprehensiveness", "sufficiency"),
 }
+SCORES = {
+    "translation": "BLEU",
+    "summarization": "ROUGE-1",
+    "question_answering": "F1",
+    "generation": "character probability",
+    "sentiment": "accuracy",
+    "multi_label": "micro F1",
+}
+KEY = ["task", "mechanism", "seed"]
 GATES = ("permuted_weights", "uniform_weights", "completeness", "randomised_model")
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
@@ -49,10 +60,24 @@ def queue(
     tasks: Annotated[str, typer.Option(help="With commas.")] = TASKS,
 ) -> None:
     """Queue the experiments."""
+    enqueue(tasks, mechanisms, seeds)
+
+
+@app.command()
+def scores(
+    mechanisms: Annotated[str, typer.Option(help="Rows of the catalogue, with commas.")] = MECHANISMS,
+    seeds: Annotated[str, typer.Option(help="With commas.")] = "1",
+    tasks: Annotated[str, typer.Option(help="With commas.")] = SCORED,
+) -> None:
+    """Queue experiments that end with the evaluation."""
+    enqueue(tasks, mechanisms, seeds, "evaluate")
+
+
+def enqueue(tasks: str, mechanisms: str, seeds: str, *targets: str) -> None:
     for task in tasks.split(","):
         values = (f"task={task}", f"attention.mechanism={mechanisms}", f"seed={seeds}", *SETTING[task])
         sets = [argument for value in values for argument in ("-S", value)]
-        subprocess.run(["dvc", "exp", "run", "--queue", *sets], check=True)
+        subprocess.run(["dvc", "exp", "run", "--queue", *sets, *targets], check=True)
 
 
 @app.command()
@@ -60,12 +85,19 @@ def table(
     store: Annotated[str, typer.Option(help="MLflow's store.")] = "sqlite:///mlflow.db",
     output: Annotated[Path, typer.Option(help="Where interpretation.csv and interpretation.md go.")] = MEASURED,
 ) -> None:
-    """The newest interpreted run of each mechanism, seed and task, figure by figure and as tables."""
+    """The newest finished run of each mechanism, seed and task, figure by figure and as tables.
+
+    What the file has of other mechanisms, seeds and tasks stays.
+    """
     found = collected(store)
     if found.empty:
-        raise SystemExit(f"{store}: no run there has been interpreted; queue and run the experiments first")
+        raise SystemExit(f"{store}: no run there has been interpreted or scored; queue and run the experiments first")
     output.mkdir(parents=True, exist_ok=True)
-    found.to_csv(output / "interpretation.csv", index=False)
+    if (path := output / "interpretation.csv").exists():
+        before = pd.read_csv(path, dtype={"seed": str})
+        kept = ~before.set_index(KEY).index.isin(found.set_index(KEY).index)
+        found = pd.concat([before[kept], found]).sort_values([*KEY, "name"], ignore_index=True)
+    found.to_csv(path, index=False)
     text = markdown(found)
     (output / "interpretation.md").write_text(text + "\n")
     typer.echo(text)
@@ -80,10 +112,11 @@ def collected(store: str) -> pd.DataFrame:
     for run in mlflow.search_runs(search_all_experiments=True, order_by=["start_time DESC"], output_format="list"):
         of, metrics = run.data.params, run.data.metrics
         chosen = of.get("task", ""), of.get("attention.mechanism", ""), of.get("seed", "")
-        if chosen[0] in MEASURES and chosen not in lines and "interpret.methods.random.comprehensiveness" in metrics:
+        last = "interpret.methods.random.comprehensiveness" if chosen[0] in MEASURES else "evaluate.score"
+        if chosen[0] in SETTING and chosen not in lines and last in metrics:
             lines[chosen] = {name: round(value, 4) for name, value in metrics.items() if name in told}
     rows = [(*key, name, value) for key, values in sorted(lines.items()) for name, value in sorted(values.items())]
-    return pd.DataFrame(rows, columns=["task", "mechanism", "seed", "name", "value"])
+    return pd.DataFrame(rows, columns=[*KEY, "name", "value"])
 
 
 def between(values: pd.Series, digits: int = 2) -> str:
@@ -94,13 +127,36 @@ def between(values: pd.Series, digits: int = 2) -> str:
     return f"{mean} ± {stats.t.ppf(0.975, len(values) - 1) * values.sem():.{digits}f}"
 
 
+def ordered(mechanisms: pd.Series) -> list[str]:
+    there = set(mechanisms)
+    names = [name for name in MECHANISMS.split(",") if name in there]
+    return names + sorted(there - set(names))
+
+
+def scored(found: pd.DataFrame) -> str:
+    """Mechanisms × tasks."""
+    part = found[found["name"] == "evaluate.score"]
+    figures = {key: group["value"] for key, group in part.groupby(["mechanism", "task"])}
+    tasks = [task for task in SCORES if task in set(part["task"])]
+    lines = [
+        "| mechanism | " + " | ".join(f"{task}: {SCORES[task]}" for task in tasks) + " |",
+        "|---|" + "---:|" * len(tasks),
+    ]
+    for name in ordered(part["mechanism"]):
+        cells = [
+            between(figures[name, task], 1 if task == "translation" else 3) if (name, task) in figures else ""
+            for task in tasks
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "## Scores\n\n" + "\n".join(lines)
+
+
 def markdown(found: pd.DataFrame) -> str:
-    """For each task: scores and gates, and for each measure methods × mechanisms."""
-    parts = []
+    """Mechanisms × tasks; for each task of known truth scores and gates, and for each measure methods × mechanisms."""
+    parts = [scored(found)]
     for task, measures in MEASURES.items():
         part = found[found["task"] == task]
-        names = [name for name in MECHANISMS.split(",") if name in set(part["mechanism"])]
-        names += sorted(set(part["mechanism"]) - set(names))
+        names = ordered(part["mechanism"])
         if not names:
             continue
         figures = {key: group["value"] for key, group in part.groupby(["mechanism", "name"])}
@@ -110,8 +166,7 @@ def markdown(found: pd.DataFrame) -> str:
             return f"| {first} | {' | '.join(cells)} |" if any(cells) else ""
 
         head = f"| {{}} | {' | '.join(names)} |\n|---|{'---:|' * len(names)}"
-        score = "BLEU" if task == "translation" else "accuracy"
-        lines = [row(score, "evaluate.score"), *(row(gate, f"interpret.gates.{gate}.value") for gate in GATES)]
+        lines = [row(SCORES[task], "evaluate.score"), *(row(gate, f"interpret.gates.{gate}.value") for gate in GATES)]
         parts.append(f"## {task}\n\n" + "\n".join([head.format("score and gates"), *filter(None, lines)]))
         for measure in measures:
             lines = [row(method, f"interpret.methods.{method}.{measure}") for method in METHODS]
