@@ -205,6 +205,7 @@ class Interpret(Section):
     checked_rows: Positive  # rows on which heads are taken away and parameters drawn anew
     steps: Positive  # of integrated gradients; four times as many where these are too few
     bootstrap: Annotated[int, Field(ge=100)]  # resamples
+    beside: str | None  # a folder with a model of the same task: are both explained alike? None: not asked
 
 
 class Params(Section):

@@ -22,7 +22,8 @@ from attention_lab import encoding, vocabulary
 from attention_lab import records as tables
 from attention_lab.attention import Place
 from attention_lab.errors import InputError
-from attention_lab.interpretation import alignment, explained, rationale
+from attention_lab.interpretation import alignment, another, explained, rationale
+from attention_lab.interpretation.another import Another
 from attention_lab.interpretation.examples import Example, choose, describe
 from attention_lab.interpretation.findings import Head
 from attention_lab.interpretation.listing import jsonl
@@ -77,13 +78,15 @@ def run(
         model, encoded, split, predictions: folders. evaluate: metrics/evaluate.json.
 
     Raises:
-        InputError: a file is missing, or gold names a word that is not there.
+        InputError: a file is missing, gold names a word that is not there, or `interpret.beside` names no model of the
+            same task.
     """
     if not evaluate.exists():
         raise InputError(f"{evaluate} is missing; `dvc repro evaluate` makes it")
     device = devices.choose("auto")
     devices.prepare(device)
     trained = load(model, device)
+    beside = options.interpret.beside and another.read(Path(options.interpret.beside), options.task, device)
     measured = json.loads(evaluate.read_text(encoding="utf-8"))
     found = interpret(
         trained,
@@ -97,6 +100,7 @@ def run(
         seed=options.seed,
         device=device,
         target_tokenizer=vocabulary.load_target(model),
+        beside=beside or None,
     )
     shown = Shown(found.metrics, found.examples, facts(trained), known=found.known, own=found.own)
     page = render([shown], evaluate=measured)
@@ -136,6 +140,7 @@ def interpret(
     seed: int,
     device: torch.device | str,
     target_tokenizer: PreTrainedTokenizerFast | None = None,
+    beside: Another | None = None,
 ) -> Interpretation:
     """Measure a model's attention against the gold column and pick examples to look at.
 
@@ -148,6 +153,7 @@ def interpret(
         options: how many rows to measure, how many examples to show.
         seed: draws rows, examples, random baselines and bootstrap samples.
         target_tokenizer: of the target; None: the other is for both.
+        beside: another model of the same data; with it, it is measured whether both are explained alike.
 
     Raises:
         InputError: gold names a word that is not there.
@@ -175,7 +181,7 @@ def interpret(
     }
     shown = _examples(data, predictions, measured, options.examples)
     split = _predicted(data, predictions)
-    found = study(data, {split: [example.row for example in shown]})
+    found = study(data, {split: [example.row for example in shown]}, beside)
     metrics |= found.metrics
     known = Scores(found.attributions, found.shares)
     own = _of_own_output(data, split, shown, found)

@@ -55,6 +55,8 @@ def conclude(table: Table, gates: Mapping[str, Gate], heads: Mapping[str, Any]) 
     )
     if gates["seeds"].passed is None:
         found.append("It holds for this one model: another seed may be explained otherwise.")
+    elif not gates["seeds"].passed:
+        found.append("It holds for this one model: another of the same data is explained otherwise.")
     return found
 
 

@@ -130,6 +130,14 @@ class Table:
     best: str | None
 
 
+def chosen(valid: Explained, gold: Gold, method: str) -> tuple[str, Counted]:
+    """Which variant of a method, read in which way, names the right words best: its name, and what it is made from."""
+    measure = gold.measure(valid)
+    candidates = measures.counted(measure, valid.scores[method])
+    way = measures.best(measure, {name: candidate.counts for name, candidate in candidates.items()})
+    return way, candidates[way]
+
+
 def table(
     valid: Explained, test: Explained, gold: Gold | None, config: Config, *, resamples: int, seed: int, words: int
 ) -> Table:
@@ -150,9 +158,8 @@ def table(
         variants[method] = next(iter(found))
         if gold is None or judge is None:
             continue
-        candidates = measures.counted(gold.measure(valid), valid.scores[method])
-        way = measures.best(judge, {name: candidate.counts for name, candidate in candidates.items()})
-        variants[method], chosen_on[method] = candidates[way].variant, candidates[way].counts
+        way, best_on_valid = chosen(valid, gold, method)
+        variants[method], chosen_on[method] = best_on_valid.variant, best_on_valid.counts
         on_test: Counted = measures.counted(judge, {variants[method]: found[variants[method]]})[way]
         counts[method], ways[method] = on_test.counts, way
     best = None

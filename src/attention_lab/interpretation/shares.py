@@ -123,12 +123,17 @@ def _shares(keys: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def taken_apart(asked: Asked) -> dict[Place, list[Mixed]]:
-    """Run the model once and take what its layers of attention made apart, from bottom to top in each place."""
+    """Run the model once and take what its layers of attention made apart, from bottom to top in each place; a place
+    whose mechanism has no weights is left out."""
     around = _residuals(asked)
     with recorded([*around, *around.values()]) as calls:
         asked.log_probabilities()
-    layers = attention_layers(asked.model)
-    return {place: [mixed(layer, around[layer], calls) for layer in layers[place]] for place in layers}
+    config, layers = asked.model.config, attention_layers(asked.model)
+    return {
+        place: [mixed(layer, around[layer], calls) for layer in layers[place]]
+        for place in layers
+        if config.mechanism(place).weights != "none"
+    }
 
 
 def flow(layers: Mapping[Place, list[Mixed]], share: Share) -> Flow:

@@ -11,11 +11,13 @@ import pandas as pd
 from tqdm import tqdm
 
 from attention_lab.attention import Place
-from attention_lab.interpretation import explained, heads, trust
+from attention_lab.interpretation import explained, heads, measures, trust
+from attention_lab.interpretation.another import Another
 from attention_lab.interpretation.asked import Asked
 from attention_lab.interpretation.conclusion import conclude
 from attention_lab.interpretation.explained import Gold
 from attention_lab.interpretation.findings import Attribution, Gate, Head
+from attention_lab.interpretation.methods import METHODS, why_not
 from attention_lab.interpretation.subject import Subject
 
 CHECKED = 8  # rows whose weights are put back into the model
@@ -35,11 +37,12 @@ class Study:
     variants: dict[str, str] = field(default_factory=dict)
 
 
-def study(subject: Subject, shown: Mapping[str, Sequence[str]]) -> Study:
+def study(subject: Subject, shown: Mapping[str, Sequence[str]], another: Another | None = None) -> Study:
     """Explain rows of both splits by every method; choose on valid, measure on test, and check.
 
     Args:
         shown: names of rows, by split, that the report shows: they are explained too.
+        another: a model whose explanations of the same rows these are compared with.
 
     Raises:
         InputError: gold names a word that is not there.
@@ -73,7 +76,7 @@ def study(subject: Subject, shown: Mapping[str, Sequence[str]]) -> Study:
             trust.uniform_weights(batches["test"], config),
             trust.completeness(test.sums),
             _replayed(subject, rows["test"], some),
-            trust.ONE_MODEL,
+            trust.ONE_MODEL if another is None else _stability(subject, another, rows, gold, found, test),
         ]
     agreement = heads.agreement(of_heads)
     return Study(
@@ -138,6 +141,21 @@ def _replayed(subject: Subject, rows: pd.DataFrame, some: Sequence[Asked]) -> Ga
     names = some[0].names[:CHECKED]
     collected = list(subject.look(rows[rows["row"].isin(names)], "test"))
     return trust.replayed_weights(some[0], collected, subject.model.config)
+
+
+def _stability(
+    subject: Subject,
+    another: Another,
+    rows: Mapping[str, pd.DataFrame],
+    gold: Gold | None,
+    table: explained.Table,
+    test: explained.Explained,
+) -> Gate:
+    """By the method to be read, or the next that the other model has too."""
+    method = next(name for name in trust.read_first(table) if not why_not(METHODS[name], another.model.config))
+    own = dict(zip(test.names, test.scores[method][table.variants[method]], strict=True))
+    other = another.scores(subject, rows, method, gold)
+    return trust.stability(own, other, method, another.named, goes_on=measures.goes_on(test.batches[0]))
 
 
 def _plain(found: Gate | Head) -> dict[str, Any]:

@@ -86,6 +86,11 @@ def other_example(test: Explained, table: Table) -> Gate:
     )  # fmt: skip
 
 
+def read_first(table: Table) -> list[str]:
+    """The methods that are read first: the best one, and such as every model with weights, or any model, has."""
+    return [name for name in dict.fromkeys((table.best, "weights", "value_zeroing")) if name in table.variants]
+
+
 def randomised_model(
     model: Model, batches: Sequence[Asked], table: Table, gold: Gold | None, *, steps: int, seed: int
 ) -> tuple[Gate, list[dict[str, Any]]]:
@@ -95,8 +100,7 @@ def randomised_model(
         The gate, on the model with no trained parameter left, and what was measured after each part: `randomised`,
         `method`, `spearman` with the trained model's scores, and the figure against gold.
     """
-    wanted = dict.fromkeys((table.best, "weights", "value_zeroing"))
-    names = [name for name in wanted if name in table.variants][:2]
+    names = read_first(table)[:2]
     trained = explain(batches, steps, names)
     measure = None if gold is None else gold.measure(trained)
 
@@ -228,28 +232,33 @@ def replayed_weights(asked: Asked, rows: Sequence[Row], config: Config) -> Gate:
     )  # fmt: skip
 
 
-def stability(first: Explained, second: Explained, variants: Mapping[str, str], method: str) -> Gate:
-    """Two models of other seeds, explained on the same rows, must be explained alike.
+def stability(
+    first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray], method: str, other: str, *, goes_on: bool = False
+) -> Gate:
+    """Another model that has learned the same must be explained alike.
 
     Args:
-        method: of `METHODS`; variants: what was chosen for it.
+        first, second: what a method says of rows, by name (Wq, Wk), of this model and of the other; compared are those
+            that both have read. other: which model that is. goes_on: see `measures.alike`.
     """
-    goes_on = measures.goes_on(first.batches[0])
-    same = measures.alike(*(one.scores[method][variants[method]] for one in (first, second)), goes_on=goes_on)
+    both = [name for name in first if name in second]
+    same = measures.alike([first[name] for name in both], [second[name] for name in both], goes_on=goes_on)
     known = same[np.isfinite(same)]
-    value = float(known.mean()) if len(known) else 0.0
+    if not len(known):
+        return Gate("seeds", None, None, None, f"There is no row of which {method} says something of both models.")
+    value = float(known.mean())
     passed = value >= ALIKE
     return Gate(
         "seeds", rounded(value), ALIKE, passed,
-        f"Scores of {method} of two models of other seeds correlate by {value:.2f} (Spearman): "
-        + ("what is found is of the task." if passed else "what is found is of the one model alone."),
+        f"Scores of {method} for this model and for {other} correlate by {value:.2f} (Spearman): "
+        + ("what is found is of the task." if passed else "what is found is of this one model alone."),
     )  # fmt: skip
 
 
 ONE_MODEL = Gate(
     "seeds", None, None, None,
-    "There is one model here. Whether another seed would be explained alike takes a second one: train with another "
-    "seed and compare.",
+    "There is one model here. Whether another seed would be explained alike takes a second one, in the folder that "
+    "interpret.beside names.",
 )  # fmt: skip
 
 

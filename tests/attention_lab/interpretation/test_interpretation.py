@@ -47,6 +47,7 @@ def looking(examples: int, explained: int = 2) -> Interpret:
         checked_rows=explained,
         steps=2,
         bootstrap=100,
+        beside=None,
     )
 
 
@@ -291,3 +292,8 @@ def test_the_stage_reads_files_and_renders_the_report(reverser: Parts, tmp_path:
     assert "BLEU 50.0 on 13 test examples." in found.report
     assert "<dd>scaled_dot_product</dd>" in found.report
     assert found.metrics["alignment"]["sentences"] == 13
+    assert found.metrics["gates"]["seeds"]["passed"] is None
+    beside = PARAMS.interpret.model_copy(update={"beside": str(tmp_path / "model")})
+    options = PARAMS.model_copy(update={"interpret": beside})
+    gate = interpretation.run(options, *folders, tmp_path / "evaluate.json").metrics["gates"]["seeds"]
+    assert gate["value"] == 1.0
