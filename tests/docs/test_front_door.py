@@ -93,10 +93,18 @@ def trained_with(data: str) -> str:
 @pytest.mark.parametrize("page", [README, CONTRIBUTING], ids=lambda page: page.stem)
 def test_links_lead_to_files(page: Path) -> None:
     found = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
-    inside = [target for target in found if not target.startswith("https://")]
+    inside = [target for target in found if not target.startswith(("https://", "../../actions/"))]
     assert len(inside) >= 1
     for target in inside:
         assert (page.parent / target).exists(), target
+
+
+def test_the_badge_is_of_a_workflow_that_runs_tests_gates_and_pipeline() -> None:
+    """GitHub shows it at such an address, below that of any copy of the repository."""
+    found = set(re.findall(r"\.\./\.\./actions/workflows/([\w.]+)", README.read_text(encoding="utf-8")))
+    assert found == {"ci.yml"}
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    assert set(workflow["jobs"]) == {"test", "data-gate", "pipeline"}
 
 
 def test_readme_is_short() -> None:

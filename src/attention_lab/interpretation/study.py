@@ -101,7 +101,7 @@ def _rows(subject: Subject) -> tuple[dict[str, pd.DataFrame], Gold | None]:
     whole = {split: subject.whole(split) for split in ("valid", "test")}
     if whole["test"].empty:
         return whole, None
-    most = min(subject.options.explained_rows, int(subject.options.explained_tokens / _tokens(subject)))
+    most = min(subject.options.explained_rows, int(subject.options.explained_tokens / _tokens(subject, whole["test"])))
     limits = {"valid": max(1, -(-most // 2)), "test": max(1, most)}
     if subject.shape.gold in HAS_GOLD:
         known = {split: rows[rows["row"].isin(subject.gold(split).keys())] for split, rows in whole.items()}
@@ -115,9 +115,8 @@ def _rows(subject: Subject) -> tuple[dict[str, pd.DataFrame], Gold | None]:
     return {"valid": whole["valid"].iloc[:0], "test": subject.drawn(whole["test"], limits["test"])}, None
 
 
-def _tokens(subject: Subject) -> float:
+def _tokens(subject: Subject, rows: pd.DataFrame) -> float:
     """Of a row in the mean, those that are read and those that are written; a language model does both with each."""
-    rows = subject.whole("test")
     names = ["source", "source"] if subject.shape.truth is None else ["source", "target"]
     return float(sum(rows[name].map(len).mean() for name in names if name in rows))
 
