@@ -28,7 +28,7 @@ TASKS = "translation,sentiment"
 SCORED = "summarization,question_answering,generation,multi_label"
 # Fewer rows than a run by itself has, so that all of them take two hours; and dropout where a model without it learns
 # its training rows by heart.
-SHORT = ("data.size=10000", "train.epochs=6")
+SHORT = ("data.size=10000", "train.epochs=6", "train.warmup_steps=100")
 SETTING = dict.fromkeys(f"{TASKS},{SCORED}".split(","), SHORT) | {"sentiment": (*SHORT, "model.dropout=0.1")}
 METHODS = (
     *("weights", "norm", "rollout", "norm_rollout", "alti", "value_zeroing"),

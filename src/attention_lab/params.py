@@ -154,7 +154,7 @@ class Train(Section):
     accumulate: Positive  # batches per optimizer step
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)]  # at its peak
     schedule: Literal["constant", "linear", "cosine", "inverse_sqrt"]
-    warmup_steps: Annotated[int, Field(ge=0)]
+    warmup_steps: Annotated[float, Field(ge=0.0)]  # until the learning rate is at its peak; below 1: of all steps
     weight_decay: Annotated[float, Field(ge=0.0)]
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)]
     clip_norm: Annotated[float, Field(gt=0.0)] | None
@@ -171,6 +171,12 @@ class Train(Section):
     precision: Literal["auto", "float32", "bfloat16"]
     threads: Positive | None
     processes: Positive
+
+    @model_validator(mode="after")
+    def _steps_are_counted_or_a_share(self) -> Train:
+        if self.warmup_steps > 1.0 and not self.warmup_steps.is_integer():
+            raise ValueError(f"warmup_steps {self.warmup_steps} is no number of steps, nor, below 1, a share of all")
+        return self
 
 
 class Evaluate(Section):

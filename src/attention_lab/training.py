@@ -80,7 +80,8 @@ class Result:
 
 def rate(step: int, total: int, options: Train) -> float:
     """The learning rate of optimizer step 1 … total: linear warm-up to its peak, then the schedule."""
-    peak, warmup = options.learning_rate, min(options.warmup_steps, total)
+    peak, warmup = options.learning_rate, options.warmup_steps
+    warmup = min(warmup, total) if warmup >= 1.0 else math.ceil(warmup * total)
     if step <= warmup:
         return peak * step / warmup
     share = (step - warmup) / max(1, total - warmup)

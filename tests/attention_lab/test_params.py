@@ -61,6 +61,8 @@ def test_nothing_can_be_changed() -> None:
         ("valid: 0.1", "valid: 0.95", "split valid and test together leave nothing to train on"),
         ("layers: 2", "layers: two", "model.layers should be a valid integer"),
         ("layers: 2", "", "the parameter model.layers is missing"),
+        ("warmup_steps: 0.25", "warmup_steps: 1.5", "train warmup_steps 1.5 is no number of steps, nor, below 1"),
+        ("warmup_steps: 0.25", "warmup_steps: -1", "train.warmup_steps should be greater than or equal to 0, not -1"),
         ("seed: 42", "seed: [", "is no valid YAML"),
     ],
 )

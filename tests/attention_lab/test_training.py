@@ -163,6 +163,14 @@ def test_the_learning_rate_warms_up_and_never_rises_again(schedule: str) -> None
     assert rates[-1] == pytest.approx({"constant": 0.01, "linear": 0.0, "cosine": 0.0}.get(schedule, 0.01 * 0.1**0.5))
 
 
+def test_a_warm_up_below_one_is_a_share_of_all_steps() -> None:
+    for share, steps in ((0.25, 30), (0.1, 12), (1.0, 1), (0.0, 0)):
+        of_all, counted = (options(warmup_steps=warmup, learning_rate=0.01) for warmup in (share, steps))
+        assert [training.rate(step, 120, of_all) for step in range(1, 121)] == [
+            training.rate(step, 120, counted) for step in range(1, 121)
+        ]
+
+
 def test_a_loss_that_is_not_finite_is_a_sentence(tmp_path: Path) -> None:
     model = fresh()
     with torch.no_grad():
