@@ -139,7 +139,7 @@ def scored(found: pd.DataFrame) -> str:
     figures = {key: group["value"] for key, group in part.groupby(["mechanism", "task"])}
     tasks = [task for task in SCORES if task in set(part["task"])]
     lines = [
-        "| mechanism | " + " | ".join(f"{task}: {SCORES[task]}" for task in tasks) + " |",
+        "| mechanism | " + " | ".join(f"{task.replace('_', ' ')}, {SCORES[task]}" for task in tasks) + " |",
         "|---|" + "---:|" * len(tasks),
     ]
     for name in ordered(part["mechanism"]):
@@ -147,7 +147,7 @@ def scored(found: pd.DataFrame) -> str:
             between(figures[name, task], 1 if task == "translation" else 3) if (name, task) in figures else ""
             for task in tasks
         ]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines.append(f"| `{name}` | {' | '.join(cells)} |")
     return "## Scores\n\n" + "\n".join(lines)
 
 

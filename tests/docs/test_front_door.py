@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import get_args
 
+import pandas as pd
 import pytest
 import yaml
 from guide_pages import CONTRIBUTING, DOCS, README, ROOT, blocks
@@ -16,6 +17,7 @@ from guide_pages import CONTRIBUTING, DOCS, README, ROOT, blocks
 from attention_lab.attention import CATALOGUE
 from attention_lab.params import TaskName
 from attention_lab.summary import describe
+from benchmarks.interpretation import scored
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 MEASURED = (ROOT / "benchmarks" / "quality.md").read_text(encoding="utf-8")
@@ -46,23 +48,24 @@ def test_readme_shows_what_the_summary_says(tmp_path: Path) -> None:
         assert shown.strip() == before, f"this is what README should show:\n{before}\nor, with what is here:\n{now}"
 
 
-def test_scores_are_those_that_were_measured() -> None:
-    quality = json.loads((DOCS / "measured" / "quality.json").read_text(encoding="utf-8"))
-    head, _, *table = [cells for cells in rows(README.read_text(encoding="utf-8")) if len(cells) == 5]
-    data = [name.split(":")[0] for name in head]
-    others = 0
-    for cells in table:
-        name = re.match(r"`(\w+)`", cells[0])[1]
-        row = quality[name]
-        assert name in CATALOGUE
-        assert cells[1] == f"{row['bleu']:.1f} ({row['low']:.1f} to {row['high']:.1f})"
-        for where, score in zip(data[2:], cells[2:], strict=True):
-            if score:
-                (line,) = (line for line in MEASURED.splitlines() if re.match(rf"\| {where}.*{re.escape(score)}", line))
-                assert re.search(rf"\| {re.escape(score)}( \(| \|)", line)
-                assert trained_with(where) == name
-                others += 1
-    assert others == 3
+def test_the_table_of_mechanisms_is_the_one_that_was_measured() -> None:
+    found = pd.read_csv(DOCS / "measured" / "interpretation.csv", dtype={"seed": str})
+    table = scored(found).partition("\n\n")[2]
+    assert table in README.read_text(encoding="utf-8")
+    names = re.findall(r"^\| `(\w+)` ", table, re.MULTILINE)
+    assert len(names) >= 8
+    assert set(names) <= set(CATALOGUE)
+
+
+def test_scores_on_real_data_are_those_that_were_measured() -> None:
+    (told,) = re.findall(
+        r"^On text that people wrote, from scratch: (.*?)\.\s", README.read_text(encoding="utf-8"), re.M | re.S
+    )
+    scores = re.findall(r"(Multi30k|TREC-6|SST-2|AESLC)[^\d,]* ([\d.]+)", " ".join(told.split()))
+    assert len(scores) == 4
+    for data, score in scores:
+        (line,) = re.findall(rf"^\| {data}, .*$", MEASURED, re.MULTILINE)
+        assert line.split("|")[4].strip() == score, (data, line)
 
 
 def test_scores_of_the_tasks_are_those_that_were_measured(tmp_path: Path) -> None:
@@ -79,15 +82,6 @@ def test_scores_of_the_tasks_are_those_that_were_measured(tmp_path: Path) -> Non
             assert f" {number} " in section.replace("\n", " "), (task, number)
     translation = json.loads((committed(tmp_path) / "evaluate.json").read_text(encoding="utf-8"))
     assert table[0][2] == "{score:.1f} ({score_low:.1f} to {score_high:.1f})".format_map(translation)
-
-
-def trained_with(data: str) -> str:
-    """The mechanism of the command that was measured on a data set."""
-    section = re.search(rf"^## {data}.*?^```sh\n(.*?)```", MEASURED, re.MULTILINE | re.DOTALL)
-    how = section[1] if section else (DOCS / "howto" / "data.md").read_text(encoding="utf-8").split(f"## {data}")[1]
-    named = re.search(r"attention\.mechanism=(\w+)", how)
-    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    return named[1] if named else params["attention"]["mechanism"]
 
 
 @pytest.mark.parametrize("page", [README, CONTRIBUTING], ids=lambda page: page.stem)
