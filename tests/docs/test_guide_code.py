@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import typer
+import yaml
 from dvc.cli import DvcParserError
 from dvc.cli.parser import get_main_parser
 from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
@@ -103,6 +104,9 @@ def test_commands_on_a_page_are_there(page: Path) -> None:
             assert re.search(rf"^{rest[0]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
         elif program == "python" and rest[0] == "-m":
             assert importlib.util.find_spec(rest[1])
+        elif program == "cp" and rest[0] == "-r":  # a folder that a stage makes
+            stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"].values()
+            assert rest[1] in [out for stage in stages for out in stage["outs"]]
         elif program in ("cp", "pytest", "python"):
             assert (ROOT / rest[0]).is_file()
 
