@@ -42,7 +42,7 @@ def committed(folder: Path) -> Path:
 def test_readme_shows_what_the_summary_says(tmp_path: Path) -> None:
     """… of what is committed, or is about to be."""
     ((_, shown),) = blocks(README, "text")
-    now = describe(ROOT / "metrics")
+    now = describe(ROOT / "metrics").replace(f"{ROOT}/", "")
     if shown.strip() != now:
         before = describe(committed(tmp_path)).replace(str(tmp_path), "metrics")
         assert shown.strip() == before, f"this is what README should show:\n{before}\nor, with what is here:\n{now}"
