@@ -1,10 +1,10 @@
 """What mechanisms reach on the tasks, and how far each method can be believed where the truth is known.
 
-    python benchmarks/interpretation.py queue      an experiment for each mechanism and seed, on two tasks
-    python benchmarks/interpretation.py scores     … on the four others, which are evaluated and not interpreted
+    python benchmarks/interpretation.py queue      an experiment for each mechanism, seed and task of known truth
     dvc queue start -j 2                           run them, two at a time
     python benchmarks/interpretation.py table      the finished ones, from MLflow, as tables, beside those of before
 
+Other tasks can be named, `queue --seeds 1 --tasks summarization,generation`: they are evaluated and not interpreted.
 Each figure is a mean over trainings that differ in their seed, with a 95 % interval (Student's t): the seed draws the
 weights, the order of batches and the embedded rows. A method that is not defined for a mechanism has no figure. The
 controls see no model (random, constant, position), or the known truth (oracle): a method that is no better than the
@@ -25,11 +25,10 @@ from scipy import stats
 MEASURED = Path(__file__).parent.parent / "docs" / "measured"
 MECHANISMS = "scaled_dot_product,additive,general,shaw,talking_heads,differential,sigmoid,linear"
 TASKS = "translation,sentiment"
-SCORED = "summarization,question_answering,generation,multi_label"
 # Fewer rows than a run by itself has, so that all of them take two hours; and dropout where a model without it learns
 # its training rows by heart.
 SHORT = ("data.size=10000", "train.epochs=6", "train.warmup_steps=100")
-SETTING = dict.fromkeys(f"{TASKS},{SCORED}".split(","), SHORT) | {"sentiment": (*SHORT, "model.dropout=0.1")}
+OWN = {"sentiment": ("model.dropout=0.1",)}
 METHODS = (
     *("weights", "norm", "rollout", "norm_rollout", "alti", "value_zeroing"),
     *("integrated_gradients", "gradient_x_input", "gradient_x_attention", "occlusion"),
@@ -60,22 +59,9 @@ def queue(
     tasks: Annotated[str, typer.Option(help="With commas.")] = TASKS,
 ) -> None:
     """Queue the experiments."""
-    enqueue(tasks, mechanisms, seeds)
-
-
-@app.command()
-def scores(
-    mechanisms: Annotated[str, typer.Option(help="Rows of the catalogue, with commas.")] = MECHANISMS,
-    seeds: Annotated[str, typer.Option(help="With commas.")] = "1",
-    tasks: Annotated[str, typer.Option(help="With commas.")] = SCORED,
-) -> None:
-    """Queue experiments that end with the evaluation."""
-    enqueue(tasks, mechanisms, seeds, "evaluate")
-
-
-def enqueue(tasks: str, mechanisms: str, seeds: str, *targets: str) -> None:
     for task in tasks.split(","):
-        values = (f"task={task}", f"attention.mechanism={mechanisms}", f"seed={seeds}", *SETTING[task])
+        values = (f"task={task}", f"attention.mechanism={mechanisms}", f"seed={seeds}", *SHORT, *OWN.get(task, ()))
+        targets = () if task in MEASURES else ("evaluate",)
         sets = [argument for value in values for argument in ("-S", value)]
         subprocess.run(["dvc", "exp", "run", "--queue", *sets, *targets], check=True)
 
@@ -113,7 +99,7 @@ def collected(store: str) -> pd.DataFrame:
         of, metrics = run.data.params, run.data.metrics
         chosen = of.get("task", ""), of.get("attention.mechanism", ""), of.get("seed", "")
         last = "interpret.methods.random.comprehensiveness" if chosen[0] in MEASURES else "evaluate.score"
-        if chosen[0] in SETTING and chosen not in lines and last in metrics:
+        if chosen[0] in SCORES and chosen not in lines and last in metrics:
             lines[chosen] = {name: round(value, 4) for name, value in metrics.items() if name in told}
     rows = [(*key, name, value) for key, values in sorted(lines.items()) for name, value in sorted(values.items())]
     return pd.DataFrame(rows, columns=[*KEY, "name", "value"])

@@ -86,7 +86,8 @@ def run(
     device = devices.choose("auto")
     devices.prepare(device)
     trained = load(model, device)
-    beside = options.interpret.beside and another.read(Path(options.interpret.beside), options.task, device)
+    folder = options.interpret.beside
+    beside = None if folder is None else another.read(Path(folder), options.task, device)
     measured = json.loads(evaluate.read_text(encoding="utf-8"))
     found = interpret(
         trained,
@@ -100,7 +101,7 @@ def run(
         seed=options.seed,
         device=device,
         target_tokenizer=vocabulary.load_target(model),
-        beside=beside or None,
+        beside=beside,
     )
     shown = Shown(found.metrics, found.examples, facts(trained), known=found.known, own=found.own)
     page = render([shown], evaluate=measured)

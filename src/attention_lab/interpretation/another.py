@@ -61,7 +61,8 @@ class Another:
     def scores(
         self, subject: Subject, rows: Mapping[str, pd.DataFrame], method: str, gold: Gold | None
     ) -> dict[str, np.ndarray]:
-        """What a method says of test rows, by name (Wq, Wk), in the variant that is best for this model on valid rows.
+        """What a method says of test rows, by name (Wq, Wk), in the variant that is best for this model on valid rows;
+        of none, where it reads no row of a split at once.
 
         Args:
             rows: of both splits. gold: None: the first variant is taken.
@@ -71,6 +72,8 @@ class Another:
             explained.explain(own.asked(own.whole(split), split), own.options.steps, [method])
             for split in ("valid", "test")
         )
+        if not test.names or (gold is not None and not valid.names):
+            return {}
         variant = next(iter(test.scores[method])) if gold is None else explained.chosen(valid, gold, method)[1].variant
         return dict(zip(test.names, test.scores[method][variant], strict=True))
 

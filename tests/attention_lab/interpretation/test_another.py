@@ -85,6 +85,12 @@ def test_a_place_without_weights_leaves_the_weights_of_another() -> None:
     assert gate["value"] is not None
 
 
+def test_a_model_that_reads_no_row_at_once_is_not_compared() -> None:
+    gate = translated(reverser(TOKENIZER), build(config(len(TOKENIZER), positions=4))).metrics["gates"]["seeds"]
+    assert (gate["value"], gate["passed"]) == (None, None)
+    assert "There is no row" in gate["sentence"]
+
+
 def test_without_gold_the_first_variant_is_compared() -> None:
     tokenizer = tokenizer_of([" ".join(WORDS)])
     generator = np.random.default_rng(0)
