@@ -137,6 +137,7 @@ class Model(Section):
     tied: bool  # the output has the embedding as its weights, or has its own
     # Models that read a source and write a target: they may copy its tokens. None: in summarization, where they can.
     copies: bool | None = Field(alias="copy")  # pydantic has a method of the name `copy`
+    pooling: Literal["first", "mean"]  # classes are read from the first position, or from the mean of all
     match: bool  # question_answering: words of the text that the question has too are marked
     position: Literal["none", "sinusoidal", "learned", "rotary"]
 

@@ -44,7 +44,7 @@ def test_nothing_can_be_changed() -> None:
         (
             "copy: null",
             "copy: null\n  copies: true",
-            "unknown parameter model.copies; known here: .*, tied, copy, match, position",
+            "unknown parameter model.copies; known here: .*, tied, copy, pooling, match, position",
         ),
         ("copy: null", "copy: maybe", "model.copy should be a valid boolean"),
         ("seed: 42", "sede: 42", "unknown parameter sede|the parameter seed is missing"),

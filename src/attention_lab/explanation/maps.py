@@ -25,6 +25,8 @@ from attention_lab.transformer import Classifier, Config, LanguageModel, SpanExt
 from attention_lab.transformer.models import Seen, segments_of
 from attention_lab.vocabulary import BOS
 
+ALL = "all positions"  # in the mean
+
 CAUTION = (
     "The picture shows where the model looked. It is no proof that the prediction was made because of these words: "
     "only changing or removing them could show that."
@@ -51,12 +53,12 @@ TOLD = {
     ),
     "class": (
         "layer by layer",
-        "How much the first position, from which the class is read, looked at each word.",
+        "How much the first position, or the mean of all, from which the class is read, looked at each word.",
     ),
     "rollout": (
         "through all layers",
-        "How much of each word has flowed into the first position, from which the class is read, if every layer "
-        "passes on half of what it looks at and half of what was there (attention rollout).",
+        "How much of each word has flowed into the first position, or the mean of all, from which the class is read, "
+        "if every layer passes on half of what it looks at and half of what was there (attention rollout).",
     ),
     "answer": (
         "answer to question and text",
@@ -73,8 +75,8 @@ TOLD = {
 class Map:
     """What was looked at in one place of a model.
 
-    name: in a few words. what: what the numbers are, in a sentence. queries: words that look (Wq), or the first
-    position, <s>, alone. keys: words that are looked at (Wk). weights: (N, H, Wq, Wk), with N = 0 where the mechanism
+    name: in a few words. what: what the numbers are, in a sentence. queries: words that look (Wq), or what a class is
+    read from. keys: words that are looked at (Wk). weights: (N, H, Wq, Wk), with N = 0 where the mechanism
     has none. notes: sentences that a reader of the numbers has to know.
     """
 
@@ -126,13 +128,14 @@ def explain(predictor: Predictor, texts: Mapping[str, str], answer: Mapping[str,
 
 
 def _of_class(config: Config, seen: Seen, source: Words) -> list[Map]:
-    first = _first(len(source.owners))
-    each = _map(config, seen, "encoder_self", first, source, "class")
+    length = len(source.owners)
+    reader = _first(length) if config.pooling == "first" else Words([ALL], [0] * length)
+    each = _map(config, seen, "encoder_self", reader, source, "class")
     # Rollout follows shares through the layers: what does not sum to 1 is no share.
     if config.mechanism("encoder_self").weights != "probabilities":
         return [each]
     through = rollout(_stacked(seen, "encoder_self", source, source))
-    return [_merged(through[None, None], first, source, "rollout", each.notes), each]
+    return [_merged(through[None, None], reader, source, "rollout", each.notes), each]
 
 
 def _of_answer(

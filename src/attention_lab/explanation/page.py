@@ -91,7 +91,7 @@ def _readers(answer: Answer) -> dict[str, list[int]]:
     if asked.writes:
         return {}
     if isinstance(asked.model, Classifier):
-        return {"attention": [0]}
+        return {"attention": asked.model.config.read_from(len(answer.row["source"]))}
     first, last = asked.said[0].tolist()
     return {
         "attention of the answer": list(range(first, last + 1)),

@@ -24,9 +24,9 @@ class Example:
     row: where it comes from. source, reference, prediction: texts, or label and predicted label. right: prediction
     and reference are the same; None for a language model, which may go on as it likes. probability: of the prediction,
     if the model says so. keys: words looked at (Wk). queries: words that look (Wq), empty for a classifier, whose one
-    query is the first position. weights: (Wq, Wk), Wq = 1 for a classifier; None if the mechanism has none. gold: (Wq,
-    Wk), True where weight belongs, or None. shown: what the weights are, in words. inputs: the texts that were read,
-    by name. readers: positions whose attention can speak for the prediction, by what they are. traces: every weight.
+    query is what its class is read from. weights: (Wq, Wk), Wq = 1 for a classifier; None if the mechanism has none.
+    gold: (Wq, Wk), True where weight belongs, or None. shown: what the weights are, in words. inputs: the texts that
+    were read, by name. readers: positions whose attention can speak for the prediction, by what they are. traces: every weight.
     """
 
     row: str
@@ -135,5 +135,7 @@ def _ranked(row: Row, measured: dict[str, Any] | None) -> tuple[np.ndarray | Non
     if not found:
         return None, "this mechanism has no weights"
     method = measured["method"] if measured else list(found)[-2]
-    reader = "the first position" if list(row.readers) == ["attention"] else "the model"
+    reader = "the model"
+    if list(row.readers) == ["attention"]:
+        reader = "the first position" if row.readers["attention"] == [0] else "the mean position"
     return found[method][None], f"what {reader} gives each word, by {method}"

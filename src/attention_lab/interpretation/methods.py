@@ -100,8 +100,9 @@ def attribute(look: Look, names: Sequence[str] | None = None) -> dict[str, Found
 
 
 def _by_position(look: Look, variants: Mapping[str, Tensor]) -> Found:
-    """What positions take of source tokens (B, Lq, S) → what outputs do, in words. A class is read from the first
-    position, an answer from its first and last; and what the question looked at may say more than what they did."""
+    """What positions take of source tokens (B, Lq, S) → what outputs do, in words. A class is read from all
+    positions or from the first, an answer from its first and last; and what the question looked at may say more than
+    what they did."""
     asked, found = look.asked, Found()
     for name, tensor in variants.items():
         for reader in ("predicting", "reading") if asked.writes else _readers(asked):
@@ -121,7 +122,9 @@ def _readers(asked: Asked) -> list[str]:
 def _positions(asked: Asked, row: int, reader: str) -> list[int]:
     if reader == "question":
         return list(range(1, max(2, asked.reading.asked[row])))
-    return asked.said[row].tolist() if reader == "answer" else [0]
+    if reader == "answer":
+        return asked.said[row].tolist()
+    return asked.model.config.read_from(int(asked.batch.source_mask[row].sum()))
 
 
 def _weights(look: Look) -> Found:

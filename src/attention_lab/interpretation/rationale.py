@@ -38,11 +38,11 @@ class Precision:
 def scores(row: Row) -> dict[str, np.ndarray]:
     """Word scores (Ws,) by method. What counts are the rows of the positions that a prediction is read from.
 
-    "attention layer n": what <s>, from which a class is read, attends to in that layer, mean of the heads (only the
-    last layer's row enters the prediction directly; earlier ones do through what the positions have mixed since).
-    "rollout": the row of <s> after attention rollout over all layers. "attention of the answer layer n", "attention of
-    the question layer n" and their rollouts: the same of the tokens of the answer that the model gives, and of the
-    question's, in the mean. Where a target is written, "cross-attention layer n": what all its words
+    "attention layer n": what the positions from which a class is read attend to in that layer, in the mean, mean of the
+    heads (only the last layer's rows enter the prediction directly; earlier ones do through what the positions have
+    mixed since). "rollout": the same rows after attention rollout over all layers. "attention of the answer layer n",
+    "attention of the question layer n" and their rollouts: the same of the tokens of the answer that the model gives,
+    and of the question's, in the mean. Where a target is written, "cross-attention layer n": what all its words
     together attend to in that layer of the decoder, mean of the heads.
     """
     if row.cross is not None:

@@ -180,7 +180,7 @@ def collect(
         for index, name in enumerate(reading.names):
             readers: dict[str, list[int]] = {}
             if isinstance(model, Classifier):
-                readers = {"attention": [0]}  # the class is read from <s>
+                readers = {"attention": model.config.read_from(int(reading.lengths[index][0]))}
             elif isinstance(model, SpanExtractor):
                 readers = {
                     "attention of the answer": list(range(int(first[index]), int(last[index]) + 1)),

@@ -46,6 +46,7 @@ class Config(BaseModel):
     activation, gated: of the feed-forward layer; see `blocks.FeedForward`.
     tied: the output has the embedding as its weights (Press & Wolf 2017, arXiv 1608.05859), or has its own.
     copies: an encoder-decoder may copy tokens of its source; see `pointer`. Its name in files is copy.
+    pooling: a class is read from the first position, or from the mean of all; see `read_from`.
     match: tokens of a text that its question has too are a segment of their own; see `spans.segments_of`.
     dropout: of what a block adds to its input; attention_dropout: of attention weights; feedforward_dropout: inside the
         feed-forward layer; embedding_dropout: of embeddings, None: as dropout.
@@ -88,6 +89,7 @@ class Config(BaseModel):
     gated: bool = False
     tied: bool = True
     copies: bool = Field(default=False, alias="copy")  # models of pydantic have a method of that name
+    pooling: Literal["first", "mean"] = "first"
     match: bool = False
     position: Literal["none", "sinusoidal", "learned", "rotary"]
     mechanisms: dict[Place, Chosen]
@@ -118,6 +120,10 @@ class Config(BaseModel):
         if len(set(names.values())) == 1:
             return next(iter(names.values()))
         return ", ".join(f"{place}: {name}" for place, name in names.items())
+
+    def read_from(self, length: int) -> list[int]:
+        """The positions of a text of `length` tokens from whose mean its class is read."""
+        return list(range(length)) if self.pooling == "mean" else [0]
 
     def mechanism(self, place: Place) -> Mechanism:
         chosen = self.mechanisms[place]

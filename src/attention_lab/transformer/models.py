@@ -183,8 +183,10 @@ class Reader(nn.Module):
 
 
 class Classifier(Reader):
-    """An encoder; the class is read from the first position, which stands for the whole text (Devlin et al. 2019,
-    arXiv 1810.04805, section 3), through a hidden layer with tanh where the configuration has one (their code)."""
+    """An encoder; the class is read from the mean of all positions (Iyyer et al. 2015, "Deep unordered composition
+    rivals syntactic methods for text classification", section 2), or from the first, which stands for the whole text (Devlin
+    et al. 2019, arXiv 1810.04805, section 3), through a hidden layer with tanh where the configuration has one (their
+    code)."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -200,8 +202,8 @@ class Classifier(Reader):
             segments: (B, Ls), the segment of each token, in models that have any; None: the first.
         """
         hidden, seen = self.read(source, source_mask, segments=segments, weights=weights)
-        first = hidden[:, 0]
-        return self.classes(first if self.pooler is None else torch.tanh(self.pooler(first))), seen
+        text = hidden[:, 0] if self.config.pooling == "first" else _mean(hidden, source_mask)
+        return self.classes(text if self.pooler is None else torch.tanh(self.pooler(text))), seen
 
 
 class SpanExtractor(Reader):
@@ -241,6 +243,11 @@ def segments_of(source: Tensor, config: Config) -> Tensor:
     asked = (~behind & ~is_end)[:, None, :]
     same = ((source[:, :, None] == source[:, None, :]) & asked).any(-1)
     return behind.long() + (behind & same).long()
+
+
+def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
+    """hidden (B, L, W), mask (B, L) → (B, W), over the positions that are no padding"""
+    return hidden.masked_fill(~mask.unsqueeze(-1), 0.0).sum(1) / mask.sum(1, keepdim=True)
 
 
 def _head(width: int, to: int) -> nn.Linear:

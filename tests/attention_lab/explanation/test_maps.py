@@ -101,15 +101,18 @@ def test_a_language_model_reads_its_own_text(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_classifier_looks_from_its_first_position_as_in_a_report(tmp_path: Path, kind: str) -> None:
-    given = predictor_of(tmp_path, "sentiment", kind)
+@pytest.mark.parametrize(("pooling", "reader"), [("first", "<s>"), ("mean", "all positions")])
+def test_a_classifier_looks_from_where_its_class_is_read_as_in_a_report(
+    tmp_path: Path, kind: str, pooling: str, reader: str
+) -> None:
+    given = predictor_of(tmp_path, "sentiment", kind, pooling=pooling)
     through, each = explain(given, {"text": TEXT}, {"prediction": "yes"})
     scores = rationale.scores(collected(given, text=TEXT))
     assert through.of(1)[0] == pytest.approx(scores["rollout"])
     for layer in (1, 2):
         assert each.of(layer)[0] == pytest.approx(scores[f"attention layer {layer}"])
     assert each.keys == through.keys == TEXT.split()
-    assert each.queries == through.queries == ["<s>"]
+    assert each.queries == through.queries == [reader]
 
 
 QUESTION, CONTEXT = "sees a dog", "the old cat sleeps under trees"

@@ -14,6 +14,7 @@ from attention_lab.attention import CATALOGUE
 from attention_lab.interpretation.asked import log_probabilities
 from attention_lab.interpretation.explained import attributions, explain, shares_of_source
 from attention_lab.interpretation.methods import METHODS, Look, attribute, looked_at, why_not
+from attention_lab.interpretation.shares import by_weights, flow
 from attention_lab.vocabulary import UNK_ID
 
 # Where each mechanism is valid, an architecture that looks at its source with it.
@@ -118,3 +119,15 @@ def test_why_not_names_the_mechanism() -> None:
     sigmoid = asked_of("encoder_decoder", "sigmoid").model.config
     assert "weights of sigmoid do not sum to 1" in why_not(METHODS["rollout"], sigmoid)
     assert why_not(METHODS["alti"], sigmoid) == ""
+
+
+def test_a_class_that_is_read_from_the_mean_looks_from_all_positions() -> None:
+    asked = asked_of("classifier", pooling="mean")
+    look = Look(asked, 2)
+    (rows,) = attribute(look, ["rollout"])["rollout"].values()
+    source = flow(look.layers, by_weights).source
+    for row, scores in enumerate(rows):
+        length = asked.reading.lengths[row, 0]
+        mean = source[row, :length, : source.shape[2]].mean(0, keepdim=True)
+        np.testing.assert_allclose(scores, asked.merged(row, mean.numpy()), rtol=1e-5)
+    assert length < source.shape[1]  # and none of them is padding

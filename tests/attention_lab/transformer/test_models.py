@@ -324,6 +324,19 @@ def test_a_hidden_layer_before_the_class() -> None:
     torch.testing.assert_close(classifier(source, mask)[0], expected)
 
 
+def test_a_class_is_read_from_the_mean_of_what_is_there() -> None:
+    torch.manual_seed(0)
+    classifier = build(config(architecture="classifier", labels=("bad", "good"), pooling="mean")).double().eval()
+    assert isinstance(classifier, Classifier)
+    source, mask, _ = sentences()
+    logits, _ = classifier(source, mask)
+    hidden, _ = classifier.encoder(classifier.embedding(source), mask)
+    for row, length in enumerate(mask.sum(1).tolist()):
+        mean = hidden[row, classifier.config.read_from(length)].mean(0)
+        torch.testing.assert_close(logits[row], classifier.classes(mean))
+    torch.testing.assert_close(logits[1:], classifier(source[1:, :4], mask[1:, :4])[0])
+
+
 def test_a_span_extractor_scores_what_is_there() -> None:
     torch.manual_seed(0)
     extractor = build(config(architecture="spans")).double().eval()
