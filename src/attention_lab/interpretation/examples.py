@@ -26,7 +26,8 @@ class Example:
     if the model says so. keys: words looked at (Wk). queries: words that look (Wq), empty for a classifier, whose one
     query is what its class is read from. weights: (Wq, Wk), Wq = 1 for a classifier; None if the mechanism has none.
     gold: (Wq, Wk), True where weight belongs, or None. shown: what the weights are, in words. inputs: the texts that
-    were read, by name. readers: positions whose attention can speak for the prediction, by what they are. traces: every weight.
+    were read, by name. readers: positions whose attention can speak for the prediction, by what they are. traces: every
+    weight.
     """
 
     row: str

@@ -184,9 +184,9 @@ class Reader(nn.Module):
 
 class Classifier(Reader):
     """An encoder; the class is read from the mean of all positions (Iyyer et al. 2015, "Deep unordered composition
-    rivals syntactic methods for text classification", section 2), or from the first, which stands for the whole text (Devlin
-    et al. 2019, arXiv 1810.04805, section 3), through a hidden layer with tanh where the configuration has one (their
-    code)."""
+    rivals syntactic methods for text classification", section 2), or from the first, which stands for the whole text
+    (Devlin et al. 2019, arXiv 1810.04805, section 3), through a hidden layer with tanh where the configuration has one
+    (their code)."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
