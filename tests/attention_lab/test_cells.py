@@ -1,0 +1,79 @@
+"""What a cell of a user's table means; that files of every format say the same is in test_sources.py."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from attention_lab import cells
+from attention_lab.errors import InputError
+from attention_lab.records import SHAPES
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("a", "a"), (None, ""), (math.nan, ""), (True, "true"), (1, "1"), (1.0, "1"), (1.5, "1.5"), ("", "")],
+)
+def test_a_value_as_text(value: Any, text: str) -> None:
+    assert cells.text(value, "text", "a.csv:1") == text
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "meaning"),
+    [
+        ("start", None, -1),
+        ("start", "7", 7),
+        ("start", 7.0, 7),
+        ("references", '["a", "b"]', ["a", "b"]),
+        ("references", "", None),
+        ("labels", "a|b", ["a", "b"]),
+        ("labels", "[]", []),
+        ("labels", [1.0, "b"], ["1", "b"]),
+        ("labels", None, None),
+        ("alignment", "0-0 1-2", [[0, 0], [1, 2]]),
+        ("possible", "[[3, 4]]", [[3, 4]]),
+        ("rationale", [False, True], [False, True]),
+        ("support", "", None),
+        ("true_nats", 1.5, 1.5),
+    ],
+)
+def test_a_value_of_a_column(column: str, value: Any, meaning: Any) -> None:
+    assert cells.CONVERSIONS[column](value, column, "a.csv:1") == meaning
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "expected"),
+    [
+        ("start", "two", "a number of characters"),
+        ("references", "a, b", "a list of texts"),
+        ("labels", [None], "a list of labels"),
+        ("alignment", "0-0 1", r"a list of \[source word, target word\] pairs"),
+        ("rationale", [-1], "a list of word numbers"),
+        ("true_nats", "many", "a number"),
+    ],
+)
+def test_what_cannot_be_understood_is_one_sentence(column: str, value: Any, expected: str) -> None:
+    with pytest.raises(InputError, match=f"a.csv:1: {column} should be {expected}.*; mend the row"):
+        cells.CONVERSIONS[column](value, column, "a.csv:1")
+
+
+def test_every_gold_column_has_a_meaning() -> None:
+    assert {shape.gold for shape in SHAPES.values()} <= cells.GOLD.keys() <= cells.CONVERSIONS.keys()
+
+
+@pytest.mark.parametrize(
+    ("gold", "numbers"),
+    [([0, 1, 1], [1, 2]), ([True, False, False], [0]), ([0, 2], [0, 2]), ([0, 1], [0, 1]), ([], []), (None, None)],
+)
+def test_a_mask_says_which_words_are_gold(gold: list[Any] | None, numbers: list[int] | None) -> None:
+    assert cells.numbered(gold, "one two three") == numbers
+
+
+def test_gold_points_at_words_that_are_there() -> None:
+    frame = pd.DataFrame({"row": ["a:1", "a:2"], "text": ["one two", "one"], "rationale": [[1], [1]]})
+    cells.check_words(frame[:1], SHAPES["sentiment"], "rationale")
+    with pytest.raises(InputError, match="a:2: rationale names word 1 of text, but its 1 words"):
+        cells.check_words(frame, SHAPES["sentiment"], "rationale")
