@@ -1109,8 +1109,9 @@ plt.show()
 # %% [markdown]
 # Both classes occur equally often, so guessing gives 0.5. Counting words and pairs of words (tf-idf) goes a long way.
 # What it cannot see is which words belong together when they stand apart, as in “Nobody would call the room
-# unpleasant.” Connecting such words is what attention is for. (Set `layers=1` above and try again: with one layer the
-# first position looks at all words once, before any of them has looked at its negation.)
+# unpleasant.” Connecting such words is what attention is for. (Set `layers=1, pooling="first"` above and try again: then
+# the class is read from the first position alone, which looks at all words once, before any of them has looked at its
+# negation. As it is, the class is read from the mean of all positions.)
 #
 # ## Inference
 #

@@ -31,7 +31,7 @@ ORDER = (
     ("regularisation", "pretraining"),
     ("training", "evaluation"),
     ("interpretation", "inference", "summary", "serving", "serving_questions", "huggingface", "mechanisms", "borrowed"),
-    ("explanation", "exercises"),
+    ("explanation", "exercises", "comparison"),
     ("demo",),
     ("cli",),
 )

@@ -269,6 +269,47 @@ def summary(
 
 
 @commands.command()
+def compare(
+    task: Annotated[str | None, typer.Option(help="Of which task; none: that of the newest experiment.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE: only experiments with that parameter; as often as needed.")
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="A setting, e.g. a mechanism: the line that the others are held against; none: the best."),
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page here.")] = None,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Put the finished experiments side by side: what was changed, what came of it, and whether that may be chance.
+
+    \b
+    attention-lab compare
+    attention-lab compare --against scaled_dot_product
+    attention-lab compare --task sentiment --only model.layers=2
+    attention-lab compare --html experiments.html
+
+    Experiments that differ in their seed alone are one line. They are read from MLflow's store, mlflow.db or that of
+    MLFLOW_TRACKING_URI.
+    """
+    from attention_lab import comparison
+    from attention_lab.tracking import results
+
+    found = comparison.compare(results(), task=task, only=only or (), against=against)
+    if html is not None:
+        html.write_text(comparison.page(found) + "\n", encoding="utf-8")
+        typer.echo(f"{len(found.lines)} settings in {html}", err=True)
+    if json_:
+        typer.echo(comparison.as_json(found))
+    elif as_markdown:
+        typer.echo(comparison.markdown(found))
+    elif html is None:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        typer.echo(comparison.terminal(found, width))
+
+
+@commands.command()
 def mechanisms(
     name: Annotated[str | None, typer.Argument(help="One of them, to see its parts; none: all, as a table.")] = None,
     place: Annotated[

@@ -13,14 +13,17 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
+from attention_lab.errors import InputError
 from attention_lab.records import digest
 
 EXPERIMENT = "attention-lab"
+MOST = 10_000  # runs that are read at once
 FLUSH = 200  # metrics in one request; each request costs about as much as a hundred metrics
 
 
@@ -111,6 +114,28 @@ class Run:
                 pip_requirements=[],
                 input_example=[example],
             )
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run: parameters under dotted names, final metrics under `stage.name`, and texts."""
+
+    params: dict[str, str]
+    metrics: dict[str, float]
+    tags: dict[str, str]
+
+
+def results() -> list[Result]:
+    """The finished runs, the newest first.
+
+    Raises:
+        InputError: there are none yet.
+    """
+    if "MLFLOW_TRACKING_URI" not in os.environ and not (home() / "mlflow.db").exists():
+        raise InputError("mlflow.db is missing, for nothing has run here yet; run `dvc repro` or `dvc exp run` first")
+    client, experiment = _connect()
+    runs = client.search_runs([experiment], "attributes.status = 'FINISHED'", max_results=MOST)
+    return [Result(run.data.params, run.data.metrics, run.data.tags) for run in runs]
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -79,6 +80,7 @@ def test_predictions_for_new_text(translated: Project) -> None:
     sentence = "attention-lab: none.txt: there is no such file; --input takes a text or .jsonl file"
     assert refused.stderr.strip() == sentence
     assert "report       metrics/report.html" in translated.run(program, "summary").stdout
+    assert re.search(r"scaled_dot_product +│ +1 │", translated.run(program, "compare").stdout)
 
 
 def test_a_run_elsewhere_gives_the_same_bytes_weights_included(

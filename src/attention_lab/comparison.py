@@ -1,0 +1,287 @@
+"""Experiments side by side: what was changed, what it reached, and whether that is more than chance.
+
+Results that differ in nothing but their seed are one line. Where a line has several seeds its interval and its
+distance from another line are over these trainings, pair by pair, for the seed draws weights, order and embedded rows
+alike in both; where it has one, the interval is over test rows, and nothing is said of other trainings.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from io import StringIO
+
+import numpy as np
+from jinja2 import Environment, PackageLoader
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from scipy import stats
+
+from attention_lab.errors import InputError
+from attention_lab.tracking import Result
+
+FIRST = "attention.mechanism"
+# What changes where, how fast or how much is said of a result, and not the result.
+BESIDE = ("interpret.", "seed", "train.device", "train.threads", "train.processes", "train.checkpoint_steps")
+KNOWN = {"alignment_error_rate": "alignment error", "average_precision": "average precision"}
+COSTS = {
+    "train.parameters": "parameters",
+    "train.tokens_per_second": "tokens/s",
+    "train.peak_memory_mb": "peak memory, MB",
+}
+DOUBTFUL = 0.05
+
+
+@dataclass(frozen=True)
+class Line:
+    """Results with the same parameters but for their seeds.
+
+    settings: of the parameters that differ between lines. score: the mean over seeds. low, high: 95 %, over seeds
+    (Student's t), of one seed over test rows (bootstrap). difference: of the score from that of the line that all are
+    held against, in the mean over the seeds that both have; None if they share none. margin: half its 95 % interval,
+    and chance: the probability of such a difference or a larger one where there is none (paired t-test), with as many
+    tests as there are lines (false discovery rate, Benjamini & Hochberg 1995); None for one seed. more: other figures
+    by title, means over seeds.
+    """
+
+    settings: dict[str, str]
+    seeds: list[str]
+    score: float
+    low: float
+    high: float
+    difference: float | None = None
+    margin: float | None = None
+    chance: float | None = None
+    more: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Lines of one task, the best first. against: which of them the others are held against. others: finished results
+    of other tasks."""
+
+    task: str
+    score_name: str
+    lines: list[Line]
+    against: int
+    others: int
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the table has to know."""
+        found = []
+        if any(len(line.seeds) > 1 for line in self.lines):
+            found.append(
+                "Several seeds: mean and 95 % interval over trainings; differences are those of the same seeds, and "
+                "chance is how often one as large comes about where there is none (paired t-test, corrected for the "
+                "number of lines)."
+            )
+        if any(len(line.seeds) == 1 for line in self.lines):
+            found.append(
+                "One seed: the interval is over test rows and says nothing of other trainings; queue some, e.g. "
+                "dvc exp run --queue -S 'seed=1,2,3'."
+            )
+        if self.others:
+            found.append(f"{self.others} results of other tasks are left out; --task names one.")
+        return found
+
+
+def compare(
+    results: Sequence[Result], *, task: str | None = None, only: Sequence[str] = (), against: str | None = None
+) -> Comparison:
+    """Put results, the newest first, side by side.
+
+    Args:
+        task: None: that of the newest result.
+        only: "name=value": results with these parameters alone.
+        against: a setting of the line that all are held against; None: the best line.
+
+    Raises:
+        InputError: there is nothing to compare, or a name fits no result or no line.
+    """
+    scored = [result for result in results if "evaluate.score" in result.metrics]
+    if not scored:
+        raise InputError("no experiment has been evaluated yet; run `dvc repro` or `dvc exp run` first")
+    task = task or scored[0].params["task"]
+    chosen = [result for result in scored if result.params["task"] == task]
+    if not chosen:
+        there = sorted({result.params["task"] for result in scored})
+        raise InputError(f"no experiment of the task {task} has been evaluated; there are some of {', '.join(there)}")
+    others = len(scored) - len(chosen)
+    for condition in only:
+        chosen = _with(condition, chosen)
+    pairs = [(_line(seeds, settings), seeds) for settings, seeds in _grouped(chosen)]
+    pairs.sort(key=lambda pair: -pair[0].score)
+    where = _where([line for line, _ in pairs], against)
+    reference = pairs[where][1]
+    lines = [
+        line if number == where else _held_against(line, seeds, reference) for number, (line, seeds) in enumerate(pairs)
+    ]
+    return Comparison(task, chosen[0].tags["evaluate.score_name"], _corrected(lines), where, others)
+
+
+def _with(condition: str, results: list[Result]) -> list[Result]:
+    """Those with a parameter of "name=value"."""
+    name, _, value = condition.partition("=")
+    fitting = [result for result in results if result.params.get(name) == value]
+    if not fitting:
+        values = sorted({result.params[name] for result in results if name in result.params})
+        there = f"; {name} has been {', '.join(values)}" if values else ""
+        raise InputError(f"--only {condition}: no experiment has that parameter with that value{there}")
+    return fitting
+
+
+def _grouped(results: Sequence[Result]) -> list[tuple[dict[str, str], dict[str, Result]]]:
+    """Settings that differ, with the newest result of each seed."""
+    groups: dict[str, dict[str, Result]] = {}
+    settings: dict[str, dict[str, str]] = {}
+    for result in results:
+        own = {name: value for name, value in sorted(result.params.items()) if not name.startswith(BESIDE)}
+        key = json.dumps(own)
+        settings[key] = own
+        groups.setdefault(key, {}).setdefault(result.params["seed"], result)
+    names = sorted({name for own in settings.values() for name in own}, key=lambda name: (name != FIRST, name))
+    differing = [name for name in names if len({own.get(name) for own in settings.values()}) > 1] or [FIRST]
+    return [({name: settings[key].get(name, "") for name in differing}, seeds) for key, seeds in groups.items()]
+
+
+def _line(seeds: dict[str, Result], settings: dict[str, str]) -> Line:
+    every = list(seeds.values())
+    scores = np.array([result.metrics["evaluate.score"] for result in every])
+    low, high = (every[0].metrics.get(f"evaluate.score_{end}", float(scores[0])) for end in ("low", "high"))
+    if len(scores) > 1:
+        margin = _margin(scores)
+        low, high = scores.mean() - margin, scores.mean() + margin
+    more: dict[str, float] = {}
+    for measure, title in KNOWN.items():
+        names = [f"interpret.methods.{result.tags.get('interpret.best_method')}.{measure}" for result in every]
+        if all(name in result.metrics for name, result in zip(names, every, strict=True)):
+            more[title] = float(np.mean([r.metrics[name] for name, r in zip(names, every, strict=True)]))
+    for name, title in COSTS.items():
+        if all(name in result.metrics for result in every):
+            more[title] = float(np.mean([result.metrics[name] for result in every]))
+    return Line(settings, sorted(seeds), float(scores.mean()), float(low), float(high), more=more)
+
+
+def _margin(values: np.ndarray) -> float:
+    """Half the 95 % interval of a mean (Student's t)."""
+    return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+
+
+def _where(lines: Sequence[Line], against: str | None) -> int:
+    if against is None:
+        return 0
+    fitting = [number for number, line in enumerate(lines) if against in line.settings.values()]
+    if len(fitting) != 1:
+        known = sorted({value for line in lines for value in line.settings.values() if value})
+        many = "more than one line has" if fitting else "no line has"
+        raise InputError(f"--against {against}: {many} that setting; settings here are {', '.join(known)}")
+    return fitting[0]
+
+
+def _held_against(line: Line, own: dict[str, Result], reference: dict[str, Result]) -> Line:
+    shared = [seed for seed in line.seeds if seed in reference]
+    if not shared:
+        return line
+    scores = np.array([[by[seed].metrics["evaluate.score"] for seed in shared] for by in (own, reference)])
+    differences = scores[0] - scores[1]
+    line = replace(line, difference=float(differences.mean()))
+    if len(shared) < 2:
+        return line
+    alike = np.ptp(differences) == 0.0  # the test would divide by 0
+    chance = float(differences[0] == 0.0) if alike else float(stats.ttest_rel(*scores).pvalue)
+    return replace(line, margin=_margin(differences), chance=chance)
+
+
+def _corrected(lines: list[Line]) -> list[Line]:
+    chances = [line.chance for line in lines if line.chance is not None]
+    corrected = iter(stats.false_discovery_control(chances) if chances else ())
+    return [
+        line if line.chance is None else Line(**asdict(line) | {"chance": float(next(corrected))}) for line in lines
+    ]
+
+
+# ------------------------------------------------------------------------------------------- as text
+
+
+def table(found: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Titles and cells."""
+    digits = 1 if max(line.score for line in found.lines) > 1.5 else 3  # of 100, or of 1
+    settings = list(found.lines[0].settings)
+    more = [title for title in (*KNOWN.values(), *COSTS.values()) if any(title in line.more for line in found.lines)]
+    titles = [*settings, "seeds", found.score_name, "95 %", "difference", "chance", *more]
+    rows = []
+    for number, line in enumerate(found.lines):
+        rows.append(
+            [
+                *line.settings.values(),
+                str(len(line.seeds)),
+                f"{line.score:.{digits}f}",
+                f"{line.low:.{digits}f} to {line.high:.{digits}f}",
+                "" if number == found.against else _signed(line, digits),
+                "" if line.chance is None else f"{line.chance:.3f}",
+                *(_figure(title, line.more.get(title)) for title in more),
+            ]
+        )
+    return titles, rows
+
+
+def _signed(line: Line, digits: int) -> str:
+    if line.difference is None:
+        return "no seed in common"
+    margin = "" if line.margin is None else f" ± {line.margin:.{digits}f}"
+    return f"{line.difference:+.{digits}f}{margin}"
+
+
+def _figure(title: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.2f}" if title in KNOWN.values() else f"{value:,.0f}"
+
+
+def terminal(found: Comparison, width: int | None = None) -> str:
+    """For people at a terminal; width None: as wide as it needs."""
+    titles, rows = table(found)
+    drawn = Table(title=f"{found.task}: {found.score_name}", title_justify="left", title_style="bold", pad_edge=False)
+    settings = len(found.lines[0].settings)
+    for number, title in enumerate(titles):
+        drawn.add_column(Text(title), justify="left" if number < settings else "right")
+    for number, row in enumerate(rows):
+        drawn.add_row(*map(Text, row), style="bold" if number == found.against else "")
+    console = Console(width=width or 240, file=(written := StringIO()), force_terminal=width is not None)
+    console.print(drawn)
+    for note in found.notes:
+        console.print(Text(note))
+    return "\n".join(line.rstrip() for line in written.getvalue().splitlines())
+
+
+def markdown(found: Comparison) -> str:
+    """For a page or a pull request."""
+    titles, rows = table(found)
+    settings = len(found.lines[0].settings)
+    lines = [titles, ["---" if number < settings else "---:" for number in range(len(titles))], *rows]
+    return "\n".join(["| " + " | ".join(cells) + " |" for cells in lines] + ["", *found.notes])
+
+
+def page(found: Comparison) -> str:
+    """One HTML file that asks for nothing from elsewhere: the table, and scores with their intervals drawn."""
+    titles, rows = table(found)
+    least, most = min(line.low for line in found.lines), max(line.high for line in found.lines)
+    width = (most - least) or 1.0
+
+    def share(value: float) -> float:
+        return round(100.0 * (value - least) / width, 2)
+
+    drawn = [(share(line.low), share(line.score), share(line.high)) for line in found.lines]
+    clear = [line.chance is not None and line.chance < DOUBTFUL for line in found.lines]
+    template = Environment(loader=PackageLoader("attention_lab", "."), autoescape=True).get_template("comparison.html")
+    return template.render(
+        found=found, titles=titles, rows=rows, drawn=drawn, clear=clear, settings=len(found.lines[0].settings)
+    )
+
+
+def as_json(found: Comparison) -> str:
+    """For other programs."""
+    return json.dumps(asdict(found), indent=2)

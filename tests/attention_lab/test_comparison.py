@@ -1,0 +1,154 @@
+"""Experiments side by side: lines of the same settings, and differences held against scipy and by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from attention_lab.comparison import BESIDE, Comparison, as_json, compare, markdown, page, table, terminal
+from attention_lab.errors import InputError
+from attention_lab.tracking import Result
+
+SCORES = {"additive": [70.0, 74.0, 75.0], "linear": [71.0, 72.0, 80.0], "shaw": [88.0, 91.0, 94.0]}
+
+
+def result(mechanism: str, seed: int, score: float, *, task: str = "translation", **params: str) -> Result:
+    return Result(
+        params={"task": task, "seed": str(seed), "attention.mechanism": mechanism, "model.layers": "2", **params},
+        metrics={
+            "evaluate.score": score,
+            "evaluate.score_low": score - 1.0,
+            "evaluate.score_high": score + 1.0,
+            "interpret.methods.alti.alignment_error_rate": score / 1000.0,
+            "train.tokens_per_second": 1000.0 * seed,
+        },
+        tags={"evaluate.score_name": "bleu", "interpret.best_method": "alti"},
+    )
+
+
+def three() -> list[Result]:
+    return [result(name, seed, score) for name, scores in SCORES.items() for seed, score in enumerate(scores, 1)]
+
+
+def by_name(found: Comparison) -> dict[str, int]:
+    return {line.settings["attention.mechanism"]: number for number, line in enumerate(found.lines)}
+
+
+def test_seeds_are_one_line_and_the_best_stands_first() -> None:
+    found = compare(three())
+    assert [line.settings for line in found.lines] == [
+        {"attention.mechanism": name} for name in ("shaw", "linear", "additive")
+    ]
+    assert (found.task, found.score_name, found.against, found.others) == ("translation", "bleu", 0, 0)
+    best = found.lines[0]
+    assert best.seeds == ["1", "2", "3"]
+    assert best.score == 91.0
+    # Three values 3 apart: s = 3, and t is 4.3027 for two degrees of freedom (any table).
+    assert best.high - best.score == pytest.approx(4.3027 * 3.0 / math.sqrt(3.0), rel=1e-4)
+    assert best.more == {"alignment error": pytest.approx(0.091), "tokens/s": 2000.0}
+    assert best.difference is None
+    assert best.chance is None
+
+
+def test_differences_are_those_of_the_same_seeds() -> None:
+    found = compare(three(), against="linear")
+    place = by_name(found)
+    assert found.against == place["linear"]
+    additive = found.lines[place["additive"]]
+    assert additive.difference == pytest.approx(np.mean([-1.0, 2.0, -5.0]))
+    chances = [stats.ttest_rel(SCORES[name], SCORES["linear"]).pvalue for name in ("shaw", "additive")]
+    # Benjamini & Hochberg by hand, for two: the larger stays, the smaller is doubled but no larger than that.
+    expected = [min(2.0 * min(chances), max(chances)), max(chances)]
+    assert [found.lines[place["shaw"]].chance, additive.chance] == pytest.approx(expected)
+    # Other seeds of the one or the other do not count.
+    more = compare([*three(), result("additive", 9, 0.0)], against="linear").lines
+    assert next(line for line in more if line.settings == additive.settings).difference == additive.difference
+
+
+def test_one_seed_has_the_interval_of_its_rows_and_no_chance() -> None:
+    found = compare([result("additive", 1, 70.0), result("shaw", 1, 90.0), result("local", 2, 80.0)])
+    best, other, worst = found.lines
+    assert (best.low, best.high) == (89.0, 91.0)
+    assert (worst.difference, worst.margin, worst.chance) == (-20.0, None, None)
+    assert other.difference is None  # no seed in common
+    assert "queue some" in found.notes[0]
+    assert "no seed in common" in terminal(found)
+
+
+@pytest.mark.parametrize(("by", "chance"), [(0.0, 1.0), (2.0, 0.0)])
+def test_the_same_difference_in_all_seeds_is_no_division_by_zero(by: float, chance: float) -> None:
+    found = compare([result(name, seed, 50.0 + by * (name == "b")) for name in "ab" for seed in (1, 2)])
+    assert found.lines[1].chance == chance
+    assert found.lines[1].margin == 0.0
+
+
+def test_what_does_not_change_a_result_makes_no_line_and_the_newest_counts() -> None:
+    newest = result("shaw", 1, 90.0, **{"train.threads": "1", "interpret.examples": "2"})
+    older = result("shaw", 1, 10.0, **{"train.threads": "2", "interpret.examples": "3"})
+    (line,) = compare([newest, older]).lines
+    assert line.score == 90.0
+    assert all(any(name.startswith(beside) for beside in BESIDE) for name in ("train.threads", "interpret.examples"))
+
+
+def test_columns_are_the_parameters_that_differ() -> None:
+    some = [result("shaw", 1, 90.0), result("shaw", 1, 80.0, **{"model.layers": "3", "attention.options.window": "8"})]
+    found = compare(some)
+    assert list(found.lines[0].settings) == ["attention.options.window", "model.layers"]
+    assert found.lines[0].settings["attention.options.window"] == ""
+    (line,) = compare(some, only=["model.layers=3"]).lines
+    assert line.score == 80.0
+
+
+def test_other_tasks_are_counted_and_left_out() -> None:
+    some = [result("shaw", 1, 0.9, task="sentiment"), *three()]
+    assert compare(some).task == "sentiment"
+    assert compare(some).others == 9
+    assert compare(some, task="translation").others == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"task": "generation"}, "no experiment of the task generation has been evaluated; there are some of trans"),
+        ({"only": ["model.layers=7"]}, "--only model.layers=7: no experiment .*; model.layers has been 2"),
+        ({"only": ["layers"]}, "--only layers: no experiment has that parameter with that value$"),
+        ({"against": "dot"}, "--against dot: no line has that setting; settings here are additive, linear, shaw"),
+    ],
+)
+def test_a_wrong_name_is_one_sentence(options: dict[str, object], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        compare(three(), **options)  # type: ignore[arg-type]
+
+
+def test_nothing_evaluated_is_one_sentence() -> None:
+    with pytest.raises(InputError, match="no experiment has been evaluated yet"):
+        compare([Result({"task": "translation"}, {}, {})])
+
+
+def test_all_forms_say_the_same() -> None:
+    found = compare(three(), against="shaw")
+    titles, rows = table(found)
+    assert titles[:6] == ["attention.mechanism", "seeds", "bleu", "95 %", "difference", "chance"]
+    assert rows[0][:5] == ["shaw", "3", "91.0", "83.5 to 98.5", ""]
+    assert rows[1][4].startswith("-16.7 ± ")
+    lines = markdown(found).splitlines()
+    assert lines[2] == "| " + " | ".join(rows[0]) + " |"
+    cells: list[str] = []
+    parser = HTMLParser()
+    parser.handle_data = lambda data: cells.append(data.strip())  # type: ignore[method-assign]
+    written = page(found)
+    parser.feed(written)
+    assert {cell for row in rows for cell in row if cell} <= set(cells)
+    assert "http" not in written
+    assert json.loads(as_json(found))["lines"][0]["score"] == 91.0
+    for row in rows:
+        assert any(row[0] in line and row[2] in line for line in terminal(found).splitlines())
+
+
+def test_names_are_text_on_the_page() -> None:
+    assert "<script>" not in page(compare([result("<script>", 1, 90.0)]))
