@@ -31,7 +31,6 @@ COSTS = {
     "train.tokens_per_second": "tokens/s",
     "train.peak_memory_mb": "peak memory, MB",
 }
-DOUBTFUL = 0.05
 
 
 @dataclass(frozen=True)
@@ -275,11 +274,8 @@ def page(found: Comparison) -> str:
         return round(100.0 * (value - least) / width, 2)
 
     drawn = [(share(line.low), share(line.score), share(line.high)) for line in found.lines]
-    clear = [line.chance is not None and line.chance < DOUBTFUL for line in found.lines]
     template = Environment(loader=PackageLoader("attention_lab", "."), autoescape=True).get_template("comparison.html")
-    return template.render(
-        found=found, titles=titles, rows=rows, drawn=drawn, clear=clear, settings=len(found.lines[0].settings)
-    )
+    return template.render(found=found, titles=titles, rows=rows, drawn=drawn, settings=len(found.lines[0].settings))
 
 
 def as_json(found: Comparison) -> str:
