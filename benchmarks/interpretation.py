@@ -20,7 +20,8 @@ from typing import Annotated
 import mlflow
 import pandas as pd
 import typer
-from scipy import stats
+
+from attention_lab.comparison import margin
 
 MEASURED = Path(__file__).parent.parent / "docs" / "measured"
 MECHANISMS = "scaled_dot_product,additive,general,shaw,talking_heads,differential,sigmoid,linear"
@@ -110,7 +111,7 @@ def between(values: pd.Series, digits: int = 2) -> str:
     mean = f"{values.mean():.{digits}f}"
     if len(values) < 2:
         return mean
-    return f"{mean} ± {stats.t.ppf(0.975, len(values) - 1) * values.sem():.{digits}f}"
+    return f"{mean} ± {margin(values.to_numpy()):.{digits}f}"
 
 
 def ordered(mechanisms: pd.Series) -> list[str]:

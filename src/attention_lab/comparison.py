@@ -151,8 +151,8 @@ def _line(seeds: dict[str, Result], settings: dict[str, str]) -> Line:
     scores = np.array([result.metrics["evaluate.score"] for result in every])
     low, high = (every[0].metrics.get(f"evaluate.score_{end}", float(scores[0])) for end in ("low", "high"))
     if len(scores) > 1:
-        margin = _margin(scores)
-        low, high = scores.mean() - margin, scores.mean() + margin
+        half = margin(scores)
+        low, high = scores.mean() - half, scores.mean() + half
     more: dict[str, float] = {}
     for measure, title in KNOWN.items():
         names = [f"interpret.methods.{result.tags.get('interpret.best_method')}.{measure}" for result in every]
@@ -164,7 +164,7 @@ def _line(seeds: dict[str, Result], settings: dict[str, str]) -> Line:
     return Line(settings, sorted(seeds), float(scores.mean()), float(low), float(high), more=more)
 
 
-def _margin(values: np.ndarray) -> float:
+def margin(values: np.ndarray) -> float:
     """Half the 95 % interval of a mean (Student's t)."""
     return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
 
@@ -191,7 +191,7 @@ def _held_against(line: Line, own: dict[str, Result], reference: dict[str, Resul
         return line
     alike = np.ptp(differences) == 0.0  # the test would divide by 0
     chance = float(differences[0] == 0.0) if alike else float(stats.ttest_rel(*scores).pvalue)
-    return replace(line, margin=_margin(differences), chance=chance)
+    return replace(line, margin=margin(differences), chance=chance)
 
 
 def _corrected(lines: list[Line]) -> list[Line]:
