@@ -77,6 +77,11 @@ class Comparison:
                 "chance is how often one as large comes about where there is none (paired t-test, corrected for the "
                 "number of lines)."
             )
+        if self.against == 0 and any(line.chance is not None for line in self.lines):
+            found.append(
+                "The line that the others are held against is the best by these same scores, so their chances are too "
+                "small; --against names one beforehand."
+            )
         if any(len(line.seeds) == 1 for line in self.lines):
             found.append(
                 "One seed: the interval is over test rows and says nothing of other trainings; queue some, e.g. "
@@ -197,9 +202,7 @@ def _held_against(line: Line, own: dict[str, Result], reference: dict[str, Resul
 def _corrected(lines: list[Line]) -> list[Line]:
     chances = [line.chance for line in lines if line.chance is not None]
     corrected = iter(stats.false_discovery_control(chances) if chances else ())
-    return [
-        line if line.chance is None else Line(**asdict(line) | {"chance": float(next(corrected))}) for line in lines
-    ]
+    return [line if line.chance is None else replace(line, chance=float(next(corrected))) for line in lines]
 
 
 # ------------------------------------------------------------------------------------------- as text

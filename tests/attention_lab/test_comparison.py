@@ -68,7 +68,9 @@ def test_seeds_are_one_line_and_the_best_stands_first() -> None:
 
 
 def test_differences_are_those_of_the_same_seeds() -> None:
+    assert any("too small" in note for note in compare(three()).notes)  # the best is chosen by the same scores
     found = compare(three(), against="linear")
+    assert not any("too small" in note for note in found.notes)
     place = by_name(found)
     assert found.against == place["linear"]
     additive = found.lines[place["additive"]]
