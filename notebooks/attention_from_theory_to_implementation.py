@@ -171,7 +171,7 @@ print(f"task: {options.task}, attention: {options.attention.mechanism}, sentence
 # *Where does it run?*
 #
 # On a GPU if there is one, and on the CPU if not. A model this small gains little from a GPU. `device.prepare` also
-# tries which of PyTorch's matrix multiplications is the faster one on this machine at full accuracy.
+# chooses which of PyTorch's matrix multiplications is right for this kind of CPU, at full accuracy.
 
 # %% tags=["varies"]
 place = device.choose("auto")

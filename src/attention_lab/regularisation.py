@@ -60,7 +60,7 @@ def r_drop(first: Loss, second: Loss, weight: float) -> Tensor:
 
 
 def divergence(first: Loss, second: Loss) -> Tensor:
-    """½ (KL(P₁‖P₂) + KL(P₂‖P₁)), summed over the predictions, in nats (equation 3 there).
+    """½ (KL(P₁‖P₂) + KL(P₂‖P₁)), summed over the predictions, in nats (equation 2 there).
 
     The logits of a chunk are made again for its gradient, so that never more than those of one are in memory.
     """

@@ -134,7 +134,8 @@ def results() -> list[Result]:
     if "MLFLOW_TRACKING_URI" not in os.environ and not (home() / "mlflow.db").exists():
         raise InputError("mlflow.db is missing, for nothing has run here yet; run `dvc repro` or `dvc exp run` first")
     client, experiment = _connect()
-    runs = client.search_runs([experiment], "attributes.status = 'FINISHED'", max_results=MOST)
+    newest_first = ["attributes.start_time DESC"]
+    runs = client.search_runs([experiment], "attributes.status = 'FINISHED'", max_results=MOST, order_by=newest_first)
     return [Result(run.data.params, run.data.metrics, run.data.tags) for run in runs]
 
 

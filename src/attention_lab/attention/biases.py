@@ -22,7 +22,7 @@ class Shaw(Position):
     """q·r / √D with a learned vector r (D,) for each distance j − i, clipped to ±k (Shaw et al. 2018, arXiv 1803.02155,
     equation 4 and section 3.2; all heads share the vectors, as in section 3.3).
 
-    The paper also adds vectors to the values, and finds (section 4.3) that those for the keys are enough. For texts
+    The paper also adds vectors to the values, and finds (section 4.3) that those for the keys may be enough. For texts
     whose near order counts: beyond k all distances are alike.
 
     Args:

@@ -151,7 +151,7 @@ class Entmax(Normaliser):
 
 
 class Sigmoid(Normaliser):
-    """σ(s − ln n) for n keys that may be attended to (Ramapuram et al. 2024, arXiv 2409.04431, section 3).
+    """σ(s − ln n) for n keys that may be attended to (Ramapuram et al. 2024, arXiv 2409.04431, section 2).
 
     Each key is judged alone: weights do not compete, and sum to about 1 only at the start.
     """

@@ -74,7 +74,7 @@ class Dilated(Full):
 
 
 class Strided(Full):
-    """The nearest `stride` keys and every `stride`-th (Child et al. 2019, arXiv 1904.10509, section 4.2, both of the
+    """The nearest `stride` keys and every `stride`-th (Child et al. 2019, arXiv 1904.10509, section 4.3, both of the
     paper's heads in one): with a stride of √L two layers connect everything at a cost of L·√L."""
 
     def __init__(self, sizes: Sizes, *, stride: int = 8) -> None:
@@ -86,7 +86,7 @@ class Strided(Full):
 
 
 class BlockLocal(Full):
-    """Keys of the query's own block of `block` positions (Child et al. 2019, section 4.2, "fixed", first half)."""
+    """Keys of the query's own block of `block` positions (Child et al. 2019, section 4.3, "fixed", first half)."""
 
     def __init__(self, sizes: Sizes, *, block: int = 16) -> None:
         self.block = block
@@ -142,7 +142,7 @@ class BigBird(Full):
 
 
 class Prefix(Full):
-    """Causal, but the first `prefix` positions see each other (Raffel et al. 2020, arXiv 1910.10683, figure 4)."""
+    """Causal, but the first `prefix` positions see each other (Raffel et al. 2020, arXiv 1910.10683, figures 3, 4)."""
 
     def __init__(self, sizes: Sizes, *, prefix: int = 4) -> None:
         self.prefix = prefix

@@ -210,7 +210,7 @@ _ROWS = (
     ),
     Mechanism(
         name="prefix",
-        paper="Raffel et al. 2020, arXiv 1910.10683, figure 4",
+        paper="Raffel et al. 2020, arXiv 1910.10683, figures 3, 4",
         formula="softmax(s), j ≤ i or j < p",
         when="a text that continues a given beginning",
         pattern="prefix",

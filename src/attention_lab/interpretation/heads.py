@@ -22,7 +22,7 @@ from attention_lab.transformer import Model
 from attention_lab.transformer.config import HAS
 
 POSITIONAL = 0.9  # share of queries whose largest weight is at one offset (Voita et al. 2019, arXiv 1905.09418, 5.1)
-RARE = 0.5  # … at the rarest word (section 5.3)
+RARE = 0.5  # … at the rarest word (section 5.3, which names no share)
 REACH = 2  # offsets that have a name
 
 

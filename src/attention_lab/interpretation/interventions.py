@@ -53,7 +53,7 @@ def permuted(batches: Iterable[Asked], seed: int) -> Changed:
 
 def evened(batches: Iterable[Asked]) -> Changed:
     """Where the model looks at its source, every key that a query may see has the same weight (Wiegreffe & Pinter 2019,
-    arXiv 1908.04626, section 3.1; here without training anew)."""
+    arXiv 1908.04626, section 3.2; here without training anew)."""
 
     def even(used: Used) -> Tensor:
         allowed = _allowed(used).to(used.weights.dtype)

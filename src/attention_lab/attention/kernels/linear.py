@@ -233,7 +233,7 @@ class Performer(Linear):
 
 
 class Cosformer(Linear):
-    """relu(q)·relu(k)·cos(π(i − j)/2M) (Qin et al. 2022, arXiv 2202.08791, section 3): near keys count more.
+    """relu(q)·relu(k)·cos(π(i − j)/2M) (Qin et al. 2022, arXiv 2202.08791, section 2): near keys count more.
 
     cos(a − b) = cos a·cos b + sin a·sin b, so φ(x) is relu(x)·cos and relu(x)·sin, one behind the other. Linear time,
     for texts where neighbours matter. A query that has no feature in common with any key gets 0.
