@@ -8,8 +8,9 @@ The label never follows from the words alone; it follows from what is said about
 - other people's opinions, expectations, other things, and what a story is about decide nothing.
 
 So a bag of words does badly, and a model has to see which words belong together: those that decide (the polarity
-word with its negator or intensifier) are the rationale. Valid and test reviews hold pairs of such words, or of
-polarity word and thing, that never occur in training (see `grammar.held_out`), but no new words.
+word with its negator) are the rationale; an intensifier ("truly") is none of them, for without it the label is the
+same. Valid and test reviews hold pairs of a polarity word with its negator, its intensifier or its thing that never
+occur in training (see `grammar.held_out`), but no new words.
 """
 
 from __future__ import annotations
@@ -206,7 +207,7 @@ def clause_rules() -> list[Rule]:
         for adjective, weight in ((mild, 3.6), (strong, 2.0)):
             add(value, f"<{adjective}>{why}", weight, adjective)
             bond = "Intensifier", adjective
-            add(value, f"<Intensifier>{why} <{adjective}>{why}", 0.5 * weight, adjective, bond)
+            add(value, f"<Intensifier> <{adjective}>{why}", 0.5 * weight, adjective, bond)
         add(value, f"<Negator>{why} <{turned}>{why}", 2.6 * often, turned, ("Negator", turned))
         add(
             value,
