@@ -26,6 +26,7 @@ from attention_lab.attention import CATALOGUE
 SETTING = (
     *("data.size=12000", "model.dropout=0.1"),
     *("train.epochs=8", "train.tokens_per_batch=500", "train.learning_rate=2.0e-3", "train.warmup_steps=100"),
+    "train.word_dropout=0.0",
 )
 MEASURED = Path(__file__).parent.parent / "docs" / "measured"
 LETTERS = {"encoder_self": "encoder", "decoder_self": "decoder", "cross": "cross"}

@@ -99,6 +99,8 @@ class MaskedReader(nn.Module):
 class MaskedWords:
     """What the pre-training asks for: cross-entropy of the tokens that were hidden."""
 
+    word_dropout = 0.0
+
     def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss:
         if not isinstance(model, MaskedReader):
             raise TypeError(f"pre-training needs a masked reader, not {type(model).__name__}")

@@ -29,8 +29,9 @@ class Objective(nn.Module):
         self.options = options
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        if self.training and self.options.word_dropout:
-            batch = without_words(batch, self.options.word_dropout)
+        share = self.task.word_dropout if self.options.word_dropout is None else self.options.word_dropout
+        if self.training and share:
+            batch = without_words(batch, share)
         loss: Loss = self.task.loss(self.model, batch, self.options.label_smoothing)
         if self.training and self.options.r_drop:
             again = self.task.loss(self.model, batch, self.options.label_smoothing)

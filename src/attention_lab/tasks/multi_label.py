@@ -26,6 +26,7 @@ class MultiLabel(Task):
     name = "multi_label"
     architecture: Literal["classifier"] = "classifier"
     score = "f1_micro"
+    word_dropout = 0.05
 
     def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss:
         """Binary cross-entropy of each label, B · C predictions. The sigmoid of a logit z is the softmax of 0 and z, so

@@ -21,6 +21,7 @@ class Sentiment(Task):
     name = "sentiment"
     architecture: Literal["classifier"] = "classifier"
     score = "accuracy"
+    word_dropout = 0.05
 
     def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss:
         logits, _ = classifier_of(model)(batch.source, batch.source_mask)

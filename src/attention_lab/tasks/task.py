@@ -40,7 +40,10 @@ class Loss:
 
 
 class Trainable(Protocol):
-    """What training has to know."""
+    """What training has to know. `word_dropout` is the share of source tokens that are hidden in training where
+    `train.word_dropout` is null."""
+
+    word_dropout: float
 
     def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss: ...
 
@@ -54,6 +57,7 @@ class Task(Trainable, Protocol):
 
     name: str
     score: str
+    word_dropout: float = 0.0
 
     @property
     def architecture(self) -> Architecture: ...

@@ -16,6 +16,7 @@ class Translation(SequenceToSequence):
 
     name = "translation"
     score = "bleu"
+    word_dropout = 0.05
 
     def measure(self, predictions: pd.DataFrame, options: params.Evaluate, seed: int) -> dict[str, Any]:
         answers = predictions["prediction"].tolist()
