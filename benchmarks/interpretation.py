@@ -27,7 +27,7 @@ MEASURED = Path(__file__).parent.parent / "docs" / "measured"
 MECHANISMS = "scaled_dot_product,additive,general,shaw,talking_heads,differential,sigmoid,linear"
 TASKS = "translation,sentiment"
 # Fewer rows than a run by itself has, so that all of them take two hours; dropout where a model without it learns its
-# training rows by heart; classes read from the first position and no word hidden, as they were when the tables were made.
+# training rows by heart; classes read from the first position and no word hidden, as when the tables were made.
 SHORT = ("data.size=10000", "train.epochs=6", "train.warmup_steps=100", "train.word_dropout=0.0")
 OWN = {"sentiment": ("model.dropout=0.1", "model.pooling=first"), "multi_label": ("model.pooling=first",)}
 METHODS = (
