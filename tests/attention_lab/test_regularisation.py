@@ -124,8 +124,11 @@ def test_a_language_model_reads_without_words_and_says_the_whole_text() -> None:
     assert task.loss(model, batch, 0.0).nll.item() != pytest.approx(18 * expected.item(), rel=1e-3)
 
 
-def test_words_are_dropped_in_training_alone(tmp_path: Path) -> None:
-    run = training._Run(fresh(dropout=0.0), TASK, DATA, options(word_dropout=0.5), 5, tmp_path, None)
+@pytest.mark.parametrize("share", [0.5, None])
+def test_words_are_dropped_in_training_alone(share: float | None, tmp_path: Path) -> None:
+    """By itself (None) as many as the task says."""
+    assert TASK.word_dropout > 0.0
+    run = training._Run(fresh(dropout=0.0), TASK, DATA, options(word_dropout=share), 5, tmp_path, None)
     plain = training._Run(fresh(dropout=0.0), TASK, DATA, options(), 5, tmp_path, None)
     assert run.validate() == plain.validate()
     run._step([list(range(12))])

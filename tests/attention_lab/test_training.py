@@ -31,7 +31,7 @@ TASK = TASKS["translation"]
 def options(**changes: Any) -> Train:
     values = {
         "epochs": 6, "max_steps": None, "tokens_per_batch": 120, "learning_rate": 1e-2, "warmup_steps": 5,
-        "label_smoothing": 0.0, "checkpoint_steps": 4, "device": "cpu", "precision": "float32",
+        "label_smoothing": 0.0, "word_dropout": 0.0, "checkpoint_steps": 4, "device": "cpu", "precision": "float32",
     }  # fmt: skip
     return load(ROOT / "params.yaml").train.model_copy(update=values | changes)
 
