@@ -63,13 +63,13 @@ def test_its_data_passes_the_gates_and_can_be_learned(task: str, tmp_path: Path)
     with contextlib.chdir(tmp_path):
         for stage in STAGES[:5]:
             importlib.import_module(f"pipeline.{stage}").app([], standalone_mode=False)
-        kept = records.read(Path("data/clean/kept.parquet"))
+        raw, kept = (records.read(Path(name)) for name in ("data/raw/records.parquet", "data/clean/kept.parquet"))
         encoded = [encoding.read(Path(f"data/encoded/{split}.arrow")) for split in records.SPLITS]
         options = load(Path("params.yaml"))
         config = training.configure(options, Path("data/vocab"))
         training.fit(config, options, Path("data/encoded"), Path("data/vocab"), Path("model"), Path("unfinished"))
     assert options.task == task
-    assert 20 <= len(kept) <= 80
+    assert 20 <= len(kept) == len(raw) <= 80
     assert sum(rows["row"].nunique() for rows in encoded) == len(kept)
     assert len(encoded[0]) > len(kept) / 2
 
