@@ -121,9 +121,11 @@ class Attention(Section):
 
 
 class Model(Section):
-    layers: Positive  # of the encoder or of a language model, and of the decoder unless it has a number of its own
+    # Of the encoder or of a language model, and of the decoder unless it has a number of its own. None: 4 in
+    # question_answering, where each may join one more fact, and 2 elsewhere.
+    layers: Positive | None
     decoder_layers: Positive | None
-    width: Positive
+    width: Positive | None  # None: 64 in question_answering, whose model is deeper, and 128 elsewhere
     heads: Positive
     feedforward: Positive
     dropout: Dropout  # of what a sublayer adds
@@ -138,13 +140,14 @@ class Model(Section):
     # Models that read a source and write a target: they may copy its tokens. None: in summarization, where they can.
     copies: bool | None = Field(alias="copy")  # pydantic has a method of the name `copy`
     pooling: Literal["first", "mean"]  # classes are read from the first position, or from the mean of all
-    match: bool  # question_answering: words of the text that the question has too are marked
+    match: bool  # question_answering: words of the text that the question has too are marked, and attention is told
+    # which words are the same
     position: Literal["none", "sinusoidal", "learned", "rotary"]
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Model:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
+        if (self.width or 64) % self.heads:
+            raise ValueError(f"width {self.width or '(null: 64 or 128)'} is no multiple of heads {self.heads}")
         return self
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from attention_lab.batching import Batch, Examples
 from attention_lab.errors import InputError
 from attention_lab.params import Train
-from attention_lab.tasks import Loss
+from attention_lab.tasks import Loss, Trainable
 from attention_lab.tasks.task import unigram_nll
 from attention_lab.transformer import LanguageModel, Model
 from attention_lab.transformer.loss import projected_cross_entropy
@@ -96,10 +96,8 @@ class MaskedReader(nn.Module):
         return nn.functional.linear(hidden, self.embedding.tokens.weight)
 
 
-class MaskedWords:
+class MaskedWords(Trainable):
     """What the pre-training asks for: cross-entropy of the tokens that were hidden."""
-
-    word_dropout = 0.0
 
     def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss:
         if not isinstance(model, MaskedReader):

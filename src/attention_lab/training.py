@@ -104,9 +104,12 @@ def configure(options: Params, vocab: Path) -> Config:
     """
     device.choose(options.train.device)
     of_target = vocabulary.load_target(vocab)
+    task = TASKS[options.task]
     config = Config.of(
         options,
-        architecture=TASKS[options.task].architecture,
+        architecture=task.architecture,
+        layers=task.layers,
+        width=task.width,
         vocabulary=len(vocabulary.load(vocab)),
         target_vocabulary=None if of_target is None else len(of_target),
         labels=vocabulary.load_labels(vocab),

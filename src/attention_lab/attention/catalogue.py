@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from attention_lab.attention.biases import BIASES
+from attention_lab.attention.biases import BIASES, SameWord
 from attention_lab.attention.composition import Composition
 from attention_lab.attention.contract import PLACES, Place, Sizes, Weights
 from attention_lab.attention.heads import HEADS, Heads
@@ -139,8 +139,14 @@ def available(row: Mechanism) -> dict[str, Any]:
     return {**found, **row.options}
 
 
-def build(row: Mechanism, sizes: Sizes, *, dropout: float, rotary: bool) -> tuple[Heads, Composition | Kernelled]:
+def build(
+    row: Mechanism, sizes: Sizes, *, dropout: float, rotary: bool, same: bool = False
+) -> tuple[Heads, Composition | Kernelled]:
     """The parts of a layer with this mechanism.
+
+    Args:
+        same: it can be told which words are the same; a mechanism with a formula of its own, which has no score for
+            each pair, cannot.
 
     Raises:
         InputError: the mechanism is not valid in that place, or its parts do not fit together.
@@ -164,6 +170,8 @@ def build(row: Mechanism, sizes: Sizes, *, dropout: float, rotary: bool) -> tupl
     position = make("position", own)
     if row.kernel is not None:
         return heads, Kernelled(make("kernel", row.kernel), position, operation)
+    if same:
+        position = SameWord(part_sizes, position)
     composition = Composition(
         make("score", row.score),
         position,

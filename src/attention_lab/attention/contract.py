@@ -42,6 +42,7 @@ class Where:
     so that a part computes for it what it would compute in the full pass.
     exists: (B, Lk), False for padding; None: every key is there.
     allowed: a mask that comes from outside, broadcasts to (B, H, Lq, Lk); None: no restriction.
+    same: (B, Lq, Lk), True where another position has the same word; None: not told.
     """
 
     queries: Tensor
@@ -49,6 +50,7 @@ class Where:
     causal: bool = False
     exists: Tensor | None = None
     allowed: Tensor | None = None
+    same: Tensor | None = None
 
     @cached_property
     def distance(self) -> Tensor:

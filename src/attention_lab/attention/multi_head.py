@@ -30,6 +30,7 @@ class MultiHeadAttention(nn.Module):
         dropout: share of weights that are set to 0 in training.
         rotary: queries and keys of self-attention are turned by their position, unless the mechanism has positions
             of its own.
+        same: it may be told which words are the same, and looks at them; see `biases.SameWord`.
         length: the longest sequence, binding for mechanisms with a parameter per position only.
 
     Raises:
@@ -45,12 +46,13 @@ class MultiHeadAttention(nn.Module):
         *,
         dropout: float = 0.0,
         rotary: bool = False,
+        same: bool = False,
         length: int = 512,
     ) -> None:
         super().__init__()
         self.place = place
         sizes = Sizes(heads=heads, head=width // heads, width=width, length=length, place=place)
-        self.heads, self.core = build(mechanism, sizes, dropout=dropout, rotary=rotary)
+        self.heads, self.core = build(mechanism, sizes, dropout=dropout, rotary=rotary, same=same)
         self.output: nn.Module = nn.Linear(width, width) if self.heads.projects else nn.Identity()
         if isinstance(self.output, nn.Linear):
             nn.init.xavier_uniform_(self.output.weight)
@@ -62,6 +64,7 @@ class MultiHeadAttention(nn.Module):
         memory: Tensor | None = None,
         *,
         mask: Tensor | None = None,
+        same: Tensor | None = None,
         cache: Cache | None = None,
         weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
@@ -69,13 +72,14 @@ class MultiHeadAttention(nn.Module):
 
         Args:
             mask: (B, Lk), False for padding; with a cache, of all keys so far.
+            same: (B, Lq, Lk), see `contract.Where`.
             cache: what earlier steps kept; the inputs are then the positions behind them.
 
         Returns:
             The output (B, Lq, W), and the weights (B, H, Lq, Lk) if they are asked for and the mechanism has any. The
             weights are those that were used: asking takes the explicit path.
         """
-        call, value = self.call(inputs, memory, mask, cache)
+        call, value = self.call(inputs, memory, mask, cache, same)
         mixed, used = self.core(call, value, weights=weights)
         mixed = self.core.operation.output(mixed, call)
         return self.output(mixed.transpose(1, 2).flatten(2)), used
@@ -86,18 +90,24 @@ class MultiHeadAttention(nn.Module):
         memory: Tensor | None = None,
         *,
         mask: Tensor | None = None,
+        same: Tensor | None = None,
         cache: Cache | None = None,
         weights: bool = False,
     ) -> str:
         """Which path `forward` takes with these arguments, and what that path does; nothing is changed."""
         if cache is not None:
             cache = cache.copy()
-        call, _ = self.call(inputs, memory, mask, cache)
+        call, _ = self.call(inputs, memory, mask, cache, same)
         path = "explicit" if weights and isinstance(self.core, Composition) else self.core.path(call)
         return f"{path}: {PATHS[path]}"
 
     def call(
-        self, inputs: Tensor, memory: Tensor | None = None, mask: Tensor | None = None, cache: Cache | None = None
+        self,
+        inputs: Tensor,
+        memory: Tensor | None = None,
+        mask: Tensor | None = None,
+        cache: Cache | None = None,
+        same: Tensor | None = None,
     ) -> tuple[Call, Tensor]:
         """What the mechanism is given: queries, keys and their positions; and the values (B, H, Lk, D)."""
         start = 0 if cache is None else cache.length
@@ -121,5 +131,5 @@ class MultiHeadAttention(nn.Module):
             mask = mask[:, -key.shape[-2] :]
         if cache is not None:
             cache.length = start + inputs.shape[1]
-        where = Where(queries, keys, causal=self.place == "decoder_self", exists=mask)
+        where = Where(queries, keys, causal=self.place == "decoder_self", exists=mask, same=same)
         return Call(inputs, query, key, where, cache), value

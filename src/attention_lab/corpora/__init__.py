@@ -34,7 +34,7 @@ CORPORA: dict[str, Corpus] = {
     "translation": Corpus(translation_rows, 48_000),
     "summarization": Corpus(summary_rows, 7_000),
     "generation": Corpus(generation_rows, 12_000),
-    "question_answering": Corpus(question_rows, 12_000),
+    "question_answering": Corpus(question_rows, 16_000),
     "sentiment": Corpus(sentiment_rows, 24_000),
     "multi_label": Corpus(labelled_rows, 18_000),
 }

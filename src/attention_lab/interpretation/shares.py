@@ -74,7 +74,7 @@ def mixed(layer: MultiHeadAttention, around: Residual, calls: Mapping[nn.Module,
 def call_of(layer: MultiHeadAttention, called: Called) -> tuple[Call, Tensor]:
     """What the mechanism of a layer was given in a recorded call, and the values (B, H, Lk, D)."""
     memory = called.args[1] if len(called.args) > 1 else None
-    return layer.call(called.args[0], memory, called.kwargs.get("mask"))
+    return layer.call(called.args[0], memory, called.kwargs.get("mask"), same=called.kwargs.get("same"))
 
 
 def _linear(norm: nn.Module, total: Tensor) -> Callable[[Tensor], Tensor]:

@@ -29,6 +29,8 @@ class QuestionAnswering(Task):
     name = "question_answering"
     architecture: Literal["spans"] = "spans"
     score = "f1"
+    layers = 4  # each can join one more fact to what is known
+    width = 64
 
     def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss:
         """Cross-entropy of both ends. Smoothing goes to the places that an answer could have."""

@@ -43,7 +43,7 @@ class Trainable(Protocol):
     """What training has to know. `word_dropout` is the share of source tokens that are hidden in training where
     `train.word_dropout` is null."""
 
-    word_dropout: float
+    word_dropout: float = 0.0
 
     def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss: ...
 
@@ -53,11 +53,13 @@ class Trainable(Protocol):
 
 
 class Task(Trainable, Protocol):
-    """One application. `score` names the metric by which its runs are compared (more is better)."""
+    """One application. `score` names the metric by which its runs are compared (more is better); `layers` and `width`
+    are those of its model where `model.layers` and `model.width` are null."""
 
     name: str
     score: str
-    word_dropout: float = 0.0
+    layers: int = 2
+    width: int = 128
 
     @property
     def architecture(self) -> Architecture: ...

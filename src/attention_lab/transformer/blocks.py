@@ -161,6 +161,7 @@ def attention(config: Config, place: Place, dropout: float | None = None) -> Mul
         place,
         dropout=config.attention_dropout if dropout is None else dropout,
         rotary=config.position == "rotary",
+        same=config.match and place == "encoder_self",
         length=config.positions,
     )
 
@@ -175,13 +176,15 @@ class EncoderBlock(nn.Module):
         self.around_attention = Residual(config)
         self.around_feedforward = Residual(config)
 
-    def forward(self, inputs: Tensor, mask: Tensor | None, *, weights: bool = False) -> tuple[Tensor, Tensor | None]:
-        """inputs (B, L, W), mask (B, L) → outputs (B, L, W), weights (B, H, L, L) if asked for"""
+    def forward(
+        self, inputs: Tensor, mask: Tensor | None, *, same: Tensor | None = None, weights: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """inputs (B, L, W), mask (B, L), same (B, L, L) → outputs (B, L, W), weights (B, H, L, L) if asked for"""
         used: Tensor | None = None
 
         def attend(normed: Tensor) -> Tensor:
             nonlocal used
-            output, used = self.attention(normed, mask=mask, weights=weights)
+            output, used = self.attention(normed, mask=mask, same=same, weights=weights)
             return output
 
         hidden = self.around_attention(inputs, attend)

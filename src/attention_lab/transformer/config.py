@@ -47,7 +47,8 @@ class Config(BaseModel):
     tied: the output has the embedding as its weights (Press & Wolf 2017, arXiv 1608.05859), or has its own.
     copies: an encoder-decoder may copy tokens of its source; see `pointer`. Its name in files is copy.
     pooling: a class is read from the first position, or from the mean of all; see `read_from`.
-    match: tokens of a text that its question has too are a segment of their own; see `spans.segments_of`.
+    match: tokens of a text that its question has too are a segment of their own, and attention is told which tokens
+        are the same; see `models.segments_of` and `models.same_words`.
     dropout: of what a block adds to its input; attention_dropout: of attention weights; feedforward_dropout: inside the
         feed-forward layer; embedding_dropout: of embeddings, None: as dropout.
     mechanisms: the attention mechanism of each place.
@@ -134,6 +135,8 @@ class Config(BaseModel):
         params: Params,
         *,
         architecture: Architecture,
+        layers: int = 2,
+        width: int = 128,
         vocabulary: int,
         target_vocabulary: int | None = None,
         labels: list[str],
@@ -143,12 +146,16 @@ class Config(BaseModel):
     ) -> Config:
         """The configuration that params.yaml asks for.
 
+        Args:
+            layers, width: where it does not say.
+
         Raises:
             InputError: a mechanism is unknown, has not the options given, or is not valid where it is asked for.
         """
         model = params.model
+        layers, width = model.layers or layers, model.width or width
         # A language model has one stack: all its layers are the decoder's.
-        of_decoder = model.layers if architecture == "decoder" else model.decoder_layers or model.layers
+        of_decoder = layers if architecture == "decoder" else model.decoder_layers or layers
         mechanisms = {place: chosen(params.attention, place) for place in PLACES}
         copies = model.copies
         if copies is None:
@@ -166,7 +173,7 @@ class Config(BaseModel):
             segments=(3 if model.match else 2) if architecture == "spans" else 0,  # question, text, what is in both
             positions=max(params.encode.max_source_tokens, params.encode.max_target_tokens),
             mechanisms=mechanisms,
-            **{**model.model_dump(), "decoder_layers": of_decoder, "copy": copies},
+            **{**model.model_dump(), "layers": layers, "decoder_layers": of_decoder, "width": width, "copy": copies},
         )
 
 

@@ -23,6 +23,7 @@ from attention_lab.transformer.config import Architecture, Config
 from attention_lab.transformer.loss import projected_cross_entropy
 from attention_lab.transformer.pointer import Pointed, Pointer, States, mixed_cross_entropy
 from attention_lab.transformer.stacks import Decoder, Encoder, Stack
+from attention_lab.vocabulary import SPECIALS
 
 
 @dataclass
@@ -178,7 +179,8 @@ class Reader(nn.Module):
     ) -> tuple[Tensor, Seen]:
         """source, source_mask and segments (B, Ls) → hidden (B, Ls, W), weights if asked for"""
         vectors = self.embedding(source, segments=segments)
-        hidden, encoder_self = self.encoder(vectors, source_mask, weights=weights)
+        same = same_words(source) if self.config.match else None
+        hidden, encoder_self = self.encoder(vectors, source_mask, same=same, weights=weights)
         return hidden, Seen(encoder_self=encoder_self)
 
 
@@ -243,6 +245,14 @@ def segments_of(source: Tensor, config: Config) -> Tensor:
     asked = (~behind & ~is_end)[:, None, :]
     same = ((source[:, :, None] == source[:, None, :]) & asked).any(-1)
     return behind.long() + (behind & same).long()
+
+
+def same_words(source: Tensor) -> Tensor:
+    """Pairs of positions (B, L, L) with the same token, which is no special one; source (B, L). No position is its own
+    pair."""
+    word = source >= len(SPECIALS)
+    same = (source[:, :, None] == source[:, None, :]) & word[:, :, None]
+    return same & ~torch.eye(source.shape[1], dtype=torch.bool, device=source.device)
 
 
 def _mean(hidden: Tensor, mask: Tensor) -> Tensor:

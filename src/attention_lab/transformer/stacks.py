@@ -42,11 +42,17 @@ class Encoder(Stack):
     def __init__(self, config: Config) -> None:
         super().__init__(config, [EncoderBlock(config) for _ in range(config.layers)])
 
-    def forward(self, vectors: Tensor, mask: Tensor | None, *, weights: bool = False) -> tuple[Tensor, list[Tensor]]:
-        """vectors (B, Ls, W), mask (B, Ls) → hidden (B, Ls, W), weights (B, H, Ls, Ls) per layer if asked for"""
+    def forward(
+        self, vectors: Tensor, mask: Tensor | None, *, same: Tensor | None = None, weights: bool = False
+    ) -> tuple[Tensor, list[Tensor]]:
+        """vectors (B, Ls, W), mask (B, Ls) → hidden (B, Ls, W), weights (B, H, Ls, Ls) per layer if asked for
+
+        Args:
+            same: (B, Ls, Ls), see `attention.contract.Where`.
+        """
         seen: list[Tensor] = []
         for block in self.blocks:
-            vectors, used = self.through(block, vectors, mask, weights=weights)
+            vectors, used = self.through(block, vectors, mask, same=same, weights=weights)
             if used is not None:
                 seen.append(used)
         return self.norm(vectors), seen

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from attention_lab.attention import Cache, MultiHeadAttention, Place, mechanism
-from attention_lab.attention.biases import BIASES, T5, ALiBi
+from attention_lab.attention.biases import BIASES, T5, ALiBi, SameWord
 from attention_lab.attention.composition import Composition
 from attention_lab.attention.contract import Call, Sizes
 from attention_lab.errors import InputError
@@ -337,3 +337,53 @@ def test_bfloat16_does_not_lose_count(name: str) -> None:
         near = past.triu(-7)
         error = (rough - exact)[..., near].abs().max() / exact[..., near].abs().max()
     assert float(error) < 0.02
+
+
+NUMBERS = torch.tensor([0.7, -1.3, 2.1], dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "length"),
+    [
+        ("scaled_dot_product", {}, LENGTH),
+        ("shaw", {"distance": 3}, LENGTH),
+        ("additive", {}, LENGTH),
+        ("longformer", {"window": 4}, 150),  # so long that it would be computed in blocks
+    ],
+)
+@pytest.mark.parametrize("rotary", [False, True])
+def test_the_same_word_elsewhere_counts_as_much_more_as_the_head_has_learned(
+    name: str, options: dict[str, object], length: int, rotary: bool
+) -> None:
+    """W ∝ W₀ · exp(n) where the words are the same, with the weights W₀ of a layer that is not told; by any path."""
+    torch.manual_seed(0)
+    layer = MultiHeadAttention(WIDTH, HEADS, mechanism(name, options), "encoder_self", rotary=rotary, same=True)
+    layer = layer.double().eval()
+    with torch.no_grad():
+        layer.core.position.numbers.copy_(NUMBERS)
+    given = inputs(length=length)
+    words = torch.randint(5, (BATCH, length), generator=torch.Generator().manual_seed(3))
+    same = (words[:, :, None] == words[:, None, :]) & ~torch.eye(length, dtype=torch.bool)
+    mask = torch.arange(length) < torch.tensor([[length], [length - 2]])
+    _, before = layer(given, mask=mask, weights=True)
+    output, after = layer(given, mask=mask, same=same, weights=True)
+    odds = before * torch.where(same[:, None], NUMBERS[:, None, None].exp(), 1.0)
+    torch.testing.assert_close(after, odds / odds.sum(-1, keepdim=True))
+    assert not torch.allclose(before, after, atol=1e-2)
+    torch.testing.assert_close(layer(given, mask=mask, same=same)[0], output)
+    plain = MultiHeadAttention(WIDTH, HEADS, mechanism(name, options), "encoder_self", rotary=rotary).double().eval()
+    state = {name: value for name, value in layer.state_dict().items() if name != "core.position.numbers"}
+    plain.load_state_dict({name.replace("position.position.", "position."): value for name, value in state.items()})
+    torch.testing.assert_close(plain(given, mask=mask, weights=True)[1], before)
+
+
+def test_half_of_the_heads_start_with_a_look_at_the_same_word() -> None:
+    sizes = Sizes(heads=5, head=HEAD, width=60, length=16, place="encoder_self")
+    assert SameWord(sizes, BIASES["alibi"](sizes)).numbers.tolist() == [3.0, 3.0, 3.0, 0.0, 0.0]
+
+
+def test_a_mechanism_without_scores_cannot_be_told() -> None:
+    layer = MultiHeadAttention(WIDTH, HEADS, mechanism("linear"), "encoder_self", same=True).double()
+    same = torch.ones(BATCH, LENGTH, LENGTH, dtype=torch.bool)
+    assert not any(name.endswith("numbers") for name, _ in layer.named_parameters())
+    torch.testing.assert_close(layer(inputs(), same=same)[0], layer(inputs())[0])

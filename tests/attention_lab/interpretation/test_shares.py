@@ -35,6 +35,18 @@ def test_parts_sum_up_to_what_comes_out(mechanism: str, norm: str, normalisation
             torch.testing.assert_close(layer.parts.sum(2) + layer.own, layer.output)
 
 
+def test_parts_are_those_of_a_layer_that_was_told_which_words_are_the_same() -> None:
+    asked = asked_of("spans", match=True, segments=3)
+    without_biases(asked.model)
+    told = shares.taken_apart(asked)["encoder_self"]
+    for layer in told:
+        torch.testing.assert_close(layer.parts.sum(2) + layer.own, layer.output)
+    for block in asked.model.encoder.blocks:
+        torch.nn.init.zeros_(block.attention.core.position.numbers)
+    for layer, other in zip(told, shares.taken_apart(asked)["encoder_self"], strict=True):
+        assert not torch.allclose(layer.weights, other.weights, atol=1e-2)
+
+
 @pytest.mark.parametrize("share", [shares.by_weights, shares.by_norm, shares.by_distance])
 @pytest.mark.parametrize("architecture", ["encoder_decoder", "classifier", "decoder"])
 def test_shares_of_all_sources_sum_to_1_and_padding_has_none(share: shares.Share, architecture: str) -> None:

@@ -17,7 +17,7 @@ from attention_lab.batching import Batch, examples
 from attention_lab.records import SHAPES
 from attention_lab.tasks import TASKS
 from attention_lab.transformer import build
-from attention_lab.transformer.models import segments_of
+from attention_lab.transformer.models import same_words, segments_of
 from attention_lab.transformer.spans import best_span, best_spans, ends
 
 ROOT = Path(__file__).parents[3]
@@ -86,6 +86,29 @@ def test_words_of_the_text_that_the_question_has_too_are_marked() -> None:
     told, _ = marked_model(source, mask, segments=torch.zeros_like(source))  # as who knows nothing of it would
     assert torch.equal(told, marked_model(source, mask)[0])
     assert found[len(ids) - 1] == 1  # the </s> behind the text is no word of the question
+
+
+def test_which_words_are_the_same_and_what_attention_makes_of_that() -> None:
+    """Special tokens, those for unknown words among them, are no words, and no word is its own pair."""
+    ids = tokenizer()("Where is Ben?", "Ben saw Zoe, Ida and Ben.")["input_ids"]
+    source = torch.tensor([[*ids, vocabulary.PAD_ID, vocabulary.PAD_ID]])
+    assert ids.count(vocabulary.UNK_ID) > 1
+    found = {(i, j) for _, i, j in same_words(source).nonzero().tolist()}
+    ben = [place for place, token in enumerate(ids) if token == tokenizer().convert_tokens_to_ids(" Ben")]
+    pairs = {(i, j) for i, j in itertools.permutations(range(len(ids)), 2) if ids[i] == ids[j]}
+    assert found == {(i, j) for i, j in pairs if ids[i] >= len(vocabulary.SPECIALS)}
+    assert {(i, j) for i, j in itertools.permutations(ben, 2)} <= found
+    assert len(ben) > 1
+    size = model().config.model_copy(update={"match": True, "segments": 3})
+    told = build(size).eval()
+    mask = source != vocabulary.PAD_ID
+    _, seen = told(source, mask, weights=True)
+    first = told.encoder.blocks[0].attention.core.position.numbers
+    with torch.no_grad():
+        first.zero_()
+    _, before = told(source, mask, weights=True)
+    one, other = ben[:2]
+    assert (seen.encoder_self[0][0, 0, one, other] > 2 * before.encoder_self[0][0, 0, one, other]).all()
 
 
 def test_the_loss_is_the_cross_entropy_of_both_ends_and_smoothing_stays_among_the_possible() -> None:
