@@ -234,7 +234,7 @@ class SameWord(Position):
     (after Shaw et al. 2018, arXiv 1803.02155, section 3.1, whose inputs may be related in other ways than by distance).
 
     From one fact about Anna another is found in one step. A head could learn to compare words by their vectors, but the
-    use of that has to be learned as well, and neither is worth anything before the other. So half of the heads start
+    use of that has to be learned as well, and neither is worth anything before the other. So three of four heads start
     where such a key counts e³ ≈ 20 times as much; the others start at 0.
 
     Args:
@@ -249,7 +249,7 @@ class SameWord(Position):
         self.needs_scores = position.needs_scores
         self.numbers = nn.Parameter(torch.zeros(sizes.heads))
         with torch.no_grad():
-            self.numbers[: (sizes.heads + 1) // 2] = 3.0
+            self.numbers[: -(-3 * sizes.heads // 4)] = 3.0
 
     def turn(self, vectors: Tensor, positions: Tensor) -> Tensor:
         return self.position.turn(vectors, positions)

@@ -377,9 +377,10 @@ def test_the_same_word_elsewhere_counts_as_much_more_as_the_head_has_learned(
     torch.testing.assert_close(plain(given, mask=mask, weights=True)[1], before)
 
 
-def test_half_of_the_heads_start_with_a_look_at_the_same_word() -> None:
-    sizes = Sizes(heads=5, head=HEAD, width=60, length=16, place="encoder_self")
-    assert SameWord(sizes, BIASES["alibi"](sizes)).numbers.tolist() == [3.0, 3.0, 3.0, 0.0, 0.0]
+@pytest.mark.parametrize(("heads", "looking"), [(1, 1), (2, 2), (4, 3), (5, 4), (8, 6)])
+def test_three_of_four_heads_start_with_a_look_at_the_same_word(heads: int, looking: int) -> None:
+    sizes = Sizes(heads=heads, head=HEAD, width=heads * HEAD, length=16, place="encoder_self")
+    assert SameWord(sizes, BIASES["alibi"](sizes)).numbers.tolist() == [3.0] * looking + [0.0] * (heads - looking)
 
 
 def test_a_mechanism_without_scores_cannot_be_told() -> None:
