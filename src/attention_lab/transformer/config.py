@@ -154,6 +154,7 @@ class Config(BaseModel):
         """
         model = params.model
         layers, width = model.layers or layers, model.width or width
+        match = model.match and architecture == "spans"
         # A language model has one stack: all its layers are the decoder's.
         of_decoder = layers if architecture == "decoder" else model.decoder_layers or layers
         mechanisms = {place: chosen(params.attention, place) for place in PLACES}
@@ -170,10 +171,17 @@ class Config(BaseModel):
             pad=pad,
             start=start,
             end=end,
-            segments=(3 if model.match else 2) if architecture == "spans" else 0,  # question, text, what is in both
+            segments=2 + match if architecture == "spans" else 0,  # question, text, what is in both
             positions=max(params.encode.max_source_tokens, params.encode.max_target_tokens),
             mechanisms=mechanisms,
-            **{**model.model_dump(), "layers": layers, "decoder_layers": of_decoder, "width": width, "copy": copies},
+            **{
+                **model.model_dump(),
+                "layers": layers,
+                "decoder_layers": of_decoder,
+                "width": width,
+                "copy": copies,
+                "match": match,
+            },
         )
 
 

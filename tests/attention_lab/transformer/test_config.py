@@ -9,7 +9,7 @@ import pytest
 from test_models import config
 
 from attention_lab import params
-from attention_lab.transformer import Config
+from attention_lab.transformer import Config, build
 from attention_lab.transformer.config import stand_ins
 
 PARAMS = params.load(Path(__file__).parents[3] / "params.yaml")
@@ -107,3 +107,15 @@ def test_a_language_model_has_all_layers_and_a_decoder_those_of_its_own() -> Non
     assert layers("decoder", layers=5, decoder_layers=3) == 5
     assert layers("encoder_decoder", layers=5, decoder_layers=3) == 3
     assert layers("encoder_decoder", layers=5, decoder_layers=None) == 5
+
+
+@pytest.mark.parametrize(
+    ("architecture", "match", "segments"), [("spans", True, 3), ("spans", False, 2), ("decoder", True, 0)]
+)
+def test_only_who_reads_a_question_is_told_which_words_match(architecture: Any, match: bool, segments: int) -> None:
+    changed = PARAMS.model_copy(update={"model": PARAMS.model.model_copy(update={"match": match})})
+    made = Config.of(changed, architecture=architecture, vocabulary=31, labels=[], pad=0, start=2, end=3)
+    assert made.match == (match and architecture == "spans")
+    assert made.segments == segments
+    told = [name for name, _ in build(made).named_parameters() if name.endswith("position.numbers")]
+    assert len(told) == (made.layers if made.match else 0)
