@@ -15,7 +15,9 @@ What a user names in data.columns goes before all this.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any
 
 from attention_lab.readers import Records
@@ -56,17 +58,19 @@ def _unnested(number: int, outer: dict[str, Any]) -> Iterator[tuple[int, dict[st
 
 
 def _told(record: dict[str, Any]) -> dict[str, Any]:
-    """bAbI: a list of sentences, and which of them the answer follows from (from 0)."""
+    """bAbI: a list of sentences, and which of them the answer follows from (from 0): it begins in the last that has it."""
     story = record.get("story")
     if "context" in record or not isinstance(story, list):
         return record
-    ends, words = [0], 0
-    for sentence in story:
-        words += len(str(sentence).split(" "))
-        ends.append(words)
-    facts = record.get("supporting") or []
-    support = [word for fact in facts for word in range(ends[fact], ends[fact + 1])]
-    return {**record, "context": " ".join(map(str, story)), "support": support or None}
+    sentences, facts = list(map(str, story)), record.get("supporting") or []
+    words = [0, *accumulate(len(sentence.split(" ")) for sentence in sentences)]
+    support = [word for fact in facts for word in range(words[fact], words[fact + 1])]
+    told = {**record, "context": " ".join(sentences), "support": support or None}
+    answer = re.compile(rf"\b{re.escape(str(record.get('answer', '')))}\b")
+    for fact in sorted(facts, reverse=True):
+        if found := answer.search(sentences[fact]):
+            return {"start": sum(len(sentence) + 1 for sentence in sentences[:fact]) + found.start(), **told}
+    return told
 
 
 def _asked(record: dict[str, Any], shape: Shape) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from attention_lab.presets import understood
@@ -63,6 +65,28 @@ def test_babi_with_its_supporting_facts() -> None:
     ((_, found),) = understood([(7, row)], QUESTIONS)
     assert found["context"] == "Mary went to the hall . John took the ball . Mary left ."
     assert [found["context"].split(" ")[word] for word in found["support"]] == story[1].split(" ")
+
+
+@pytest.mark.parametrize(
+    ("answer", "supporting", "start"),
+    [
+        ("hall", [0, 2], 50),  # the last fact that has it, not the first sentence
+        ("hall", [0], 17),
+        ("John", [2, 1], 23),  # the last fact has another word
+        ("all", [2], None),  # a part of a word
+        ("no", [2], None),
+        ("hall", None, None),
+    ],
+)
+def test_an_answer_of_babi_begins_where_it_follows_from(answer: str, supporting: Any, start: int | None) -> None:
+    story = ["Mary went to the hall.", "John took it.", "He is in the hall.", "The hall is red."]
+    row = {"story": story, "question": "Where?", "answer": answer, "supporting": supporting}
+    ((_, found),) = understood([(7, row)], QUESTIONS)
+    assert found.get("start") == start
+    if start is not None:
+        assert found["context"][start:].startswith(answer)
+    ((_, given),) = understood([(7, row | {"start": 3})], QUESTIONS)
+    assert given["start"] == 3
 
 
 @pytest.mark.parametrize(
