@@ -58,7 +58,8 @@ def _unnested(number: int, outer: dict[str, Any]) -> Iterator[tuple[int, dict[st
 
 
 def _told(record: dict[str, Any]) -> dict[str, Any]:
-    """bAbI: a list of sentences, and which of them the answer follows from (from 0): it begins in the last that has it."""
+    """bAbI: a list of sentences, and which of them the answer follows from (from 0); the last that has it is where it
+    begins."""
     story = record.get("story")
     if "context" in record or not isinstance(story, list):
         return record
