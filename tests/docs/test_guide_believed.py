@@ -58,6 +58,22 @@ def test_weights_mislead_where_they_are_not_all_that_mixes_values() -> None:
         assert abs(error(mechanism, "weights") - error(mechanism, "value_zeroing")) < 0.02
 
 
-def test_no_method_finds_all_words_that_decide() -> None:
+@pytest.mark.parametrize("mechanism", NAMES)
+def test_no_method_links_words_better_than_value_zeroing(mechanism: str) -> None:
+    found = {m: error(mechanism, m) for m in ("weights", "norm", "alti", "integrated_gradients", "occlusion")}
+    assert round(error(mechanism, "value_zeroing"), 2) <= round(min(found.values()), 2)
+
+
+def test_most_of_the_words_that_decide_are_found_and_not_all() -> None:
     found = FIGURES[FIGURES.name.str.endswith("average_precision") & ~FIGURES.name.str.contains("oracle")]
-    assert 0.78 < found.groupby(["mechanism", "name"]).value.mean().max() < 0.83
+    means = found.groupby(["mechanism", "name"]).value.mean()
+    best = means.groupby("mechanism").max()
+    assert means.idxmax() == ("talking_heads", "interpret.methods.norm.average_precision")
+    assert 0.9 < best["scaled_dot_product"] < best.max() < 0.94
+    assert best.idxmin() == "general"
+    assert best["general"] < 0.77
+
+
+@pytest.mark.parametrize("mechanism", ["general", "differential"])
+def test_the_gate_of_completeness_is_closed_where_the_page_says_so(mechanism: str) -> None:
+    assert mean("sentiment", mechanism, "interpret.gates.completeness.value") > 0.05
