@@ -26,7 +26,7 @@ from attention_lab.comparison import margin
 MEASURED = Path(__file__).parent.parent / "docs" / "measured"
 MECHANISMS = "scaled_dot_product,additive,general,shaw,talking_heads,differential,sigmoid,linear"
 TASKS = "translation,sentiment"
-# Fewer rows than a run by itself has, each seen more often, so that all of them take two hours; one thread each, for two
+# Fewer rows than a run by itself has, each seen more often, so that all of them take two hours; one thread each, as two
 # run at a time.
 SHORT = ("data.size=10000", "train.epochs=6", "train.threads=1")
 METHODS = (
