@@ -67,9 +67,9 @@ def _told(record: dict[str, Any]) -> dict[str, Any]:
     words = [0, *accumulate(len(sentence.split(" ")) for sentence in sentences)]
     support = [word for fact in facts for word in range(words[fact], words[fact + 1])]
     told = {**record, "context": " ".join(sentences), "support": support or None}
-    answer = re.compile(rf"\b{re.escape(str(record.get('answer', '')))}\b")
+    answer = str(record.get("answer") or "")
     for fact in sorted(facts, reverse=True):
-        if found := answer.search(sentences[fact]):
+        if answer and (found := re.search(rf"\b{re.escape(answer)}\b", sentences[fact])):
             return {"start": sum(len(sentence) + 1 for sentence in sentences[:fact]) + found.start(), **told}
     return told
 

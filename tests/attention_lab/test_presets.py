@@ -75,6 +75,7 @@ def test_babi_with_its_supporting_facts() -> None:
         ("John", [2, 1], 23),  # the last fact has another word
         ("all", [2], None),  # a part of a word
         ("no", [2], None),
+        ("", [2], None),  # there is none
         ("hall", None, None),
     ],
 )
