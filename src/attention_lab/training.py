@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, PartialState
 from pydantic import BaseModel
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -222,7 +222,9 @@ class _Run:
     ) -> None:
         where = device.choose(options.device)
         device.prepare(where, options.threads)
-        AcceleratorState._reset_state(reset_partial_state=False)  # a second training in one process may differ
+        # A second training in one process may differ, in its device too.
+        before = PartialState._shared_state.get("device", where)
+        AcceleratorState._reset_state(reset_partial_state=before.type != where.type)
         self.accelerator = Accelerator(
             cpu=where.type == "cpu", mixed_precision=device.precision(options.precision, where)
         )

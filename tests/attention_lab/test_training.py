@@ -25,6 +25,7 @@ from attention_lab.tasks import TASKS
 from attention_lab.transformer import Model, build
 
 ROOT = Path(__file__).parents[2]
+GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 TASK = TASKS["translation"]
 
 
@@ -86,11 +87,13 @@ class KilledError(Exception):
     pass
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=GPU)])
 @pytest.mark.parametrize("steps", [3, 7, 9, 14, 21])
 def test_a_training_cut_off_after_any_step_ends_with_the_same_weights(
-    steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    steps: int, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, expected = fit(tmp_path / "whole", label_smoothing=0.1, accumulate=2)
+    changes = {"label_smoothing": 0.1, "accumulate": 2, "device": device}
+    whole, expected = fit(tmp_path / "whole", **changes)
     step = training._Run._step
     done = 0
 
@@ -103,10 +106,10 @@ def test_a_training_cut_off_after_any_step_ends_with_the_same_weights(
 
     monkeypatch.setattr(training._Run, "_step", dying)
     with pytest.raises(KilledError):
-        fit(tmp_path / "cut", label_smoothing=0.1, accumulate=2)
+        fit(tmp_path / "cut", **changes)
     monkeypatch.setattr(training._Run, "_step", step)
     torch.manual_seed(999)  # a new process has another state
-    resumed, result = fit(tmp_path / "cut", label_smoothing=0.1, accumulate=2)
+    resumed, result = fit(tmp_path / "cut", **changes)
     assert torch.equal(weights(whole), weights(resumed))
     assert result.metrics == expected.metrics
     assert result.train_curve == expected.train_curve
@@ -182,6 +185,16 @@ def test_a_loss_that_is_not_finite_is_a_sentence(tmp_path: Path) -> None:
 def test_a_model_that_learned_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="learned no more than how often each value occurs"):
         fit(tmp_path, max_steps=1, learning_rate=1e-6)
+
+
+@GPU
+@pytest.mark.parametrize(("precision", "apart"), [("float32", 0.02), ("bfloat16", 0.1)])
+def test_a_gpu_learns_what_a_cpu_learns(precision: str, apart: float, tmp_path: Path) -> None:
+    (_, expected), (model, result) = (
+        fit(tmp_path / device, fresh(dropout=0.0), device=device, precision=precision) for device in ("cpu", "cuda")
+    )
+    assert result.metrics["valid_loss"] == pytest.approx(expected.metrics["valid_loss"], rel=apart)
+    assert next(model.parameters()).is_cuda
 
 
 def test_a_device_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:

@@ -46,11 +46,17 @@ with_weights = every(lambda row, place: row.weights != "none")
 
 
 def layer(
-    name: str, place: Place, dropout: float = 0.0, seed: int = 0, width: int = WIDTH, heads: int = HEADS
+    name: str,
+    place: Place,
+    dropout: float = 0.0,
+    seed: int = 0,
+    width: int = WIDTH,
+    heads: int = HEADS,
+    length: int = LENGTH,
 ) -> MultiHeadAttention:
     """With every parameter away from 0 and 1, where some start and where mistakes hide."""
     torch.manual_seed(seed)
-    attention = MultiHeadAttention(width, heads, mechanism(name), place, dropout=dropout, rotary=True, length=LENGTH)
+    attention = MultiHeadAttention(width, heads, mechanism(name), place, dropout=dropout, rotary=True, length=length)
     with torch.no_grad():
         for parameter in attention.parameters():
             if parameter.requires_grad:
@@ -127,6 +133,34 @@ def test_a_long_sequence_gives_what_the_explicit_path_gives(name: str, place: Pl
         torch.testing.assert_close(fast[mask], explicit[mask])
     ours, theirs = (torch.autograd.grad(output[mask].square().sum(), query)[0] for output in (fast, explicit))
     torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("length", [KEYS, 150])
+def test_a_gpu_gives_what_a_cpu_gives(length: int) -> None:
+    """Outputs, weights and gradients of every row in every place; 150 is long enough for blocks, chunks and pieces."""
+    apart = []
+    for name, place in ((row.name, place) for row in CATALOGUE.values() for place in row.places):
+        found = []
+        for device in ("cpu", "cuda"):
+            attention = layer(name, place, length=max(length, LENGTH)).to(device)
+            query = inputs(length).to(device).requires_grad_()
+            memory = inputs(length, 2).to(device) if place == "cross" else None
+            mask = (torch.arange(length) < torch.tensor([[length], [length - 2], [1]])).to(device)
+            fast, _ = attention(query, memory, mask=mask)
+            _, weights = attention(query, memory, mask=mask, weights=CATALOGUE[name].weights != "none")
+            parameters = [parameter for parameter in attention.parameters() if parameter.requires_grad]
+            kept = fast if place == "cross" else fast[mask]
+            gradients = torch.autograd.grad(kept.square().sum(), [query, *parameters], materialize_grads=True)
+            found.append([tensor.cpu() for tensor in (kept, weights, *gradients) if tensor is not None])
+        ours, theirs = found
+        # The angles of rotary positions are float32 numbers, and differ in their last bits.
+        far = max(
+            float((one - other).abs().max() / (1.0 + one.abs().max())) for one, other in zip(ours, theirs, strict=True)
+        )
+        if not far < 1e-5:
+            apart.append(f"{name} {place}: {far:.1e}")
+    assert apart == []
 
 
 @with_weights
