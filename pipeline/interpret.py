@@ -31,15 +31,18 @@ def interpret(
     """
     from attention_lab import interpretation, records, tracking
     from attention_lab import metrics as numbers
+    from attention_lab.explanation import page
     from attention_lab.params import load
 
     options = load(params, *SECTIONS)
+    measured = numbers.read(metrics / "evaluate.json", "evaluate")
     with tracking.run_of(model, {"interpret": options.interpret.model_dump()}) as log:
-        found = interpretation.run(options, model, encoded, split, predictions, metrics / "evaluate.json")
+        found, shown = interpretation.run(options, model, encoded, split, predictions)
+        report = page.report(shown, measured, model, options.interpret.beside)
         numbers.write(found.metrics, metrics / "interpret.json")
         for name, picture in found.plots.items():
             records.write_bytes(picture, metrics / "plots" / "attention" / f"{name}.png")
-        records.write_bytes(found.report.encode(), metrics / "report.html")
+        records.write_bytes(report.encode(), metrics / "report.html")
         records.write_bytes(found.listing, attributions / "attributions.jsonl.gz")
         log.result("interpret", found.metrics)
         log.artifacts(metrics / "plots" / "attention", folder="plots")

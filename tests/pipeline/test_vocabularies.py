@@ -11,7 +11,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from attention_lab import encoding, evaluation, interpretation, metrics, params, records, training, vocabulary
+from attention_lab import encoding, evaluation, interpretation, params, records, training, vocabulary
 from attention_lab.explanation import explain
 from attention_lab.inference import Predictor
 from attention_lab.records import SHAPES, SPLITS
@@ -95,21 +95,10 @@ def test_source_and_target_have_a_vocabulary_each(project: Path, monkeypatch: py
 
     # What it has written is cut by the target's tokenizer, here as in the report.
     records.write(predictions, Path("data/predictions/predictions.parquet"))
-    metrics.write(
-        {
-            "split": "test",
-            "examples": len(test),
-            "score": 1.0,
-            "score_name": "bleu",
-            "score_low": 0.0,
-            "score_high": 2.0,
-        },
-        Path("metrics/evaluate.json"),
-    )
     folders = (Path("data", name) for name in ("model", "encoded", "split", "predictions"))
-    report = interpretation.run(options, *folders, Path("metrics/evaluate.json"))
+    report, shown = interpretation.run(options, *folders)
     assert report.metrics["alignment"]["sentences"] == len(test)
-    assert f"{sizes[0]} + {sizes[1]} tokens" in report.report
+    assert shown.facts["vocabulary"] == f"{sizes[0]} + {sizes[1]} tokens"
     cross = explain(predictor, {"source": "black red 5"}, {"prediction": "ROT SCHWARZ"})[0]
     assert (cross.queries, cross.keys) == (["ROT", "SCHWARZ"], ["black", "red", "5"])
 

@@ -1,15 +1,16 @@
-"""The report's page for texts of one's own, by one model or by two side by side: its viewer, without what only a whole
-test set can tell."""
+"""Pages of the report's kind by one model or by two side by side: for texts of one's own, without what only a whole
+test set can tell, and the report itself, with another model beside the one that was measured."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from attention_lab.explanation.told import Told
+from attention_lab.explanation.told import Told, tell
 from attention_lab.explanation.words import Answer
 from attention_lab.inference import Predictor
 from attention_lab.interpretation import KINDS, Shown, explained, facts, render
@@ -24,6 +25,30 @@ from attention_lab.transformer import Classifier
 def page(told: Sequence[Told]) -> str:
     """The HTML page, of one model or of two that were told the same texts."""
     return render([_shown(one, named=len(told) > 1) for one in told], evaluate=None)
+
+
+def report(measured: Shown, evaluate: Mapping[str, Any], model: Path, beside: str | None) -> str:
+    """The page of the interpret stage.
+
+    Args:
+        measured: what was found. evaluate: the content of metrics/evaluate.json. model: its folder.
+        beside: the folder of another model, which is asked about the same examples; None: there is none.
+    """
+    if beside is None:
+        return render([measured], evaluate=evaluate)
+    texts = [example.inputs for example in measured.examples]
+    (told,) = tell([Path(beside)], texts, measured={}, method=measured.method, every=True)
+    other = _shown(told, named=True)
+    examples = [_judged(own, first) for own, first in zip(other.examples, measured.examples, strict=True)]
+    return render([replace(measured, folder=str(model)), replace(other, examples=examples)], evaluate=evaluate)
+
+
+def _judged(own: Example, first: Example) -> Example:
+    """What another model says of an example, with the truth about it. Known links are left out: they are of words that
+    it may not have written."""
+    right = None if first.right is None else own.prediction == first.reference
+    gold = None if own.queries or own.keys != first.keys else first.gold
+    return replace(own, reference=first.reference, right=right, gold=gold)
 
 
 def _shown(told: Told, *, named: bool) -> Shown:

@@ -36,7 +36,7 @@ class Told:
 
 def tell(
     folders: Sequence[Path],
-    texts: Sequence[str],
+    texts: Sequence[str | Mapping[str, str]],
     *,
     measured: Mapping[str, Any],
     context: str | None = None,
@@ -48,7 +48,7 @@ def tell(
 
     Args:
         folders: of models; all have to read as many texts at once.
-        texts: what each model is given, one at a time.
+        texts: what each model is given, one at a time, or a dict of what it reads.
         measured: the content of metrics/interpret.json, or nothing.
         context: of a question, which the texts are then.
         method: of `METHODS`; None: the best that was measured for the first model. every: all of them beside it.

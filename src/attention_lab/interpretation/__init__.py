@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +20,6 @@ from attention_lab import device as devices
 from attention_lab import encoding, vocabulary
 from attention_lab import records as tables
 from attention_lab.attention import Place
-from attention_lab.errors import InputError
 from attention_lab.interpretation import alignment, another, explained, rationale
 from attention_lab.interpretation.another import Another
 from attention_lab.interpretation.examples import Example, choose, describe
@@ -55,8 +53,7 @@ KINDS = {
 class Interpretation:
     """metrics: the content of metrics/interpret.json; plots: PNG files by name, without ".png"; examples: for the
     report; known, own: what the methods say of them, given the reference and writing by themselves; heads: by place;
-    report: the HTML page, listing: JSON lines of all scores, see `listing.jsonl`; both are empty until `run` has made
-    them."""
+    listing: JSON lines of all scores, see `listing.jsonl`, empty until `run` has made them."""
 
     metrics: dict[str, Any]
     plots: dict[str, bytes]
@@ -64,31 +61,30 @@ class Interpretation:
     known: Scores = field(default_factory=Scores)
     own: Scores = field(default_factory=Scores)
     heads: Mapping[Place, list[Head]] = field(default_factory=dict)
-    report: str = ""
     listing: bytes = b""
 
 
 def run(
-    options: Params, model: Path, encoded: Path, split: Path, predictions: Path, evaluate: Path
-) -> Interpretation:  # fmt: skip
-    """The interpret stage: read what the stages before have written, measure, draw, and render the report.
+    options: Params, model: Path, encoded: Path, split: Path, predictions: Path
+) -> tuple[Interpretation, Shown]:  # fmt: skip
+    """The interpret stage: read what the stages before have written, measure and draw.
 
     Args:
         options: params.yaml with seed, task and interpret.
-        model, encoded, split, predictions: folders. evaluate: metrics/evaluate.json.
+        model, encoded, split, predictions: folders.
+
+    Returns:
+        What was found, and what the report shows of it.
 
     Raises:
         InputError: a file is missing, gold names a word that is not there, or `interpret.beside` names no model of the
             same task.
     """
-    if not evaluate.exists():
-        raise InputError(f"{evaluate} is missing; `dvc repro evaluate` makes it")
     device = devices.choose("auto")
     devices.prepare(device)
     trained = load(model, device)
     folder = options.interpret.beside
     beside = None if folder is None else another.read(Path(folder), options.task, device)
-    measured = json.loads(evaluate.read_text(encoding="utf-8"))
     found = interpret(
         trained,
         options.task,
@@ -104,8 +100,7 @@ def run(
         beside=beside,
     )
     shown = Shown(found.metrics, found.examples, facts(trained), known=found.known, own=found.own)
-    page = render([shown], evaluate=measured)
-    return replace(found, report=page, listing=jsonl(found.examples, found.known, found.own))
+    return replace(found, listing=jsonl(found.examples, found.known, found.own)), shown
 
 
 def facts(model: Model) -> dict[str, str]:

@@ -33,7 +33,7 @@ SCRIPTS = ("data", "marks", "lines", "matrix", "words", "save", "panel", "page")
 TITLE = 120  # characters of an input in the list of examples
 MOST_CLASSES = 20  # in the filter
 UNUSUAL = ("weights", "signed", "effective")  # weights that are no shares: the last sentence of `reading` says why
-NOT_MEASURED = "This is one text, and nothing was measured on it."
+NOT_MEASURED = "This is one text, and nothing was measured of this model."
 NO_WEIGHTS = "This mechanism has no attention weights, so there is nothing to show."
 
 
@@ -59,7 +59,7 @@ def render(models: Sequence[Shown], *, evaluate: Mapping[str, Any] | None) -> st
     """The page.
 
     Args:
-        models: one; or two side by side, which have read the same texts and of which nothing was measured.
+        models: one; or two side by side, which have read the same texts. What was measured was measured of the first.
         evaluate: the content of metrics/evaluate.json; None: the examples are texts of a user's own, and nothing was
             measured.
     """
@@ -118,8 +118,7 @@ def _index(models: Sequence[Shown], *, measured: bool) -> dict[str, Any]:
     gold = next((words for name, words in GOLD_WORDS.items() if metrics.get(name)), "")
     return {
         "examples": [_listed(of_text) for of_text in zip(*(one.examples for one in models), strict=True)],
-        "models": [_model(one) for one in models],
-        "trust": story.trust(metrics) if measured else {"attention": NOT_MEASURED},
+        "models": [_model(one, measured=measured and one is models[0]) for one in models],
         "gold": "the known alignment" if "alignment" in metrics else gold,
         "noWeights": NO_WEIGHTS,
     }
@@ -139,7 +138,7 @@ def _listed(of_text: Sequence[Example]) -> dict[str, Any]:
     }
 
 
-def _model(shown: Shown) -> dict[str, Any]:
+def _model(shown: Shown, *, measured: bool) -> dict[str, Any]:
     """What holds for all that the viewer shows of one model."""
     metrics = shown.metrics
     return {
@@ -149,6 +148,7 @@ def _model(shown: Shown) -> dict[str, Any]:
         "methods": {name: {"what": found.get("what", "")} for name, found in metrics.get("methods", {}).items()},
         "said": "went on" if _goes_on(metrics) else "said",
         "start": _start(shown),
+        "trust": story.trust(metrics) if measured else {"attention": NOT_MEASURED},
         "kind": metrics["reading"][-1] if metrics.get("weights") in UNUSUAL else "",
     }
 

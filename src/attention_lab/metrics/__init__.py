@@ -7,7 +7,7 @@ without them.
 """
 
 from attention_lab.metrics.classification import calibration_error, classification, multi_label
-from attention_lab.metrics.figures import interval, rounded, write
+from attention_lab.metrics.figures import interval, read, rounded, write
 from attention_lab.metrics.generation import generation
 from attention_lab.metrics.question_answering import question_answering
 from attention_lab.metrics.summarization import summarization
@@ -20,6 +20,7 @@ __all__ = [
     "interval",
     "multi_label",
     "question_answering",
+    "read",
     "rounded",
     "summarization",
     "translation",

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from attention_lab.errors import InputError
 from attention_lab.records import write_bytes
 
 
@@ -31,6 +32,17 @@ def interval(statistic: Callable[[np.ndarray], float], rows: int, resamples: int
         rng=np.random.default_rng(seed),
     ).confidence_interval
     return rounded(found.low), rounded(found.high)
+
+
+def read(path: Path, stage: str) -> dict[str, Any]:
+    """Metrics as `stage` has written them.
+
+    Raises:
+        InputError: it has not.
+    """
+    if not path.exists():
+        raise InputError(f"{path} is missing; `dvc repro {stage}` makes it")
+    return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 def write(values: dict[str, Any], path: Path) -> None:

@@ -15,9 +15,11 @@ from planted import PARAMS, WORDS, Reverser, config, encoded_of, reversed_record
 from attention_lab import encoding, interpretation, metrics, records, vocabulary
 from attention_lab.attention import PLACES
 from attention_lab.errors import InputError
+from attention_lab.explanation.page import report
 from attention_lab.interpretation import Interpretation, interpret
 from attention_lab.interpretation.measures import CONTROLS
 from attention_lab.interpretation.methods import METHODS
+from attention_lab.interpretation.report import NOT_MEASURED
 from attention_lab.params import Interpret
 from attention_lab.records import SHAPES
 from attention_lab.transformer import build, save
@@ -282,18 +284,30 @@ def test_the_stage_reads_files_and_renders_the_report(reverser: Parts, tmp_path:
         records.write(tables[name], tmp_path / "split" / f"{name}.parquet")
     records.write(predictions_of(tables["test"]), tmp_path / "predictions" / "predictions.parquet")
     folders = [tmp_path / name for name in ("model", "encoded", "split", "predictions")]
-    with pytest.raises(InputError, match=r"evaluate\.json"):
-        interpretation.run(PARAMS, *folders, tmp_path / "evaluate.json")
+    with pytest.raises(InputError, match=r"evaluate\.json is missing; `dvc repro evaluate` makes it"):
+        metrics.read(tmp_path / "evaluate.json", "evaluate")
     metrics.write(
         {"split": "test", "examples": 13, "score": 50.0, "score_name": "bleu", "score_low": 40.0, "score_high": 60.0},
         tmp_path / "evaluate.json",
     )
-    found = interpretation.run(PARAMS, *folders, tmp_path / "evaluate.json")
-    assert "BLEU 50.0 on 13 test examples." in found.report
-    assert "<dd>scaled_dot_product</dd>" in found.report
+    evaluate = metrics.read(tmp_path / "evaluate.json", "evaluate")
+    found, shown = interpretation.run(PARAMS, *folders)
+    page = report(shown, evaluate, tmp_path / "model", None)
+    assert "BLEU 50.0 on 13 test examples." in page
+    assert "<dd>scaled_dot_product</dd>" in page
+    assert str(tmp_path) not in page
     assert found.metrics["alignment"]["sentences"] == 13
     assert found.metrics["gates"]["seeds"]["passed"] is None
     beside = PARAMS.interpret.model_copy(update={"beside": str(tmp_path / "model")})
     options = PARAMS.model_copy(update={"interpret": beside})
-    gate = interpretation.run(options, *folders, tmp_path / "evaluate.json").metrics["gates"]["seeds"]
-    assert gate["value"] == 1.0
+    found, shown = interpretation.run(options, *folders)
+    assert found.metrics["gates"]["seeds"]["value"] == 1.0
+    page = report(shown, evaluate, tmp_path / "model", str(tmp_path / "model"))
+    index = json.loads(page.split('id="index">')[1].split("</script>")[0])
+    assert [model["folder"] for model in index["models"]] == [str(tmp_path / "model")] * 2
+    first, second = (model["trust"] for model in index["models"])
+    assert set(first) > {"attention"}
+    assert second == {"attention": NOT_MEASURED}
+    assert [len(example["said"]) for example in index["examples"]] == [2] * len(shown.examples)
+    assert page.count('id="example-') == 2 * len(shown.examples)
+    assert "was measured of" in page

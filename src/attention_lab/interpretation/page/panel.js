@@ -211,7 +211,7 @@ class Panel {
     const cut = this.map?.kept ? `A long text: each row has its ${this.map.kept} largest weights. ` : "";
     const less = { mean: "To keep the page small, this example has the mean of the heads alone. ", none: "To keep the page small, this example has no weights. " };
     this.find(".about").textContent = cut + (less[example.only] ?? "") + this.meaning();
-    this.find(".trust span").textContent = index.trust[this.state.method] ?? index.trust.attention;
+    this.find(".trust span").textContent = this.own.trust[this.state.method] ?? this.own.trust.attention;
     this.root.dataset.ready = `${state.example}`;
   }
 
