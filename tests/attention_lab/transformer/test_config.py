@@ -13,6 +13,8 @@ from attention_lab.transformer import Config, build
 from attention_lab.transformer.config import stand_ins
 
 PARAMS = params.load(Path(__file__).parents[3] / "params.yaml")
+# What the task and the vocabulary say.
+SIZES: dict[str, Any] = {"layers": 2, "width": 128, "vocabulary": 31, "labels": [], "pad": 0, "start": 2, "end": 3}
 # What params.yaml says nothing of has the default of `Config`.
 SAID = (
     "feedforward_dropout",
@@ -27,7 +29,7 @@ SAID = (
 
 def asked(**model: Any) -> Config:
     changed = PARAMS.model_copy(update={"model": PARAMS.model.model_copy(update=model)})
-    return Config.of(changed, architecture="decoder", vocabulary=31, labels=[], pad=0, start=2, end=3)
+    return Config.of(changed, architecture="decoder", **SIZES)
 
 
 def test_the_projects_own_model_has_the_defaults() -> None:
@@ -73,16 +75,7 @@ def test_a_summary_copies_where_it_can_if_nothing_is_said(
         "attention": PARAMS.attention.model_copy(update={"mechanism": mechanism}),
     }
     asked = PARAMS.model_copy(update=changes)
-    made = Config.of(
-        asked,
-        architecture="encoder_decoder",
-        vocabulary=31,
-        target_vocabulary=target_vocabulary,
-        labels=[],
-        pad=0,
-        start=2,
-        end=3,
-    )
+    made = Config.of(asked, architecture="encoder_decoder", target_vocabulary=target_vocabulary, **SIZES)
     assert made.copies == found
     told = any("model.copy" in sentence for sentence in stand_ins(asked, made))
     assert told == (task == "summarization" and copies is None and not found)
@@ -101,7 +94,7 @@ def test_each_architecture_has_its_kinds_of_attention() -> None:
 def test_a_language_model_has_all_layers_and_a_decoder_those_of_its_own() -> None:
     def layers(architecture: Any, **model: Any) -> int:
         changed = PARAMS.model_copy(update={"model": PARAMS.model.model_copy(update=model)})
-        made = Config.of(changed, architecture=architecture, vocabulary=31, labels=[], pad=0, start=2, end=3)
+        made = Config.of(changed, architecture=architecture, **SIZES)
         return made.decoder_layers
 
     assert layers("decoder", layers=5, decoder_layers=3) == 5
@@ -114,7 +107,7 @@ def test_a_language_model_has_all_layers_and_a_decoder_those_of_its_own() -> Non
 )
 def test_only_who_reads_a_question_is_told_which_words_match(architecture: Any, match: bool, segments: int) -> None:
     changed = PARAMS.model_copy(update={"model": PARAMS.model.model_copy(update={"match": match})})
-    made = Config.of(changed, architecture=architecture, vocabulary=31, labels=[], pad=0, start=2, end=3)
+    made = Config.of(changed, architecture=architecture, **SIZES)
     assert made.match == (match and architecture == "spans")
     assert made.segments == segments
     told = [name for name, _ in build(made).named_parameters() if name.endswith("position.numbers")]
