@@ -39,8 +39,15 @@ def report(measured: Shown, evaluate: Mapping[str, Any], model: Path, beside: st
     texts = [example.inputs for example in measured.examples]
     (told,) = tell([Path(beside)], texts, measured={}, method=measured.method, every=True)
     other = _shown(told, named=True)
-    examples = [_judged(own, first) for own, first in zip(other.examples, measured.examples, strict=True)]
-    return render([replace(measured, folder=str(model)), replace(other, examples=examples)], evaluate=evaluate)
+    pairs = list(zip(other.examples, measured.examples, strict=True))
+    rows = {own.row: first.row for own, first in pairs}
+    known = other.known
+    scores = Scores(
+        {rows[row]: found for row, found in known.attributions.items()},
+        {rows[row]: found for row, found in known.shares.items()},
+    )
+    beside_it = replace(other, examples=[_judged(*pair) for pair in pairs], known=scores, own=scores)
+    return render([replace(measured, folder=str(model)), beside_it], evaluate=evaluate)
 
 
 def _judged(own: Example, first: Example) -> Example:
@@ -48,7 +55,7 @@ def _judged(own: Example, first: Example) -> Example:
     it may not have written."""
     right = None if first.right is None else own.prediction == first.reference
     gold = None if own.queries or own.keys != first.keys else first.gold
-    return replace(own, reference=first.reference, right=right, gold=gold)
+    return replace(own, row=first.row, reference=first.reference, right=right, gold=gold)
 
 
 def _shown(told: Told, *, named: bool) -> Shown:
