@@ -40,12 +40,14 @@ def interpret(
         found, shown = interpretation.run(options, model, encoded, split, predictions)
         report = page.report(shown, measured, model, options.interpret.beside)
         numbers.write(found.metrics, metrics / "interpret.json")
+        pictures = metrics / "plots" / "attention"
+        pictures.mkdir(parents=True, exist_ok=True)  # DVC wants it, though there may be no example to draw
         for name, picture in found.plots.items():
-            records.write_bytes(picture, metrics / "plots" / "attention" / f"{name}.png")
+            records.write_bytes(picture, pictures / f"{name}.png")
         records.write_bytes(report.encode(), metrics / "report.html")
         records.write_bytes(found.listing, attributions / "attributions.jsonl.gz")
         log.result("interpret", found.metrics)
-        log.artifacts(metrics / "plots" / "attention", folder="plots")
+        log.artifacts(pictures, folder="plots")
         log.artifacts(metrics / "report.html")
     typer.echo("interpret: " + "; ".join(found.metrics["sentences"]))
 

@@ -294,9 +294,11 @@ def compare(
     MLFLOW_TRACKING_URI.
     """
     from attention_lab import comparison
-    from attention_lab.tracking import results
+    from attention_lab.tracking import predictions, results
 
-    found = comparison.compare(results(), task=task, only=only or (), against=against)
+    found = comparison.compare(
+        results(), task=task, only=only or (), against=against, predictions=predictions
+    )  # fmt: skip
     if html is not None:
         html.write_text(comparison.page(found) + "\n", encoding="utf-8")
         typer.echo(f"{len(found.lines)} settings in {html}", err=True)

@@ -2,25 +2,31 @@
 
 Results that differ in nothing but their seed are one line. Where a line has several seeds its interval and its
 distance from another line are over these trainings, pair by pair, for the seed draws weights, order and embedded rows
-alike in both; where it has one, the interval is over test rows, and nothing is said of other trainings.
+alike in both; where it has one, they are over test rows, and nothing is said of other trainings.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from io import StringIO
+from typing import Literal
 
 import numpy as np
+import pandas as pd
 from jinja2 import Environment, PackageLoader
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from scipy import stats
+from tqdm import tqdm
 
 from attention_lab.errors import InputError
+from attention_lab.records import SHAPES
 from attention_lab.tracking import Result
+
+Predictions = Callable[[Result], pd.DataFrame | None]
 
 FIRST = "attention.mechanism"
 # What changes where, how fast or how much is said of a result, and not the result.
@@ -31,6 +37,7 @@ COSTS = {
     "train.tokens_per_second": "tokens/s",
     "train.peak_memory_mb": "peak memory, MB",
 }
+RESAMPLES = 2000  # of test rows
 
 
 @dataclass(frozen=True)
@@ -38,21 +45,24 @@ class Line:
     """Results with the same parameters but for their seeds.
 
     settings: of the parameters that differ between lines. score: the mean over seeds. low, high: 95 %, over seeds
-    (Student's t), of one seed over test rows (bootstrap). difference: of the score from that of the line that all are
-    held against, in the mean over the seeds that both have; None if they share none. margin: half its 95 % interval,
-    and chance: the probability of such a difference or a larger one where there is none (paired t-test), with as many
-    tests as there are lines (false discovery rate, Benjamini & Hochberg 1995); None for one seed. more: other figures
-    by title, means over seeds.
+    (Student's t), of one seed over test rows (bootstrap; None of one row). difference: of the score from that of the
+    line that all are held against, in the mean over the seeds that both have; None if they share none. margin: half its
+    95 % interval, and chance: the probability of such a difference or a larger one where there is none, with as many
+    tests as there are lines (false discovery rate, Benjamini & Hochberg 1995). over: what these two are of: seeds
+    (paired t-test), or the rows of the one seed that both have (paired bootstrap, Koehn 2004; approximate
+    randomisation, Riezler & Maxwell 2005); None, as they are, where the two have not predicted the same rows. more:
+    other figures by title, means over seeds.
     """
 
     settings: dict[str, str]
     seeds: list[str]
     score: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     difference: float | None = None
     margin: float | None = None
     chance: float | None = None
+    over: Literal["seeds", "rows"] | None = None
     more: dict[str, float] = field(default_factory=dict)
 
 
@@ -84,8 +94,10 @@ class Comparison:
             )
         if any(len(line.seeds) == 1 for line in self.lines):
             found.append(
-                "One seed: the interval is over test rows and says nothing of other trainings; queue some, e.g. "
-                "dvc exp run --queue -S 'seed=1,2,3'."
+                "One seed: the interval is over test rows, as is what is marked (rows): chance is how often so large a "
+                "difference comes about if it does not matter which of the two models an answer is of (approximate "
+                "randomisation, corrected for the number of lines). That says nothing of other trainings; queue some, "
+                "e.g. dvc exp run --queue -S 'seed=1,2,3'."
             )
         if self.others:
             found.append(f"{self.others} results of other tasks are left out; --task names one.")
@@ -93,7 +105,12 @@ class Comparison:
 
 
 def compare(
-    results: Sequence[Result], *, task: str | None = None, only: Sequence[str] = (), against: str | None = None
+    results: Sequence[Result],
+    *,
+    task: str | None = None,
+    only: Sequence[str] = (),
+    against: str | None = None,
+    predictions: Predictions = lambda _: None,
 ) -> Comparison:
     """Put results, the newest first, side by side.
 
@@ -101,6 +118,8 @@ def compare(
         task: None: that of the newest result.
         only: "name=value": results with these parameters alone.
         against: a setting of the line that all are held against; None: the best line.
+        predictions: what the model of a result predicted, row by row, or None; differences of one seed are held
+            against these rows.
 
     Raises:
         InputError: there is nothing to compare, or a name fits no result or no line.
@@ -121,7 +140,8 @@ def compare(
     where = _where([line for line, _ in pairs], against)
     reference = pairs[where][1]
     lines = [
-        line if number == where else _held_against(line, seeds, reference) for number, (line, seeds) in enumerate(pairs)
+        line if number == where else _held_against(line, seeds, reference, predictions)
+        for number, (line, seeds) in enumerate(tqdm(pairs, "compare", unit="line", leave=False, delay=2.0))
     ]
     return Comparison(task, chosen[0].tags["evaluate.score_name"], _corrected(lines), where, others)
 
@@ -154,10 +174,10 @@ def _grouped(results: Sequence[Result]) -> list[tuple[dict[str, str], dict[str, 
 def _line(seeds: dict[str, Result], settings: dict[str, str]) -> Line:
     every = list(seeds.values())
     scores = np.array([result.metrics["evaluate.score"] for result in every])
-    low, high = (every[0].metrics.get(f"evaluate.score_{end}", float(scores[0])) for end in ("low", "high"))
+    low, high = (every[0].metrics.get(f"evaluate.score_{end}") for end in ("low", "high"))
     if len(scores) > 1:
         half = margin(scores)
-        low, high = scores.mean() - half, scores.mean() + half
+        low, high = float(scores.mean() - half), float(scores.mean() + half)
     more: dict[str, float] = {}
     for measure, title in KNOWN.items():
         names = [f"interpret.methods.{result.tags.get('interpret.best_method')}.{measure}" for result in every]
@@ -166,7 +186,7 @@ def _line(seeds: dict[str, Result], settings: dict[str, str]) -> Line:
     for name, title in COSTS.items():
         if all(name in result.metrics for result in every):
             more[title] = float(np.mean([result.metrics[name] for result in every]))
-    return Line(settings, sorted(seeds), float(scores.mean()), float(low), float(high), more=more)
+    return Line(settings, sorted(seeds), float(scores.mean()), low, high, more=more)
 
 
 def margin(values: np.ndarray) -> float:
@@ -185,7 +205,9 @@ def _where(lines: Sequence[Line], against: str | None) -> int:
     return fitting[0]
 
 
-def _held_against(line: Line, own: dict[str, Result], reference: dict[str, Result]) -> Line:
+def _held_against(
+    line: Line, own: dict[str, Result], reference: dict[str, Result], predictions: Predictions
+) -> Line:  # fmt: skip
     shared = [seed for seed in line.seeds if seed in reference]
     if not shared:
         return line
@@ -193,10 +215,34 @@ def _held_against(line: Line, own: dict[str, Result], reference: dict[str, Resul
     differences = scores[0] - scores[1]
     line = replace(line, difference=float(differences.mean()))
     if len(shared) < 2:
-        return line
+        (seed,) = shared
+        return _over_rows(line, own[seed].params["task"], predictions(own[seed]), predictions(reference[seed]))
     alike = np.ptp(differences) == 0.0  # the test would divide by 0
     chance = float(differences[0] == 0.0) if alike else float(stats.ttest_rel(*scores).pvalue)
-    return replace(line, margin=margin(differences), chance=chance)
+    return replace(line, margin=margin(differences), chance=chance, over="seeds")
+
+
+def _over_rows(line: Line, task: str, own: pd.DataFrame | None, reference: pd.DataFrame | None) -> Line:
+    """The line with margin and chance of its difference over rows, if both models have predicted the same ones."""
+    texts = ["row", *SHAPES[task].required]
+    if own is None or reference is None or len(own) < 2 or not own[texts].equals(reference[texts]):
+        return line
+    from attention_lab.tasks import TASKS  # and with it torch, which nothing else here needs
+
+    figure = TASKS[task].headline(pd.concat([own, reference], ignore_index=True))
+    places = np.arange(len(own)), np.arange(len(own), 2 * len(own))
+
+    def difference(some: np.ndarray, others: np.ndarray) -> float:
+        return figure(some) - figure(others)
+
+    way = {"n_resamples": RESAMPLES, "vectorized": False}
+    ends = stats.bootstrap(
+        places, difference, paired=True, method="percentile", rng=np.random.default_rng(0), **way
+    ).confidence_interval  # fmt: skip
+    exchanged = stats.permutation_test(
+        places, difference, permutation_type="samples", rng=np.random.default_rng(0), **way
+    )  # fmt: skip
+    return replace(line, margin=float(ends.high - ends.low) / 2.0, chance=float(exchanged.pvalue), over="rows")
 
 
 def _corrected(lines: list[Line]) -> list[Line]:
@@ -221,9 +267,9 @@ def table(found: Comparison) -> tuple[list[str], list[list[str]]]:
                 *line.settings.values(),
                 str(len(line.seeds)),
                 f"{line.score:.{digits}f}",
-                f"{line.low:.{digits}f} to {line.high:.{digits}f}",
+                "" if line.low is None else f"{line.low:.{digits}f} to {line.high:.{digits}f}",
                 "" if number == found.against else _signed(line, digits),
-                "" if line.chance is None else f"{line.chance:.3f}",
+                "" if line.chance is None else f"{line.chance:.3f}" + " (rows)" * (line.over == "rows"),
                 *(_figure(title, line.more.get(title)) for title in more),
             ]
         )
@@ -270,13 +316,14 @@ def markdown(found: Comparison) -> str:
 def page(found: Comparison) -> str:
     """One HTML file that asks for nothing from elsewhere: the table, and scores with their intervals drawn."""
     titles, rows = table(found)
-    least, most = min(line.low for line in found.lines), max(line.high for line in found.lines)
+    spans = [
+        (line.score, line.score, line.score) if line.low is None or line.high is None
+        else (line.low, line.score, line.high)
+        for line in found.lines
+    ]  # fmt: skip
+    least, most = min(low for low, _, _ in spans), max(high for _, _, high in spans)
     width = (most - least) or 1.0
-
-    def share(value: float) -> float:
-        return round(100.0 * (value - least) / width, 2)
-
-    drawn = [(share(line.low), share(line.score), share(line.high)) for line in found.lines]
+    drawn = [tuple(round(100.0 * (value - least) / width, 2) for value in span) for span in spans]
     template = Environment(loader=PackageLoader("attention_lab", "."), autoescape=True).get_template("comparison.html")
     return template.render(found=found, titles=titles, rows=rows, drawn=drawn, settings=len(found.lines[0].settings))
 

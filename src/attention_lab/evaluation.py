@@ -88,13 +88,10 @@ def measure(
         train: the training records, for the baselines.
 
     Raises:
-        InputError: there is but one row.
+        InputError: there is no row.
     """
-    if len(predictions) < 2:
-        raise InputError(
-            f"the {options.split} split has {len(predictions)} row, and an interval needs two at least; give more rows "
-            "or raise split.test and split.valid"
-        )
+    if predictions.empty:
+        raise InputError(f"the {options.split} split has no row; give more rows or raise split.test and split.valid")
     task = trained.task
     measured = task.measure(predictions, options, seed)
     return {

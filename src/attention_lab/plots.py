@@ -62,12 +62,13 @@ def evaluation(found: dict[str, Any], predictions: pd.DataFrame, shape: Shape, d
         axes.set_ylabel("actual")
     else:
         name = found["score_name"]
-        below, above = found["score"] - found["score_low"], found["score_high"] - found["score"]
         others = [found[kind] for kind in ("baseline", "classical") if kind in found]
         names = [textwrap.fill(other["what"], 18) for other in others]
         axes.bar(names, [other[name] for other in others], color="0.7")
         axes.bar(["model"], [found["score"]], color="C0")
-        axes.errorbar(["model"], [found["score"]], yerr=[[max(0, below)], [max(0, above)]], color="black", capsize=6)
+        if found["score_low"] is not None:
+            ends = [[max(0, found["score"] - found["score_low"])], [max(0, found["score_high"] - found["score"])]]
+            axes.errorbar(["model"], [found["score"]], yerr=ends, color="black", capsize=6)
         axes.set_ylabel(name)
     axes.set_title(f"{found['examples']:,} {found['split']} examples")
     picture(figure, directory / "evaluation.png")

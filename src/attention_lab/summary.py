@@ -19,12 +19,12 @@ def describe(metrics: Path) -> str:
         InputError: the pipeline has not run.
     """
     train, evaluate, interpret = (_read(metrics / f"{name}.json") for name in ("train", "evaluate", "interpret"))
-    name = evaluate["score_name"]
+    name, low, high = (evaluate[key] for key in ("score_name", "score_low", "score_high"))
+    between = "no interval, of one example" if low is None else f"95 % interval {low:.4g} to {high:.4g}"
     lines = [
         f"{evaluate['task']} with {evaluate['attention']['mechanism']} attention, "
         f"{train['parameters']:,} parameters, {train['steps']:,} steps",
-        f"  {name} on {evaluate['examples']:,} {evaluate['split']} examples: {evaluate['score']:.4g} "
-        f"(95 % interval {evaluate['score_low']:.4g} to {evaluate['score_high']:.4g})",
+        f"  {name} on {evaluate['examples']:,} {evaluate['split']} examples: {evaluate['score']:.4g} ({between})",
     ]
     for kind in ("baseline", "classical"):
         if kind in evaluate:

@@ -15,12 +15,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import pandas as pd
 from filelock import FileLock
 
 from attention_lab.errors import InputError
-from attention_lab.records import digest
+from attention_lab.records import digest, read
 
 EXPERIMENT = "attention-lab"
 MOST = 10_000  # runs that are read at once
@@ -118,11 +120,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Result:
-    """A finished run: parameters under dotted names, final metrics under `stage.name`, and texts."""
+    """A finished run: parameters under dotted names, final metrics under `stage.name`, and texts. run: its number."""
 
     params: dict[str, str]
     metrics: dict[str, float]
     tags: dict[str, str]
+    run: str = ""
 
 
 def results() -> list[Result]:
@@ -136,7 +139,19 @@ def results() -> list[Result]:
     client, experiment = _connect()
     newest_first = ["attributes.start_time DESC"]
     runs = client.search_runs([experiment], "attributes.status = 'FINISHED'", max_results=MOST, order_by=newest_first)
-    return [Result(run.data.params, run.data.metrics, run.data.tags) for run in runs]
+    return [Result(run.data.params, run.data.metrics, run.data.tags, run.info.run_id) for run in runs]
+
+
+def predictions(result: Result) -> pd.DataFrame | None:
+    """What the model of a run predicted, row by row, as the evaluate stage has logged it; None where it is gone."""
+    from mlflow.exceptions import MlflowException
+
+    client, _ = _connect()
+    with TemporaryDirectory() as folder:
+        try:
+            return read(Path(client.download_artifacts(result.run, "predictions/predictions.parquet", folder)))
+        except (MlflowException, OSError):
+            return None
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -92,6 +93,56 @@ def test_one_seed_has_the_interval_of_its_rows_and_no_chance() -> None:
     assert other.difference is None  # no seed in common
     assert "queue some" in found.notes[0]
     assert "no seed in common" in terminal(found)
+
+
+def answers(*right: bool) -> pd.DataFrame:
+    """Reviews, and whether a model has found their label."""
+    rows = [f"test:{number}" for number in range(len(right))]
+    guesses = ["positive" if good else "negative" for good in right]
+    return pd.DataFrame({"row": rows, "text": rows, "label": "positive", "prediction": guesses})
+
+
+def two(own: pd.DataFrame | None, reference: pd.DataFrame | None) -> Comparison:
+    """The same seed of two mechanisms, which predicted this."""
+    said = {"additive": own, "shaw": reference}
+    scores = {"additive": 0.5, "shaw": 0.9}
+    some = [result(name, 1, score, task="sentiment") for name, score in scores.items()]
+    return compare(some, predictions=lambda found: said[found.params["attention.mechanism"]])
+
+
+def test_one_seed_is_held_against_the_rows_that_both_predicted() -> None:
+    # Five of ten answers differ, and all five for the worse: as often as five coins fall alike, 2 · 2⁻⁵.
+    found = two(answers(*[False] * 5, *[True] * 4, False), answers(*[True] * 9, False))
+    line = found.lines[1]
+    assert (line.over, line.difference, line.chance) == ("rows", pytest.approx(-0.4), pytest.approx(2.0 * 0.5**5))
+    assert table(found)[1][1][5] == "0.062 (rows)"
+    assert "says nothing of other trainings" in found.notes[-1]
+
+
+def test_the_margin_over_rows_is_that_of_paired_differences() -> None:
+    random = np.random.default_rng(3)
+    hard = random.random(3000) < 0.3  # for both, so that they err together
+    own, reference = (np.where(hard, random.random(3000) < 0.2, random.random(3000) < 0.95) for _ in range(2))
+    line = two(answers(*own), answers(*reference)).lines[1]
+    expected = 1.96 * (own.astype(float) - reference.astype(float)).std(ddof=1) / math.sqrt(3000)
+    assert line.margin == pytest.approx(expected, rel=0.08)
+
+
+@pytest.mark.parametrize(
+    "own", [None, answers(True), answers(True, False, True), answers(True, True).assign(text=["other", "texts"])]
+)
+def test_rows_that_only_one_predicted_say_nothing(own: pd.DataFrame | None) -> None:
+    line = two(own, answers(True, False)).lines[1]
+    assert (line.difference, line.margin, line.chance, line.over) == (pytest.approx(-0.4), None, None, None)
+
+
+def test_a_result_of_one_row_has_no_interval() -> None:
+    alone = result("shaw", 1, 90.0)
+    for end in ("low", "high"):
+        del alone.metrics[f"evaluate.score_{end}"]
+    found = compare([alone, result("additive", 1, 70.0)])
+    assert table(found)[1][0][3] == ""
+    assert page(found).count('class="dot"') == 2
 
 
 @pytest.mark.parametrize(("by", "chance"), [(0.0, 1.0), (2.0, 0.0)])

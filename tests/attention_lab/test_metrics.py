@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,6 @@ from hypothesis import strategies as st
 from attention_lab import metrics
 from attention_lab.metrics.question_answering import normalised
 from attention_lab.metrics.summarization import _StemmedWords
-from attention_lab.metrics.translation import _bleu_counts
 
 HYPOTHESES = ["the cat sat on the mat", "he reads a book", "she sleeps", "we go home now"]
 REFERENCES = ["the cat sat on the mat", "he reads the book", "she is asleep", "we go home"]
@@ -30,16 +31,42 @@ def test_translation_metrics_are_those_of_sacrebleu() -> None:
     assert found["score_low"] <= found["bleu"] <= found["score_high"]
 
 
+ROWS = np.array([0, 0, 1, 3])  # a resample: one row twice, one not at all
+
+
+def of_rows(values: list[Any]) -> list[Any]:
+    return [values[row] for row in ROWS]
+
+
 def test_resampled_bleu_is_bleu_of_the_resample() -> None:
     """The interval comes from summed counts; here they are held against scoring the sentences themselves."""
     from sacrebleu.metrics import BLEU
 
-    counts = _bleu_counts(HYPOTHESES, [[text] for text in REFERENCES])
-    rows = np.array([0, 0, 1, 3])
-    total = counts[rows].sum(0).tolist()
-    score = BLEU.compute_bleu(correct=total[2:6], total=total[6:], sys_len=total[0], ref_len=total[1]).score
-    expected = BLEU().corpus_score([HYPOTHESES[i] for i in rows], [[REFERENCES[i] for i in rows]]).score
-    assert score == pytest.approx(expected)
+    found = metrics.bleu_of_rows(HYPOTHESES, [[text] for text in REFERENCES])(ROWS)
+    assert found == pytest.approx(BLEU().corpus_score(of_rows(HYPOTHESES), [of_rows(REFERENCES)]).score)
+
+
+def test_a_headline_of_some_rows_is_that_of_a_table_of_these_rows() -> None:
+    right = [[text] for text in REFERENCES]
+    rouge = metrics.summarization(of_rows(HYPOTHESES), of_rows(right), of_rows(REFERENCES), 10, 1)["rouge1"]
+    assert metrics.rouge1_of_rows(HYPOTHESES, right)(ROWS) == pytest.approx(rouge, abs=1e-6)
+    f1 = metrics.question_answering(of_rows(HYPOTHESES), of_rows(right), 10, 1)["f1"]
+    assert metrics.f1_of_answers(HYPOTHESES, right)(ROWS) == pytest.approx(f1, abs=1e-6)
+    truth, guessed = ["a", "b", "a", "b"], ["a", "a", "b", "b"]
+    assert metrics.accuracy_of_rows(truth, guessed)(ROWS) == 0.75
+    several = [["a"], ["a", "b"], [], ["b"]], [["a", "c"], ["b"], ["a"], []]
+    micro = metrics.multi_label(of_rows(several[0]), of_rows(several[1]), 10, 1)["f1_micro"]
+    assert metrics.f1_of_rows(*several)(ROWS) == pytest.approx(micro, abs=1e-6)
+    nats, characters = [9.0, 4.0, 50.0, 3.0], [5, 4, 3, 2]
+    # (9 + 9 + 4 + 3) nats over (5 + 5 + 4 + 2) characters.
+    assert metrics.probability_of_rows(nats, characters)(ROWS) == pytest.approx(math.exp(-25.0 / 16.0))
+
+
+def test_one_row_has_figures_and_no_interval() -> None:
+    found = metrics.translation(["the cat sat down"], [["the cat sat down"]], 100, 1)
+    assert (found["bleu"], found["score_low"], found["score_high"]) == (pytest.approx(100.0), None, None)
+    found = metrics.generation([6.0], [3], [4], ["a b"], 100, 1)
+    assert (found["loss"], found["loss_low"], found["score_low"]) == (2.0, None, None)
 
 
 def test_each_reference_counts() -> None:

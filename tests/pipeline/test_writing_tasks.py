@@ -37,3 +37,23 @@ def test_generation_changes_one_parameter(make_project: Callable[[str], Project]
     answer = project.run(program, "predict", "--temperature", "0", "--max-tokens", "6", "Julia lives on").stdout
     assert answer.startswith("Julia lives on")
     shutil.rmtree(project.directory)
+
+
+def test_a_book_is_one_text_read_in_windows(make_project: Callable[[str], Project]) -> None:
+    """One row in each split: a score, for which there is no interval, and a report without an example."""
+    project = make_project("book")
+    for split, times in (("train", 90), ("valid", 12), ("test", 20)):
+        sentences = (f"The dog number {number} sees a cat." for number in range(times))
+        (project.directory / f"{split}.txt").write_text("\n".join(sentences), encoding="utf-8")
+    files = {f"data.{split}": f"{split}.txt" for split in ("train", "valid", "test")}
+    book = {"data.source": "file", "data.unit": "file", "vocab.tokenizer": "character", "encode.overflow": "window"}
+    project.set(task="generation", **files, **book, **{"encode.max_source_tokens": 100})
+    project.stages(STAGES)
+    evaluate = project.read("metrics/evaluate.json")
+    assert (evaluate["examples"], evaluate["score_low"], evaluate["loss_high"]) == (1, None, None)
+    assert evaluate["score"] > evaluate["baseline"]["character_probability"]
+    assert "encoding has cut every row" in (project.directory / "metrics/report.html").read_text(encoding="utf-8")
+    assert not list((project.directory / "metrics/plots/attention").iterdir())
+    program = str(Path(sys.executable).with_name("attention-lab"))
+    assert "(no interval, of one example)" in project.run(program, "summary").stdout
+    shutil.rmtree(project.directory)

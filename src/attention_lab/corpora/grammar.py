@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from attention_lab.errors import InputError
 
@@ -51,8 +51,7 @@ class Token:
         self.text = text
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(NamedTuple):
     """One place on the right-hand side: a word, or a piece of a child constituent."""
 
     word: str | None
@@ -145,16 +144,13 @@ def rule(
 Waiting = dict[str, list[Token]]  # labels that have no partner yet, with their words
 
 
-@dataclass
+@dataclass(slots=True)
 class Constituent:
-    """What a symbol was rewritten to: pieces of words on both sides, links between them, waiting labels."""
+    """What a symbol was rewritten to, source and target: pieces of words and waiting labels; and its lexical head."""
 
-    source: list[list[Token]]
-    target: list[list[Token]]
-    links: list[tuple[Token, Token]]
+    sides: tuple[list[list[Token]], list[list[Token]]]
     waiting: tuple[Waiting, Waiting]
     head: str | None
-    bonds: set[Bond]
 
 
 @dataclass(frozen=True)
@@ -198,51 +194,59 @@ class Grammar:
         place = bisect(cumulative, random.random() * cumulative[-1])
         return self.rules[symbol][min(place, len(cumulative) - 1)]
 
-    def expand(self, symbol: str, random: Random) -> Constituent:
+    def expand(
+        self, symbol: str, random: Random, links: list[tuple[Token, Token]], bonds: set[Bond]
+    ) -> Constituent:  # fmt: skip
+        """Rewrite `symbol`; what is linked and bound on the way is added to `links` and `bonds`."""
         one = self.choose(symbol, random)
-        children = [self.expand(child, random) for child in one.children]
-        links = [link for child in children for link in child.links]
-        bonds = set().union(*(child.bonds for child in children))
+        children = [self.expand(child, random, links, bonds) for child in one.children]
         for i, j in one.bonds:
             first, second = children[i].head, children[j].head
             if first and second:
                 bonds.add((first, second))
-        sides: list[list[list[Token]]] = []
-        waiting: list[Waiting] = []
-        for number, side in enumerate((one.source, one.target)):
-            open_labels: Waiting = {}
-            for child in children:
-                for label, tokens in child.waiting[number].items():
-                    open_labels.setdefault(label, []).extend(tokens)
-            pieces = []
-            for items in side:
-                piece: list[Token] = []
-                for item in items:
-                    if item.word is None:
-                        child = children[item.child]
-                        own = (child.source, child.target)[number]
-                        tokens = own[item.piece] if item.piece < len(own) else []
-                    else:
-                        tokens = [Token(item.word)]
-                    for label in item.labels:
-                        open_labels.setdefault(label, []).extend(tokens)
-                    piece += tokens
-                pieces.append(piece)
-            sides.append(pieces)
-            waiting.append(open_labels)
-        for label in [label for label in waiting[0] if label in waiting[1]]:
-            links += itertools.product(waiting[0].pop(label), waiting[1].pop(label))
+        source, from_source = write(one.source, 0, children)
+        target, from_target = write(one.target, 1, children)
+        if from_source and from_target:
+            for label in [label for label in from_source if label in from_target]:
+                links += itertools.product(from_source.pop(label), from_target.pop(label))
         head = children[one.head].head if isinstance(one.head, int) else one.head
-        return Constituent(sides[0], sides[1], links, (waiting[0], waiting[1]), head, bonds)
+        return Constituent((source, target), (from_source, from_target), head)
 
     def derive(self, symbol: str, random: Random) -> Derivation:
         """Rewrite `symbol` until only words are left."""
-        root = self.expand(symbol, random)
-        source, source_place = spell(root.source)
-        target, target_place = spell(root.target)
-        links = {(source_place[id(a)], target_place[id(b)]) for a, b in root.links}
+        linked: list[tuple[Token, Token]] = []
+        bonds: set[Bond] = set()
+        root = self.expand(symbol, random, linked, bonds)
+        source, source_place = spell(root.sides[0])
+        target, target_place = spell(root.sides[1])
+        links = {(source_place[id(a)], target_place[id(b)]) for a, b in linked}
         marks = {label: sorted({source_place[id(t)] for t in ts}) for label, ts in root.waiting[0].items()}
-        return Derivation(source, target, sorted(links), marks, frozenset(root.bonds))
+        return Derivation(source, target, sorted(links), marks, frozenset(bonds))
+
+
+def write(side: Side, number: int, children: list[Constituent]) -> tuple[list[list[Token]], Waiting]:
+    """One side (0 the source, 1 the target) of a rule whose children are written: its pieces and waiting labels."""
+    waiting: Waiting = {}
+    for child in children:
+        if not waiting:
+            waiting = child.waiting[number]  # a child is written once, and its labels are the parent's from here on
+            continue
+        for label, tokens in child.waiting[number].items():
+            waiting.setdefault(label, []).extend(tokens)
+    pieces = []
+    for items in side:
+        piece: list[Token] = []
+        for word, place, part, labels in items:
+            if word is None:
+                own = children[place].sides[number]
+                tokens = own[part] if part < len(own) else []
+            else:
+                tokens = [Token(word)]
+            for label in labels:
+                waiting.setdefault(label, []).extend(tokens)
+            piece += tokens
+        pieces.append(piece)
+    return pieces, waiting
 
 
 def spell(pieces: list[list[Token]]) -> tuple[list[str], dict[int, int]]:

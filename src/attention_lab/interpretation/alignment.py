@@ -143,8 +143,8 @@ def measure(valid: Counts, test: Counts, *, resamples: int, seed: int) -> dict[s
     best = {name: float(reporting[index].flat[int(choosing[index].argmin())]) for index, name in enumerate(ROWS)}
     return {
         "error_rate": rounded(reporting[row, layer, head]),
-        "low": low if np.isfinite(low) else None,
-        "high": high if np.isfinite(high) else None,
+        "low": low,
+        "high": high,
         "row": ROWS[int(row)],
         "layer": int(layer) + 1,
         "head": int(head) if head else "mean",

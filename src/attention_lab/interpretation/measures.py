@@ -154,7 +154,7 @@ def with_intervals(
     for name, value in figures(np.arange(rows)).items():
         low, high = interval(lambda some, name=name: figures(some)[name], rows, resamples, seed)  # type: ignore[misc]
         found[name] = rounded(value)
-        found[f"{name}_low"], found[f"{name}_high"] = (end if np.isfinite(end) else None for end in (low, high))
+        found[f"{name}_low"], found[f"{name}_high"] = low, high
     return found
 
 

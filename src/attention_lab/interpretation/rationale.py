@@ -115,8 +115,8 @@ def measure(valid: Precision, test: Precision, *, resamples: int, seed: int) -> 
     low, high = interval(lambda rows: float(chosen[rows].mean()), len(chosen), resamples, seed)
     return {
         "average_precision": rounded(chosen.mean()),
-        "low": low if np.isfinite(low) else None,
-        "high": high if np.isfinite(high) else None,
+        "low": low,
+        "high": high,
         "method": test.methods[best],
         "random": rounded(test.random.mean()),
         "constant": rounded(test.constant.mean()),

@@ -6,21 +6,34 @@ the intervals are SciPy's bootstrap. Libraries are imported where they are used:
 without them.
 """
 
-from attention_lab.metrics.classification import calibration_error, classification, multi_label
-from attention_lab.metrics.figures import interval, read, rounded, write
-from attention_lab.metrics.generation import generation
-from attention_lab.metrics.question_answering import question_answering
-from attention_lab.metrics.summarization import summarization
-from attention_lab.metrics.translation import translation
+from attention_lab.metrics.classification import (
+    accuracy_of_rows,
+    calibration_error,
+    classification,
+    f1_of_rows,
+    multi_label,
+)
+from attention_lab.metrics.figures import Figure, interval, read, rounded, write
+from attention_lab.metrics.generation import generation, probability_of_rows
+from attention_lab.metrics.question_answering import f1_of_answers, question_answering
+from attention_lab.metrics.summarization import rouge1_of_rows, summarization
+from attention_lab.metrics.translation import bleu_of_rows, translation
 
 __all__ = [
+    "Figure",
+    "accuracy_of_rows",
+    "bleu_of_rows",
     "calibration_error",
     "classification",
+    "f1_of_answers",
+    "f1_of_rows",
     "generation",
     "interval",
     "multi_label",
+    "probability_of_rows",
     "question_answering",
     "read",
+    "rouge1_of_rows",
     "rounded",
     "summarization",
     "translation",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from attention_lab.metrics.figures import interval, rounded
+from attention_lab.metrics.figures import Figure, interval, rounded
 
 
 def classification(
@@ -35,7 +35,7 @@ def classification(
     weighted = precision_recall_fscore_support(left, right, average="weighted", zero_division=0)
     each = precision_recall_fscore_support(left, right, labels=names, zero_division=0)
     confidence = np.array([row.get(name, 0.0) for row, name in zip(probabilities, guessed, strict=True)])
-    low, high = interval(lambda rows: float(correct[rows].mean()), len(correct), resamples, seed)
+    low, high = interval(accuracy_of_rows(truth, guessed), len(correct), resamples, seed)
     return {
         "accuracy": rounded(accuracy_score(left, right)),
         "precision_macro": rounded(macro[0]),
@@ -52,6 +52,12 @@ def classification(
         "score_low": low,
         "score_high": high,
     }
+
+
+def accuracy_of_rows(truth: Sequence[str], guessed: Sequence[str]) -> Figure:
+    """Accuracy of some of the texts."""
+    correct = np.array(truth) == np.array(guessed)
+    return lambda rows: float(correct[rows].mean())
 
 
 def multi_label(
@@ -81,13 +87,7 @@ def multi_label(
     each = precision_recall_fscore_support(left, right, average=None, zero_division=0)
     occurring = (left | right).any(0)
     macro = [values[occurring].mean() if occurring.any() else 0.0 for values in each[:3]]
-    both, either = (left & right).sum(1), (left + right).sum(1)
-
-    def f1_micro(rows: np.ndarray) -> float:
-        decisions = either[rows].sum()
-        return float(2 * both[rows].sum() / decisions) if decisions else 0.0
-
-    low, high = interval(f1_micro, len(left), resamples, seed)
+    low, high = interval(f1_of_rows(truth, guessed), len(left), resamples, seed)
     return {
         "f1_micro": rounded(micro[2]),
         "f1_macro": rounded(macro[2]),
@@ -101,6 +101,19 @@ def multi_label(
         "score_low": low,
         "score_high": high,
     }
+
+
+def f1_of_rows(truth: Sequence[Collection[str]], guessed: Sequence[Collection[str]]) -> Figure:
+    """Micro-F1 of some of the texts."""
+    pairs = [(set(left), set(right)) for left, right in zip(truth, guessed, strict=True)]
+    both = np.array([len(left & right) for left, right in pairs])
+    either = np.array([len(left) + len(right) for left, right in pairs])
+
+    def f1_micro(rows: np.ndarray) -> float:
+        decisions = either[rows].sum()
+        return float(2 * both[rows].sum() / decisions) if decisions else 0.0
+
+    return f1_micro
 
 
 def _labels(names: Sequence[str], each: Sequence[np.ndarray]) -> dict[str, dict[str, float]]:

@@ -17,12 +17,17 @@ def rounded(value: float | np.floating[Any]) -> float:
     return round(float(value), 6)
 
 
-def interval(statistic: Callable[[np.ndarray], float], rows: int, resamples: int, seed: int) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval (Efron 1979) of a statistic of row numbers (n,)."""
+Figure = Callable[[np.ndarray], float]  # of the rows of these numbers (n,), which may come several times
+Ends = tuple[float, float] | tuple[None, None]
+
+
+def interval(statistic: Figure, rows: int, resamples: int, seed: int) -> Ends:
+    """The 95 % percentile bootstrap interval (Efron 1979) of a statistic; None, None for one row, and where some
+    resampled rows have no figure."""
     from scipy.stats import bootstrap
 
     if rows < 2:
-        return float("-inf"), float("inf")
+        return None, None
     found = bootstrap(
         (np.arange(rows),),
         statistic,
@@ -31,6 +36,8 @@ def interval(statistic: Callable[[np.ndarray], float], rows: int, resamples: int
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval
+    if not np.isfinite(found).all():
+        return None, None
     return rounded(found.low), rounded(found.high)
 
 

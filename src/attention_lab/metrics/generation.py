@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from attention_lab.metrics.figures import interval, rounded
+from attention_lab.metrics.figures import Figure, interval, rounded
 
 
 def generation(
@@ -40,16 +40,13 @@ def generation(
         entropy: that of the source that wrote the texts, in nats per token, where it is known: the least loss that a
             model can have. `excess` = loss / entropy − 1 is what the model is above it.
     """
-    sums = np.array([nats, tokens, characters], dtype=np.float64)
+    sums = np.array([nats, tokens], dtype=np.float64)
 
     def loss(rows: np.ndarray) -> float:
         total = sums[:, rows].sum(1)
         return float(total[0] / total[1])
 
-    def character_probability(rows: np.ndarray) -> float:
-        total = sums[:, rows].sum(1)
-        return math.exp(-total[0] / total[2])
-
+    character_probability = probability_of_rows(nats, characters)
     count = sums.shape[1]
     everything = np.arange(count)
     value, probability = loss(everything), character_probability(everything)
@@ -68,6 +65,17 @@ def generation(
         "score_low": low,
         "score_high": high,
     }
+
+
+def probability_of_rows(nats: Sequence[float], characters: Sequence[int]) -> Figure:
+    """The probability of a character of some of the texts."""
+    sums = np.array([nats, characters], dtype=np.float64)
+
+    def character_probability(rows: np.ndarray) -> float:
+        total = sums[:, rows].sum(1)
+        return math.exp(-total[0] / total[1])
+
+    return character_probability
 
 
 def _distinct(samples: list[list[str]]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from attention_lab.metrics.figures import interval, rounded
+from attention_lab.metrics.figures import Figure, interval, rounded
 
 PUNCTUATION = str.maketrans("", "", string.punctuation)
 ARTICLE = re.compile(r"\b(?:a|an|the)\b")
@@ -44,17 +44,12 @@ def question_answering(
         predictions: the answers, "" for none.
         references: the acceptable answers to each question; [] or [""] if it has none.
     """
-    exact, f1, answerable = [], [], []
-    for prediction, accepted in zip(predictions, references, strict=True):
-        said = normalised(prediction)
-        # An acceptable answer of articles and punctuation alone does not count, as in the official program of 2.0.
-        truths = [truth for truth in map(normalised, accepted) if truth] or [""]
-        exact.append(float(said in truths))
-        f1.append(max(word_f1(said, truth) for truth in truths))
-        answerable.append(any(accepted))
-    matches, overlaps, has = np.array(exact), np.array(f1), np.array(answerable)
-    low, high = interval(lambda rows: float(overlaps[rows].mean()), len(overlaps), resamples, seed)
-    found: dict[str, Any] = {"exact_match": rounded(matches.mean()), "f1": rounded(overlaps.mean())}
+    pairs = list(zip(map(normalised, predictions), map(_acceptable, references), strict=True))
+    matches = np.array([float(said in truths) for said, truths in pairs])
+    has = np.array([any(accepted) for accepted in references])
+    f1 = f1_of_answers(predictions, references)
+    low, high = interval(f1, len(matches), resamples, seed)
+    found: dict[str, Any] = {"exact_match": rounded(matches.mean()), "f1": rounded(f1(np.arange(len(matches))))}
     if not has.all():
         found |= {
             "has_answer": int(has.sum()),
@@ -64,6 +59,18 @@ def question_answering(
         if has.any():
             found |= {
                 "has_answer_exact_match": rounded(matches[has].mean()),
-                "has_answer_f1": rounded(overlaps[has].mean()),
+                "has_answer_f1": rounded(f1(np.flatnonzero(has))),
             }
     return {**found, "score_low": low, "score_high": high}
+
+
+def f1_of_answers(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Figure:
+    """Mean F1 of the answers to some of the questions."""
+    pairs = zip(map(normalised, predictions), map(_acceptable, references), strict=True)
+    overlaps = np.array([max(word_f1(said, truth) for truth in truths) for said, truths in pairs])
+    return lambda rows: float(overlaps[rows].mean())
+
+
+def _acceptable(answers: Sequence[str]) -> list[str]:
+    """Answers, normalised. One of articles and punctuation alone does not count, as in the official program of 2.0."""
+    return [truth for truth in map(normalised, answers) if truth] or [""]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from attention_lab.metrics.figures import interval, rounded
+from attention_lab.metrics.figures import Figure, interval, rounded
 
 ROUGES = ("rouge1", "rouge2", "rougeL")
 WORD = re.compile(r"[^\W_]+")
@@ -61,18 +61,8 @@ def summarization(
     """
     from importlib.metadata import version
 
-    from rouge_score.rouge_scorer import RougeScorer
-
-    scorer = RougeScorer(list(ROUGES), tokenizer=_StemmedWords())
-    rows: list[list[float]] = []
-    exact: list[bool] = []
-    for prediction, accepted in zip(predictions, references, strict=True):
-        if not accepted:
-            raise ValueError(f"summary {len(rows) + 1} has no reference")
-        best = scorer.score_multi(accepted, prediction)
-        rows.append([best[name].fmeasure for name in ROUGES])
-        exact.append(prediction in accepted)
-    table = np.array(rows)
+    table = _rouges(predictions, references, ROUGES)
+    exact = [said in accepted for said, accepted in zip(predictions, references, strict=True)]
     low, high = interval(lambda chosen: float(table[chosen, 0].mean()), len(table), resamples, seed)
     most = max(len(accepted) for accepted in references)
     return {
@@ -83,6 +73,26 @@ def summarization(
         "score_low": low,
         "score_high": high,
     }
+
+
+def rouge1_of_rows(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Figure:
+    """Mean ROUGE-1 of some of the summaries."""
+    table = _rouges(predictions, references, ROUGES[:1])
+    return lambda rows: float(table[rows].mean())
+
+
+def _rouges(predictions: Sequence[str], references: Sequence[Sequence[str]], names: Sequence[str]) -> np.ndarray:
+    """(summaries, names): each held against the reference that suits it best."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    scorer = RougeScorer(list(names), tokenizer=_StemmedWords())
+    rows: list[list[float]] = []
+    for prediction, accepted in zip(predictions, references, strict=True):
+        if not accepted:
+            raise ValueError(f"summary {len(rows) + 1} has no reference")
+        best = scorer.score_multi(accepted, prediction)
+        rows.append([best[name].fmeasure for name in names])
+    return np.array(rows)
 
 
 def _origin(summaries: list[list[str]], documents: list[list[str]]) -> dict[str, float]:

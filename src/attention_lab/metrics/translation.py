@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from attention_lab.metrics.figures import interval, rounded
+from attention_lab.metrics.figures import Figure, interval, rounded
 
 
 def translation(
@@ -32,17 +32,7 @@ def translation(
     chrf_score = chrf.corpus_score(list(hypotheses), streams)
     ter_score = ter.corpus_score(list(hypotheses), streams)
     lowercase = BLEU(lowercase=True).corpus_score(list(hypotheses), streams)
-    counts = _bleu_counts(hypotheses, references)
-
-    def resampled(rows: np.ndarray) -> float:
-        total = counts[rows].sum(0).tolist()
-        return float(
-            BLEU.compute_bleu(
-                correct=total[2:6], total=total[6:], sys_len=total[0], ref_len=total[1], smooth_method="exp"
-            ).score
-        )
-
-    low, high = interval(resampled, len(counts), resamples, seed)
+    low, high = interval(bleu_of_rows(hypotheses, references), len(hypotheses), resamples, seed)
     exact = np.mean([said in accepted for said, accepted in zip(hypotheses, references, strict=True)])
     return {
         "bleu": rounded(score.score),
@@ -58,14 +48,20 @@ def translation(
     }
 
 
-def _bleu_counts(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
-    """(sentences, 10): hypothesis length, reference length, matched and possible 1- to 4-grams. BLEU of a set of
-    sentences is a function of their sum, so a resample costs an addition and not a scoring."""
+def bleu_of_rows(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Figure:
+    """BLEU of some of the sentences. It is a function of the sum of their lengths and matched and possible 1- to
+    4-grams, so a resample costs an addition and not a scoring."""
     from sacrebleu.metrics import BLEU
 
     single = BLEU(effective_order=True)  # has no effect on the counts, and sacrebleu warns without it
-    rows = []
-    for hypothesis, accepted in zip(hypotheses, references, strict=True):
-        score = single.sentence_score(hypothesis, list(accepted))
-        rows.append([score.sys_len, score.ref_len, *score.counts, *score.totals])
-    return np.array(rows, dtype=np.int64)
+    scores = [single.sentence_score(said, list(right)) for said, right in zip(hypotheses, references, strict=True)]
+    counts = np.array([[one.sys_len, one.ref_len, *one.counts, *one.totals] for one in scores], dtype=np.int64)
+
+    def bleu(rows: np.ndarray) -> float:
+        said, right, *grams = counts[rows].sum(0).tolist()
+        found = BLEU.compute_bleu(
+            correct=grams[:4], total=grams[4:], sys_len=said, ref_len=right, smooth_method="exp"
+        )  # fmt: skip
+        return float(found.score)
+
+    return bleu

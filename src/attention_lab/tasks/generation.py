@@ -115,6 +115,9 @@ class Generation(Task):
             entropy=None if truth.isna().any() else float(truth.sum()) / sum(tokens),
         )
 
+    def headline(self, predictions: pd.DataFrame) -> metrics.Figure:
+        return metrics.probability_of_rows(predictions["nats"].tolist(), [len(text) for text in predictions["text"]])
+
     def baselines(
         self, train: pd.DataFrame, test: pd.DataFrame, options: params.Evaluate, seed: int
     ) -> dict[str, dict[str, Any]]:

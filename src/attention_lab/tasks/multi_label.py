@@ -63,6 +63,9 @@ class MultiLabel(Task):
         names = predictions["probabilities"].iloc[0]
         return metrics.multi_label(truth, answers, options.bootstrap, seed, names=names)
 
+    def headline(self, predictions: pd.DataFrame) -> metrics.Figure:
+        return metrics.f1_of_rows(predictions["labels"].tolist(), predictions["prediction"].tolist())
+
     def baselines(
         self, train: pd.DataFrame, test: pd.DataFrame, options: params.Evaluate, seed: int
     ) -> dict[str, dict[str, Any]]:

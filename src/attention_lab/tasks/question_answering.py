@@ -91,6 +91,9 @@ class QuestionAnswering(Task):
             predictions["prediction"].tolist(), accepted(predictions, "answer"), options.bootstrap, seed
         )
 
+    def headline(self, predictions: pd.DataFrame) -> metrics.Figure:
+        return metrics.f1_of_answers(predictions["prediction"].tolist(), accepted(predictions, "answer"))
+
     def baselines(
         self, train: pd.DataFrame, test: pd.DataFrame, options: params.Evaluate, seed: int
     ) -> dict[str, dict[str, Any]]:

@@ -48,6 +48,9 @@ class Sentiment(Task):
         truth, answers = predictions["label"].tolist(), predictions["prediction"].tolist()
         return metrics.classification(truth, answers, predictions["probabilities"].tolist(), options.bootstrap, seed)
 
+    def headline(self, predictions: pd.DataFrame) -> metrics.Figure:
+        return metrics.accuracy_of_rows(predictions["label"].tolist(), predictions["prediction"].tolist())
+
     def baselines(
         self, train: pd.DataFrame, test: pd.DataFrame, options: params.Evaluate, seed: int
     ) -> dict[str, dict[str, Any]]:

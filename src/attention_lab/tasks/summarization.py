@@ -24,6 +24,9 @@ class Summarization(SequenceToSequence):
     def measure(self, predictions: pd.DataFrame, options: params.Evaluate, seed: int) -> dict[str, Any]:
         return _measured(predictions, predictions["prediction"].tolist(), options, seed)
 
+    def headline(self, predictions: pd.DataFrame) -> metrics.Figure:
+        return metrics.rouge1_of_rows(predictions["prediction"].tolist(), accepted(predictions, "summary"))
+
     def baselines(
         self, train: pd.DataFrame, test: pd.DataFrame, options: params.Evaluate, seed: int
     ) -> dict[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
-from attention_lab import params
+from attention_lab import metrics, params
 from attention_lab.batching import Batch
 from attention_lab.decoding import Rules
 from attention_lab.errors import InputError
@@ -106,6 +106,10 @@ class Task(Trainable, Protocol):
     def measure(self, predictions: pd.DataFrame, options: params.Evaluate, seed: int) -> dict[str, Any]:
         """All metrics of a table with truth and prediction, each under its usual name, with `score_low` and
         `score_high`, the 95 % interval of the headline metric."""
+        ...
+
+    def headline(self, predictions: pd.DataFrame) -> metrics.Figure:
+        """The headline metric, `score`, of some of the rows of a table with truth and prediction."""
         ...
 
     def baselines(

@@ -22,6 +22,9 @@ class Translation(SequenceToSequence):
         answers = predictions["prediction"].tolist()
         return metrics.translation(answers, accepted(predictions, "target"), options.bootstrap, seed)
 
+    def headline(self, predictions: pd.DataFrame) -> metrics.Figure:
+        return metrics.bleu_of_rows(predictions["prediction"].tolist(), accepted(predictions, "target"))
+
     def baselines(
         self, train: pd.DataFrame, test: pd.DataFrame, options: params.Evaluate, seed: int
     ) -> dict[str, dict[str, Any]]:
