@@ -119,6 +119,9 @@ def test_another_evaluation_of_the_same_model_is_a_run_of_its_own(translated: Pr
     (translated.directory / "params.yaml").write_text(original, encoding="utf-8")
     translated.stage("evaluate")
     assert len(translated.runs()) == len(found)
+    compared = translated.run(str(Path(sys.executable).with_name("attention-lab")), "compare").stdout
+    assert re.search(r"^evaluate.beams", compared, re.MULTILINE)
+    assert "(rows)" in compared  # of both, MLflow has the predictions
 
 
 def test_a_queued_experiment_runs_the_code_it_was_queued_with(translated: Project) -> None:
