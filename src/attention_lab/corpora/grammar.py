@@ -34,6 +34,8 @@ from functools import cache
 from random import Random
 from typing import Any, NamedTuple
 
+from tqdm import tqdm
+
 from attention_lab.errors import InputError
 
 Bond = tuple[str, str]  # two lexical heads that stand together, e.g. ("old", "house")
@@ -145,12 +147,20 @@ Waiting = dict[str, list[Token]]  # labels that have no partner yet, with their 
 
 
 @dataclass(slots=True)
+class Tree:
+    """What a symbol is rewritten to, before it is written: rules and lexical heads."""
+
+    rule: Rule
+    children: list[Tree]
+    head: str | None
+
+
+@dataclass(slots=True)
 class Constituent:
-    """What a symbol was rewritten to, source and target: pieces of words and waiting labels; and its lexical head."""
+    """What a symbol was rewritten to, source and target: pieces of words and waiting labels."""
 
     sides: tuple[list[list[Token]], list[list[Token]]]
     waiting: tuple[Waiting, Waiting]
-    head: str | None
 
 
 @dataclass(frozen=True)
@@ -190,41 +200,49 @@ class Grammar:
         if symbol not in self.rules:
             raise ValueError(f"no rule for {symbol!r}; there are rules for {', '.join(sorted(self.rules))}")
         cumulative = self.cumulative[symbol]
-        # random() is the same on every platform and in every Python; the minimum guards against rounding up.
-        place = bisect(cumulative, random.random() * cumulative[-1])
-        return self.rules[symbol][min(place, len(cumulative) - 1)]
+        # random() is the same on every platform and in every Python; the last place guards against rounding up.
+        return self.rules[symbol][bisect(cumulative, random.random() * cumulative[-1], 0, len(cumulative) - 1)]
 
-    def expand(
-        self, symbol: str, random: Random, links: list[tuple[Token, Token]], bonds: set[Bond]
-    ) -> Constituent:  # fmt: skip
-        """Rewrite `symbol`; what is linked and bound on the way is added to `links` and `bonds`."""
+    def grow(self, symbol: str, random: Random, bonds: set[Bond]) -> Tree:
+        """Rewrite `symbol` until only words are left, and add to `bonds` what is bound on the way. That is a fifth of
+        the work: whoever wants no such bonds need not write it."""
         one = self.choose(symbol, random)
-        children = [self.expand(child, random, links, bonds) for child in one.children]
+        children = [self.grow(child, random, bonds) for child in one.children]
         for i, j in one.bonds:
             first, second = children[i].head, children[j].head
             if first and second:
                 bonds.add((first, second))
-        source, from_source = write(one.source, 0, children)
-        target, from_target = write(one.target, 1, children)
-        if from_source and from_target:
-            for label in [label for label in from_source if label in from_target]:
-                links += itertools.product(from_source.pop(label), from_target.pop(label))
-        head = children[one.head].head if isinstance(one.head, int) else one.head
-        return Constituent((source, target), (from_source, from_target), head)
+        return Tree(one, children, children[one.head].head if isinstance(one.head, int) else one.head)
 
     def derive(self, symbol: str, random: Random) -> Derivation:
-        """Rewrite `symbol` until only words are left."""
-        linked: list[tuple[Token, Token]] = []
+        """Rewrite `symbol` and write it."""
         bonds: set[Bond] = set()
-        root = self.expand(symbol, random, linked, bonds)
-        source, source_place = spell(root.sides[0])
-        target, target_place = spell(root.sides[1])
-        links = {(source_place[id(a)], target_place[id(b)]) for a, b in linked}
-        marks = {label: sorted({source_place[id(t)] for t in ts}) for label, ts in root.waiting[0].items()}
-        return Derivation(source, target, sorted(links), marks, frozenset(bonds))
+        return written(self.grow(symbol, random, bonds), bonds)
 
 
-def write(side: Side, number: int, children: list[Constituent]) -> tuple[list[list[Token]], Waiting]:
+def written(tree: Tree, bonds: Iterable[Bond]) -> Derivation:
+    """The words of a tree, with what links and marks them."""
+    linked: list[tuple[Token, Token]] = []
+    root = constituent(tree, linked)
+    source, source_place = spell(root.sides[0])
+    target, target_place = spell(root.sides[1])
+    links = {(source_place[id(a)], target_place[id(b)]) for a, b in linked}
+    marks = {label: sorted({source_place[id(t)] for t in ts}) for label, ts in root.waiting[0].items()}
+    return Derivation(source, target, sorted(links), marks, frozenset(bonds))
+
+
+def constituent(tree: Tree, linked: list[tuple[Token, Token]]) -> Constituent:
+    """Both sides of a tree; pairs that are linked on the way are added to `linked`."""
+    children = [constituent(child, linked) for child in tree.children]
+    source, from_source = side_of(tree.rule.source, 0, children)
+    target, from_target = side_of(tree.rule.target, 1, children)
+    if from_source and from_target:
+        for label in [label for label in from_source if label in from_target]:
+            linked += itertools.product(from_source.pop(label), from_target.pop(label))
+    return Constituent((source, target), (from_source, from_target))
+
+
+def side_of(side: Side, number: int, children: list[Constituent]) -> tuple[list[list[Token]], Waiting]:
     """One side (0 the source, 1 the target) of a rule whose children are written: its pieces and waiting labels."""
     waiting: Waiting = {}
     for child in children:
@@ -303,12 +321,16 @@ def split_of(bonds: Iterable[Bond], aside: Iterable[Bond] = ()) -> str | None:
     return "train" if not places else places.pop() if len(places) == 1 else None
 
 
+Draw = Callable[[str, Callable[[Iterable[Bond]], bool]], Candidate | None]
+
+
 def corpus(
-    draw: Callable[[str], Candidate], *, size: int, most: int, random: Random, strata: tuple[str, ...] = ("",)
+    draw: Draw, *, size: int, most: int, random: Random, strata: tuple[str, ...] = ("",)
 ) -> list[tuple[str, Candidate]]:
     """Draw unique rows until train, valid and test have 80, 10 and 10 percent of `size`; in random order.
 
-    draw: stratum → a candidate. most: rows that the grammar is known to give.
+    draw: stratum, and whether a row with such bonds may still be taken → a candidate; or None where it may not, for to
+    write it would be in vain. most: rows that the grammar is known to give.
     From `KNOWN_WORDS_FROM` rows on, a held-out row with a word that training lacks is replaced by another, so that
     the held-out splits ask for new combinations, never for unknown words.
     """
@@ -322,6 +344,11 @@ def corpus(
     rows_of: dict[tuple[str, str], list[Candidate]] = {key: [] for key in goal}
     seen: set[str] = set()
     known: set[str] = set()
+    bar = tqdm(total=size, desc="generate", unit="row", mininterval=1.0)
+
+    def open_to(bonds: Iterable[Bond]) -> bool:
+        split = split_of(bonds)
+        return any(len(rows_of[key]) < wanted for key, wanted in goal.items() if key[0] == split)
 
     def fill(wanted: Callable[[str, Candidate], bool]) -> None:
         tries, limit = 0, 200 * size + 20_000
@@ -329,21 +356,27 @@ def corpus(
             tries += 1
             if tries > limit:
                 raise InputError(f"The embedded corpus has no {size} different rows: make data.size smaller.")
-            one = draw(short[tries % len(short)])
+            one = draw(short[tries % len(short)], open_to)
+            if one is None:
+                continue
             split = split_of(one.bonds, one.aside)
             if split is None or one.text in seen or len(rows_of[split, one.stratum]) >= goal[split, one.stratum]:
                 continue
             if wanted(split, one):
                 seen.add(one.text)
                 rows_of[split, one.stratum].append(one)
+                bar.update()
 
     fill(lambda split, one: True)
     if size >= KNOWN_WORDS_FROM:
         known.update(w for (split, _), rows in rows_of.items() if split == "train" for one in rows for w in one.words)
         for (split, _), rows in rows_of.items():
             if split != "train":
-                rows[:] = [one for one in rows if one.words <= known]
+                kept = [one for one in rows if one.words <= known]
+                bar.update(len(kept) - len(rows))
+                rows[:] = kept
         fill(lambda split, one: one.words <= known)
+    bar.close()
     chosen = [(split, one) for (split, _), rows in rows_of.items() for one in rows]
     random.shuffle(chosen)
     return chosen

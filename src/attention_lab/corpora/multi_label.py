@@ -94,7 +94,7 @@ def generate(size: int, seed: int) -> pd.DataFrame:
     random = Random(seed)
     rules = grammar()
 
-    def draw(faults: str) -> Candidate:
+    def draw(faults: str, _: object) -> Candidate:
         while (found := candidate(faults, rules.derive(faults, random))) is None:
             pass
         return found

@@ -367,7 +367,7 @@ def generate(size: int, seed: int) -> pd.DataFrame:
     start (its character in the context; -1 without an answer), support ([word, …]; empty without an answer).
     """
     random = Random(seed)
-    rows = corpus(lambda stratum: candidate(stratum, random), size=size, most=MOST, random=random, strata=STRATA)
+    rows = corpus(lambda stratum, _: candidate(stratum, random), size=size, most=MOST, random=random, strata=STRATA)
     return pd.DataFrame(
         [{"row": f"embedded:{n}", "split": split, **one.columns} for n, (split, one) in enumerate(rows, 1)],
         columns=["row", "split", "context", "question", "answer", "start", "support"],

@@ -346,7 +346,11 @@ def generate(size: int, seed: int) -> pd.DataFrame:
     random = Random(seed)
     rules = grammar()
     rows = corpus(
-        lambda label: candidate(label, rules.derive(label, random)), size=size, most=MOST, random=random, strata=LABELS
+        lambda label, _: candidate(label, rules.derive(label, random)),
+        size=size,
+        most=MOST,
+        random=random,
+        strata=LABELS,
     )
     return pd.DataFrame(
         [{"row": f"embedded:{n}", "split": split, **one.columns} for n, (split, one) in enumerate(rows, 1)],

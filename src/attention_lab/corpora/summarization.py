@@ -282,7 +282,7 @@ def candidate(topic: str, random: Random) -> Candidate:
 def generate(size: int, seed: int) -> pd.DataFrame:
     """`size` reports with columns row, split, document, summary, salient ([word of the document, …])."""
     random = Random(seed)
-    rows = corpus(lambda topic: candidate(topic, random), size=size, most=MOST, random=random, strata=tuple(TOPICS))
+    rows = corpus(lambda topic, _: candidate(topic, random), size=size, most=MOST, random=random, strata=tuple(TOPICS))
     return pd.DataFrame(
         [{"row": f"embedded:{n}", "split": split, **one.columns} for n, (split, one) in enumerate(rows, 1)],
         columns=["row", "split", "document", "summary", "salient"],

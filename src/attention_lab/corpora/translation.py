@@ -12,13 +12,14 @@ object that never occur in training (see `grammar.held_out`), but no new words.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import cache
 from itertools import product
 from random import Random
 
 import pandas as pd
 
-from attention_lab.corpora.grammar import Candidate, Derivation, Grammar, Rule, corpus, rule
+from attention_lab.corpora.grammar import Bond, Candidate, Derivation, Grammar, Rule, corpus, rule, written
 from attention_lab.corpora.lexicon import (
     ADJECTIVES,
     COMPARATIVES,
@@ -349,7 +350,13 @@ def generate(size: int, seed: int) -> pd.DataFrame:
     """`size` sentence pairs with columns row, split, source, target, alignment ([[source word, target word], …])."""
     random = Random(seed)
     rules = grammar()
-    rows = corpus(lambda _: candidate(rules.derive("S", random)), size=size, most=MOST, random=random)
+
+    def draw(_: str, may_be_taken: Callable[[Iterable[Bond]], bool]) -> Candidate | None:
+        bonds: set[Bond] = set()
+        tree = rules.grow("S", random, bonds)
+        return candidate(written(tree, bonds)) if may_be_taken(bonds) else None
+
+    rows = corpus(draw, size=size, most=MOST, random=random)
     return pd.DataFrame(
         [{"row": f"embedded:{n}", "split": split, **one.columns} for n, (split, one) in enumerate(rows, 1)],
         columns=["row", "split", "source", "target", "alignment"],

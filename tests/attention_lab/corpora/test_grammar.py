@@ -125,7 +125,7 @@ def pair(random: Random, stratum: str = "") -> Candidate:
 @given(size=st.integers(1, 300), seed=st.integers(0, 10_000))
 def test_corpus_has_the_size_the_shares_and_no_duplicates(size: int, seed: int) -> None:
     random = Random(seed)
-    rows = corpus(lambda _: pair(random), size=size, most=1000, random=random)
+    rows = corpus(lambda *_: pair(random), size=size, most=1000, random=random)
     assert len(rows) == len({one.text for _, one in rows}) == size
     count = Counter(split for split, _ in rows)
     assert count["valid"] == count["test"] == size // 10
@@ -136,7 +136,7 @@ def test_corpus_has_the_size_the_shares_and_no_duplicates(size: int, seed: int) 
 
 def test_strata_have_equal_shares() -> None:
     random = Random(3)
-    rows = corpus(lambda s: pair(random, s), size=200, most=1000, random=random, strata=("yes", "no"))
+    rows = corpus(lambda s, _: pair(random, s), size=200, most=1000, random=random, strata=("yes", "no"))
     count = Counter((split, one.stratum) for split, one in rows)
     assert count["train", "yes"] == count["train", "no"] == 80
     assert count["test", "yes"] == count["test", "no"] == 10
@@ -156,10 +156,10 @@ def test_a_pair_held_out_belongs_to_no_other_split() -> None:
 @pytest.mark.parametrize("size", [0, -1, 1001])
 def test_a_size_out_of_range_is_the_users_mistake(size: int) -> None:
     with pytest.raises(InputError, match=r"data\.size"):
-        corpus(lambda _: pair(Random(0)), size=size, most=1000, random=Random(0))
+        corpus(lambda *_: pair(Random(0)), size=size, most=1000, random=Random(0))
 
 
 def test_a_grammar_without_enough_sentences_is_the_users_mistake() -> None:
     one = Candidate("only", frozenset({"only"}), frozenset(), {})
     with pytest.raises(InputError, match=r"data\.size"):
-        corpus(lambda _: one, size=5, most=1000, random=Random(0))
+        corpus(lambda *_: one, size=5, most=1000, random=Random(0))
