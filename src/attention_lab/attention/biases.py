@@ -54,6 +54,7 @@ class TransformerXL(Position):
         super().__init__(sizes)
         self.scale = 1.0 / math.sqrt(sizes.head)
         self.width = sizes.width
+        self.same_text = sizes.place != "cross"
         self.matrix = nn.Parameter(torch.empty(sizes.heads, sizes.width, sizes.head))
         self.content = nn.Parameter(torch.empty(sizes.heads, 1, sizes.head))  # u
         self.place = nn.Parameter(torch.empty(sizes.heads, 1, sizes.head))  # v
@@ -63,8 +64,8 @@ class TransformerXL(Position):
 
     def bias(self, call: Call, scores: Tensor) -> Tensor:
         query, key = call.query * self.scale, call.key
-        # Queries stand at keys, so no distance that counts exceeds Lk − 1: what does is padding of a block.
-        far = key.shape[-2] - 1
+        # Queries of one text stand at its keys: what is further apart than they are is padding of a block.
+        far = key.shape[-2] - 1 if self.same_text else int(call.where.distance.abs().max())
         near = 0 if call.where.causal else far
         steps = torch.arange(-far, near + 1, device=query.device)  # j − i
         keys = sinusoidal(-steps, self.width).to(query.dtype) @ self.matrix.to(query.dtype)  # (H, steps, D)

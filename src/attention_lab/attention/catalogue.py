@@ -78,6 +78,9 @@ class Mechanism:
         return OPERATIONS[self.operation].weighs or NORMALISERS[self.normaliser].weighs
 
 
+MAY_BE_ZERO = frozenset(("window", "tokens", "blocks", "prefix", "lambda_init"))  # of the options that are numbers
+
+
 def mechanism(name: str, options: dict[str, Any] | None = None) -> Mechanism:
     """The row of that name, with these options.
 
@@ -117,6 +120,9 @@ def mechanism(name: str, options: dict[str, Any] | None = None) -> Mechanism:
         default = known_options[option]
         if not _alike(value, default):
             raise InputError(f"attention.options.{option} of {name} should be like {default!r}, not {value!r}")
+        if not isinstance(value, bool | str) and not (value >= 0 if option in MAY_BE_ZERO else value > 0):
+            least = "may not be below 0" if option in MAY_BE_ZERO else "has to be above 0"
+            raise InputError(f"attention.options.{option} of {name} {least}, it is {value!r}")
     return replace(row, options={**row.options, **given})
 
 

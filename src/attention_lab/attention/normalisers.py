@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from attention_lab.attention.contract import Sizes, Weights
+from attention_lab.errors import InputError
 
 
 class Normaliser(nn.Module, ABC):
@@ -83,12 +84,13 @@ class Sparsemax(Normaliser):
     """
 
     def forward(self, scores: Tensor, mask: Tensor | None) -> Tensor:
-        scores = _from_highest(scores, mask)
+        kind, scores = scores.dtype, _from_highest(_exact(scores), mask)
         ordered = scores.sort(-1, descending=True).values
         count = torch.arange(1, scores.shape[-1] + 1, device=scores.device, dtype=scores.dtype)
         thresholds = (ordered.cumsum(-1) - 1.0) / count
         support = (ordered > thresholds).sum(-1, keepdim=True)  # how many keys get a weight
-        weights = (scores - thresholds.gather(-1, support - 1)).clamp(min=0.0)
+        # relu has no gradient at 0: a key at the threshold is no part of the support.
+        weights = (scores - thresholds.gather(-1, support - 1)).relu().to(kind)
         return weights if mask is None else weights * mask
 
 
@@ -97,7 +99,7 @@ class Entmax15(Normaliser):
     algorithm 2; α = 1.5): between softmax and sparsemax."""
 
     def forward(self, scores: Tensor, mask: Tensor | None) -> Tensor:
-        scores = _from_highest(scores / 2.0, mask)
+        kind, scores = scores.dtype, _from_highest(_exact(scores) / 2.0, mask)
         ordered = scores.sort(-1, descending=True).values
         count = torch.arange(1, scores.shape[-1] + 1, device=scores.device, dtype=scores.dtype)
         mean = ordered.cumsum(-1) / count
@@ -106,7 +108,7 @@ class Entmax15(Normaliser):
         root = (1.0 / count - (squares - mean.square())).clamp(min=torch.finfo(scores.dtype).tiny).sqrt()
         thresholds = mean - root
         support = (thresholds < ordered).sum(-1, keepdim=True)
-        weights = (scores - thresholds.gather(-1, support - 1)).clamp(min=0.0).square()
+        weights = (scores - thresholds.gather(-1, support - 1)).clamp(min=0.0).square().to(kind)
         return weights if mask is None else weights * mask
 
 
@@ -122,10 +124,13 @@ class Entmax(Normaliser):
 
     def __init__(self, sizes: Sizes, *, alpha: float = 1.5) -> None:
         super().__init__(sizes)
+        if not 1.0 < alpha < 2.0:
+            raise InputError(f"attention.options.alpha has to be above 1 and below 2, not {alpha:g}")
         share = torch.tensor(alpha - 1.0)
         self.alpha = nn.Parameter(torch.full((sizes.heads, 1, 1), float(torch.logit(share))))  # α = 1 + σ(this)
 
     def forward(self, scores: Tensor, mask: Tensor | None) -> Tensor:
+        kind, scores = scores.dtype, _exact(scores)
         power = torch.sigmoid(self.alpha.to(scores.dtype)).clamp(min=1e-2)  # α − 1
         scores = _from_highest(scores * power, mask)
 
@@ -146,7 +151,7 @@ class Entmax(Normaliser):
             slope = -(found ** (1.0 - power) / power).sum(-1, keepdim=True)  # of the sum of weights, by the threshold
         # A Newton step from the solution changes no value, but gives the threshold its gradient (implicit function).
         threshold = threshold - (weights(threshold).sum(-1, keepdim=True) - 1.0) / slope
-        result = weights(threshold)
+        result = weights(threshold).to(kind)
         return result if mask is None else result * mask
 
 
@@ -198,9 +203,15 @@ class TopK(Normaliser):
         if scores.shape[-1] > self.k:
             open_scores = scores if mask is None else scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
             best = torch.zeros_like(scores, dtype=torch.bool)
-            best.scatter_(-1, open_scores.topk(self.k, -1).indices, True)
+            # Of equal scores the first: torch.topk takes others where there are more keys, padding for instance.
+            best.scatter_(-1, open_scores.sort(dim=-1, descending=True, stable=True).indices[..., : self.k], True)
             mask = best if mask is None else best & mask
         return self.softmax(scores, mask)
+
+
+def _exact(scores: Tensor) -> Tensor:
+    """In float32 at least: sums over some hundred keys and differences of squares have no digit left in bfloat16."""
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
 def _from_highest(scores: Tensor, mask: Tensor | None) -> Tensor:

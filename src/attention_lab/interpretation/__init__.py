@@ -200,8 +200,12 @@ def _aligned(data: Subject, split: str, limit: int) -> alignment.Counts | None:
 
 
 def _rationale(data: Subject) -> dict[str, Any] | None:
-    valid = rationale.count(data.known("valid", data.options.valid_rows), data.gold("valid"), seed=data.seed)
-    test = rationale.count(data.known("test", data.options.test_rows), data.gold("test"), seed=data.seed)
+    config, limits = data.model.config, {"valid": data.options.valid_rows, "test": data.options.test_rows}
+    shares = config.mechanism(config.places[0]).weights == "probabilities"
+    valid, test = (
+        rationale.count(data.known(split, limit), data.gold(split), shares=shares, seed=data.seed)
+        for split, limit in limits.items()
+    )
     return rationale.measure(valid, test, resamples=data.options.bootstrap, seed=data.seed) if valid and test else None
 
 

@@ -87,7 +87,8 @@ def count(
     gold: Mapping[str, Collection[Sequence[int]]],
     possible: Mapping[str, Collection[Sequence[int]]] | None = None,
 ) -> Counts | None:
-    """Count links that agree with `gold`: links (source word, target word) by row name. None if no row has any.
+    """Count links that agree with `gold`: links (source word, target word) by row name. None if no row has any, sure or
+    possible.
 
     Args:
         possible: links that may be there, beside those of `gold`, which are sure.
@@ -99,7 +100,7 @@ def count(
     for row in rows:
         links = {(int(i), int(j)) for i, j in gold[row.row]}
         others = {(int(i), int(j)) for i, j in (possible or {}).get(row.row, ())} - links
-        if row.target is None or row.cross is None or not len(row.cross) or not links:
+        if row.target is None or row.cross is None or not len(row.cross) or not links | others:
             continue
         source, target = len(row.source.words), len(row.target.words)
         truth = np.zeros((target, source))

@@ -132,10 +132,10 @@ def _looking_back(row: Row) -> tuple[np.ndarray | None, str]:
 
 
 def _ranked(row: Row, measured: dict[str, Any] | None) -> tuple[np.ndarray | None, str]:
-    found = rationale.scores(row)
+    found = rationale.scores(row, shares=True)  # a rollout is shown where one was measured
     if not found:
         return None, "this mechanism has no weights"
-    method = measured["method"] if measured else list(found)[-2]
+    method = measured["method"] if measured else [name for name in found if "layer" in name][-1]
     reader = "the model"
     if list(row.readers) == ["attention"]:
         reader = "the first position" if row.readers["attention"] == [0] else "the mean position"

@@ -14,7 +14,7 @@ import torch
 from attention_lab.attention import Place
 from attention_lab.interpretation.asked import Asked, loss
 from attention_lab.interpretation.findings import Head
-from attention_lab.interpretation.hooks import attention_layers, gated, recorded
+from attention_lab.interpretation.hooks import Used, attention_layers, gated, recorded
 from attention_lab.interpretation.measures import spearman
 from attention_lab.interpretation.shares import call_of
 from attention_lab.metrics import rounded
@@ -24,6 +24,7 @@ from attention_lab.transformer.config import HAS
 POSITIONAL = 0.9  # share of queries whose largest weight is at one offset (Voita et al. 2019, arXiv 1905.09418, 5.1)
 RARE = 0.5  # … at the rarest word (section 5.3, which names no share)
 REACH = 2  # offsets that have a name
+EQUAL = 1e-5  # weights that differ by no more than this share of them differ by rounding
 
 
 def found_in(model: Model, batches: Sequence[Asked]) -> dict[Place, list[Head]]:
@@ -106,13 +107,18 @@ class _Looks:
         self.place = place
         self.counts: dict[str, np.ndarray] = {}  # (N, H) by role
         self.queries = 0
-        self.entropies: list[np.ndarray] = []  # (N, H, queries)
+        self.entropies: np.ndarray | float = 0.0  # (N, H), summed over queries that see several keys …
+        self.seeing: np.ndarray | float = 0.0  # … and how many there were
 
-    def add(self, weights: np.ndarray, reads: np.ndarray, tokens: np.ndarray, rarest: int) -> None:
-        """One row: weights (N, H, Lq, Lk); the tokens that queries read, or in cross-attention say (Lq,), and those of
-        keys (Lk,); the number of the key whose word is the rarest."""
+    def add(
+        self, weights: np.ndarray, allowed: np.ndarray, reads: np.ndarray, tokens: np.ndarray, rarest: int
+    ) -> None:  # fmt: skip
+        """One row: weights (N, H, Lq, Lk), and whether a query may see a key; the tokens that queries read, or in
+        cross-attention say (Lq,), and those of keys (Lk,); the number of the key whose word is the rarest."""
         queries, keys = weights.shape[2:]
         top = weights.argmax(-1)
+        most = weights.max(-1, keepdims=True)
+        one = (weights > most * (1.0 - EQUAL)).sum(-1) == 1  # of even weights none is the largest
         at = np.arange(queries)
         self.queries += queries
         for name, hit in {
@@ -122,12 +128,13 @@ class _Looks:
             **{_offset(self.place, step): top == at + step for step in range(-REACH, REACH + 1)},
             "a token like its own": tokens[top] == reads[:, None].T,
         }.items():
-            self.counts[name] = self.counts.get(name, 0) + hit.sum(-1)
+            self.counts[name] = self.counts.get(name, 0) + (hit & one).sum(-1)
         # Of a query that can see one key alone, no weight tells anything.
-        visible = at + 1 if self.place == "decoder_self" else np.full(queries, keys)
-        some = visible > 1
-        shares = np.clip(weights[:, :, some], 1e-12, None)
-        self.entropies.append(-(shares * np.log(shares)).sum(-1) / np.log(visible[some]))
+        visible = allowed.sum(-1)
+        shares = np.clip(weights, 1e-12, None)
+        entropy = -(shares * np.log(shares)).sum(-1) / np.log(np.maximum(visible, 2))
+        self.entropies = self.entropies + (entropy * (visible > 1)).sum(-1)
+        self.seeing = self.seeing + (visible > 1).sum(-1)
 
     def roles(self) -> np.ndarray | None:
         """(N, H) of names; "" where none of them holds."""
@@ -143,8 +150,9 @@ class _Looks:
         return found
 
     def entropy(self, shares: bool) -> np.ndarray | None:
-        """(N, H), as a share of the largest possible; None where weights are no probabilities."""
-        return np.concatenate(self.entropies, -1).mean(-1) if shares and self.entropies else None
+        """(N, H), as a share of the largest possible; None where weights are no probabilities, or a query never has
+        a choice."""
+        return np.asarray(self.entropies / self.seeing) if shares and np.all(self.seeing) else None
 
 
 def _offset(place: Place, step: int) -> str:
@@ -166,16 +174,20 @@ def _watch(asked: Asked, where: Mapping[Place, _Looks], frequency: Mapping[int, 
     for place, of_place in layers.items():
         if asked.model.config.mechanism(place).weights == "none":
             continue
-        weights = torch.stack([layer.core.weights(call_of(layer, calls[layer])[0]) for layer in of_place])
+        used = []
+        for number, layer in enumerate(of_place):
+            call = call_of(layer, calls[layer])[0]
+            used.append(Used(place, number, layer.core.weights(call), call, layer.core))
+        weights, allowed = torch.stack([one.weights for one in used]), torch.stack([one.allowed() for one in used])
         source, said = asked.batch.source.cpu().numpy(), asked.batch.target
         for row, (s, t) in enumerate(asked.reading.lengths.tolist()):
             queries, keys = _lengths(place, asked.writes and asked.reading.targets is not None, s, t)
-            matrix = weights[:, row, :, :queries, :keys].float().cpu().numpy()
+            matrix, seen = (of[:, row, :, :queries, :keys].float().cpu().numpy() for of in (weights, allowed))
             target = source[row] if said is None else said[row].cpu().numpy()
             tokens = (source[row] if place != "decoder_self" else target)[:keys]
             reads = (target[1:] if place == "cross" else tokens)[:queries]
             rarest = int(np.argmin([frequency[int(token)] for token in tokens]))
-            where[place].add(matrix, reads, tokens, rarest)
+            where[place].add(matrix, seen, reads, tokens, rarest)
 
 
 def _lengths(place: Place, target: bool, s: int, t: int) -> tuple[int, int]:

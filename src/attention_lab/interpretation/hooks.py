@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -31,6 +32,16 @@ class Used:
     weights: Tensor
     call: Call
     core: Composition | Kernelled
+
+    def allowed(self) -> Tensor:
+        """Which keys each query may see, in the shape of the weights."""
+        weights, core, call = self.weights, self.core, self.call
+        mask = core.mask(call) if isinstance(core, Composition) else call.where.mask
+        if mask is None:
+            return torch.ones_like(weights, dtype=torch.bool)
+        # Where a head has several maps, they have one mask.
+        mask = mask if mask.shape[1] in (1, weights.shape[1]) else mask[:, : weights.shape[1]]
+        return mask.expand(weights.shape)
 
 
 def stacks(model: Model) -> dict[str, Stack]:

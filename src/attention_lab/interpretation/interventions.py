@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from attention_lab.attention import Place
-from attention_lab.attention.composition import Composition
 from attention_lab.interpretation.asked import Asked, asked_for, choices, truth
 from attention_lab.interpretation.hooks import Used, reweighted, stacks
 from attention_lab.interpretation.methods import looked_at
@@ -42,7 +41,7 @@ def permuted(batches: Iterable[Asked], seed: int) -> Changed:
     generator = torch.Generator().manual_seed(seed)
 
     def deal(used: Used) -> Tensor:
-        weights, allowed = used.weights, _allowed(used)
+        weights, allowed = used.weights, used.allowed()
         noise = torch.rand(weights.shape, generator=generator).to(weights.device).masked_fill(~allowed, 2.0)
         # Both orders have the allowed keys in front, one mixed and one as they stand.
         mixed, standing = noise.argsort(-1), (~allowed).long().argsort(dim=-1, stable=True)
@@ -56,7 +55,7 @@ def evened(batches: Iterable[Asked]) -> Changed:
     arXiv 1908.04626, section 3.2; here without training anew)."""
 
     def even(used: Used) -> Tensor:
-        allowed = _allowed(used).to(used.weights.dtype)
+        allowed = used.allowed().to(used.weights.dtype)
         return allowed / allowed.sum(-1, keepdim=True).clamp(min=1.0)
 
     return _changed(batches, even)
@@ -138,17 +137,6 @@ def _changed(batches: Iterable[Asked], change: Callable[[Used], Tensor]) -> Chan
         ):
             found += ((values.float() * there).sum(1) / there.sum(1)).tolist()
     return Changed(np.array(distance), np.array(right), np.array(before))
-
-
-def _allowed(used: Used) -> Tensor:
-    """Which keys each query may see, in the shape of the weights."""
-    weights, core, call = used.weights, used.core, used.call
-    mask = core.mask(call) if isinstance(core, Composition) else call.where.mask
-    if mask is None:
-        return torch.ones_like(weights, dtype=torch.bool)
-    # Where a head has several maps, they have one mask.
-    mask = mask if mask.shape[1] in (1, weights.shape[1]) else mask[:, : weights.shape[1]]
-    return mask.expand(weights.shape)
 
 
 def _alone(asked: Asked, row: int) -> Asked:

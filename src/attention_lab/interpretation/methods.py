@@ -138,7 +138,7 @@ def _weights(look: Look) -> Found:
 
 def _norm(look: Look) -> Found:
     layers = _from_the_top(look.layers[look.place])
-    return _by_position(look, {f"layer {number}": layer.parts.norm(dim=-1) for number, layer in layers})
+    return _by_position(look, {f"layer {number}": layer.lengths for number, layer in layers})
 
 
 def _from_the_top(layers: Sequence[Mixed]) -> list[tuple[int, Mixed]]:

@@ -35,7 +35,7 @@ class Precision:
     constant: np.ndarray
 
 
-def scores(row: Row) -> dict[str, np.ndarray]:
+def scores(row: Row, *, shares: bool) -> dict[str, np.ndarray]:
     """Word scores (Ws,) by method. What counts are the rows of the positions that a prediction is read from.
 
     "attention layer n": what the positions from which a class is read attend to in that layer, in the mean, mean of the
@@ -44,6 +44,9 @@ def scores(row: Row) -> dict[str, np.ndarray]:
     "attention of the question layer n" and their rollouts: the same of the tokens of the answer that the model gives,
     and of the question's, in the mean. Where a target is written, "cross-attention layer n": what all its words
     together attend to in that layer of the decoder, mean of the heads.
+
+    Args:
+        shares: weights sum to 1, of which alone a rollout is one.
     """
     if row.cross is not None:
         if not len(row.cross):
@@ -56,7 +59,8 @@ def scores(row: Row) -> dict[str, np.ndarray]:
     for reader, positions in row.readers.items():
         for number, layer in enumerate(row.own, 1):
             found[f"{reader} layer {number}"] = row.given_by(positions, layer.mean(0))
-        found[reader.replace("attention", "rollout")] = row.given_by(positions, rollout(row.own))
+        if shares:
+            found[reader.replace("attention", "rollout")] = row.given_by(positions, rollout(row.own))
     return found
 
 
@@ -73,8 +77,13 @@ def average_precision(truth: np.ndarray, score: np.ndarray) -> float:
     return float((np.diff(hits, prepend=0) * hits / (last + 1)).sum() / hits[-1])
 
 
-def count(rows: Iterable[Row], gold: Mapping[str, Collection[int]], *, seed: int) -> Precision | None:
+def count(
+    rows: Iterable[Row], gold: Mapping[str, Collection[int]], *, shares: bool, seed: int
+) -> Precision | None:  # fmt: skip
     """Average precision of every method on every text that has gold words; None if there is none.
+
+    Args:
+        shares: see `scores`.
 
     Raises:
         InputError: a gold index names a word that is not there.
@@ -85,7 +94,7 @@ def count(rows: Iterable[Row], gold: Mapping[str, Collection[int]], *, seed: int
     constant: list[float] = []
     generator = np.random.default_rng(seed)
     for row in rows:
-        found, deciding, length = scores(row), {int(i) for i in gold[row.row]}, len(row.source.words)
+        found, deciding, length = scores(row, shares=shares), {int(i) for i in gold[row.row]}, len(row.source.words)
         if not deciding or not found:
             continue
         if not all(0 <= i < length for i in deciding):

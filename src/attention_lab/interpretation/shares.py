@@ -2,6 +2,8 @@
 
 A layer of attention makes the vector of a position from those of others, and a residual connection adds what was there.
 What comes in from position j to position i is a vector Tᵢ(xⱼ); how much that is, against all that comes in, is a share.
+In self-attention what was there is a part of Tᵢ(xᵢ), which may be longer or shorter for it; in cross-attention it is a
+part of its own, for there it comes from another text.
 Shares of one layer times shares of the layer below are shares of what that layer was given, and so on down to tokens.
 The feed-forward layers work on each position alone and mix nothing.
 
@@ -27,13 +29,15 @@ from attention_lab.transformer.blocks import DecoderBlock, EncoderBlock, Residua
 class Mixed:
     """What one layer of attention, with the residual connection and the norm around it, made of its inputs.
 
-    weights: (B, H, Lq, Lk). parts: Tᵢ(xⱼ) (B, Lq, Lk, W), their sum over keys is what attention gives but for a bias.
-    own: what the residual connection gives (B, Lq, W). output: (B, Lq, W), the sum of all.
+    weights: (B, H, Lq, Lk). lengths: ‖Σₕ αᵢⱼ f(xⱼ)‖₂ (B, Lq, Lk), of what attention gives, before any norm behind it.
+    parts: Tᵢ(xⱼ) (B, Lq, Lk, W). own: what the residual connection gives (B, Lq, W), in cross-attention; None in
+    self-attention, where it is in the parts. output: (B, Lq, W), the sum of all but for biases.
     """
 
     weights: Tensor
+    lengths: Tensor
     parts: Tensor
-    own: Tensor
+    own: Tensor | None
     output: Tensor
 
 
@@ -46,7 +50,7 @@ class Flow:
     prefix: Tensor | None = None
 
 
-# Of one layer: shares of the keys (B, Lq, Lk), and of what the residual connection gives (B, Lq).
+# Of one layer: shares of the keys (B, Lq, Lk), and of what the residual connection brings from none of them (B, Lq).
 Share = Callable[[Mixed], tuple[Tensor, Tensor]]
 
 
@@ -64,11 +68,16 @@ def mixed(layer: MultiHeadAttention, around: Residual, calls: Mapping[nn.Module,
     parts = each.permute(0, 2, 3, 1, 4).flatten(3)
     if isinstance(layer.output, nn.Linear):
         parts = parts @ layer.output.weight.T
-    given, inputs = called.output[0], residual.args[0]
+    given, own, lengths = called.output[0], residual.args[0], parts.norm(dim=-1)
     if around.post:
-        through = _linear(around.norm, inputs + given)
-        return Mixed(weights, through(parts), through(inputs), residual.output)
-    return Mixed(weights, _linear(around.after, given)(parts), inputs, residual.output)
+        through = _linear(around.norm, own + given)
+        parts, own = through(parts), through(own)
+    else:
+        parts = _linear(around.after, given)(parts)
+    if layer.place == "cross":
+        return Mixed(weights, lengths, parts, own, residual.output)
+    there = torch.eye(parts.shape[1], dtype=parts.dtype, device=parts.device)[..., None] * own.unsqueeze(2)
+    return Mixed(weights, lengths, parts + there, None, residual.output)
 
 
 def call_of(layer: MultiHeadAttention, called: Called) -> tuple[Call, Tensor]:
@@ -97,28 +106,34 @@ def _linear(norm: nn.Module, total: Tensor) -> Callable[[Tensor], Tensor]:
 def by_weights(layer: Mixed) -> tuple[Tensor, Tensor]:
     """½ the mean of the heads, ½ the residual connection (Abnar & Zuidema 2020, arXiv 2005.00928, section 3)."""
     weights = layer.weights.float().mean(1) / 2.0
-    return weights, torch.full_like(weights[..., 0], 0.5)
+    return _with_own(layer, weights, torch.full_like(weights[..., 0], 0.5))
 
 
 def by_norm(layer: Mixed) -> tuple[Tensor, Tensor]:
     """‖Tᵢ(xⱼ)‖₂ (Kobayashi et al. 2021, arXiv 2109.07152, section 3)."""
-    return _shares(layer.parts.norm(dim=-1), layer.own.norm(dim=-1))
+    return _shares(layer, lambda parts: parts.norm(dim=-1))
 
 
 def by_distance(layer: Mixed) -> tuple[Tensor, Tensor]:
     """max(0, ‖yᵢ‖₁ − ‖yᵢ − Tᵢ(xⱼ)‖₁): how much nearer to the output a summand brings (Ferrando et al. 2022, ALTI, arXiv
     2203.04212, equations 8 and 9)."""
-    whole = layer.output.abs().sum(-1)
-    keys = whole.unsqueeze(-1) - (layer.output.unsqueeze(2) - layer.parts).abs().sum(-1)
-    return _shares(keys.relu(), (whole - (layer.output - layer.own).abs().sum(-1)).relu())
+    output = layer.output.unsqueeze(2)
+    return _shares(layer, lambda parts: (output.abs().sum(-1) - (output - parts).abs().sum(-1)).relu())
 
 
-def _shares(keys: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
-    """Of the sum of both; what has no part from anywhere stays what it was."""
+def _shares(layer: Mixed, size: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Sizes of all parts (B, Lq, …, W), of their sum; what has no part from anywhere stays what it was."""
+    keys = size(layer.parts)
+    own = torch.zeros_like(keys[..., 0]) if layer.own is None else size(layer.own.unsqueeze(2)).squeeze(2)
     total = keys.sum(-1) + own
     nothing = total <= 0.0
     total = total.masked_fill(nothing, 1.0)
-    return keys / total.unsqueeze(-1), torch.where(nothing, 1.0, own / total)
+    return _with_own(layer, keys / total.unsqueeze(-1), torch.where(nothing, 1.0, own / total))
+
+
+def _with_own(layer: Mixed, keys: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+    """In self-attention what the residual connection gives comes from the position itself."""
+    return (keys, own) if layer.own is not None else (keys + torch.diag_embed(own), torch.zeros_like(own))
 
 
 @torch.no_grad()
@@ -145,7 +160,7 @@ def flow(layers: Mapping[Place, list[Mixed]], share: Share) -> Flow:
     """
     encoder: Tensor | None = None
     for layer in layers.get("encoder_self", []):
-        matrix = _with_own(*share(layer))
+        matrix, _ = share(layer)
         encoder = matrix if encoder is None else matrix @ encoder
     if "decoder_self" not in layers:
         if encoder is None:
@@ -154,7 +169,7 @@ def flow(layers: Mapping[Place, list[Mixed]], share: Share) -> Flow:
     prefix: Tensor | None = None
     source: Tensor | None = None
     for number, layer in enumerate(layers["decoder_self"]):
-        matrix = _with_own(*share(layer))
+        matrix, _ = share(layer)
         prefix = matrix if prefix is None else matrix @ prefix
         source = None if source is None else matrix @ source
         if "cross" in layers and encoder is not None:
@@ -165,11 +180,6 @@ def flow(layers: Mapping[Place, list[Mixed]], share: Share) -> Flow:
     if prefix is None:
         raise ValueError("a decoder has a layer")
     return Flow(prefix) if source is None else Flow(source, prefix)
-
-
-def _with_own(keys: Tensor, own: Tensor) -> Tensor:
-    """Self-attention: what the residual connection gives comes from the position itself."""
-    return keys + torch.diag_embed(own)
 
 
 @torch.no_grad()

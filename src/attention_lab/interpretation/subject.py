@@ -37,12 +37,13 @@ class Subject:
     target_tokenizer: PreTrainedTokenizerFast | None = None
 
     def gold(self, split: str, column: str | None = None) -> dict[str, list[Any]]:
-        """Gold by row, for rows that have some; column: another than the shape's, empty if there is no such column."""
+        """Gold by row, for rows that have some; of links, those that have sure or possible ones. column: another than
+        the shape's, empty if there is no such column."""
         table, column = self.records[split], column or self.shape.gold
-        if column not in table:
-            return {}
-        pairs = zip(table["row"], table[column], strict=True)
-        return {str(row): list(truth) for row, truth in pairs if truth is not None and len(truth)}
+        found = _there(table, column)
+        if column == "alignment" and (further := _there(table, "possible")):
+            return {row: found.get(row, []) for row in table["row"] if row in found or row in further}
+        return found
 
     def whole(self, split: str) -> pd.DataFrame:
         """Encoded rows that were read at once: what was cut off has no weights, and windows have none in common."""
@@ -87,3 +88,11 @@ class Subject:
             tokens=max(1, min(TOKENS_AT_ONCE, tokens)),
         )
         return [Asked.of(model, reading, self.device) for reading in of_split]
+
+
+def _there(table: pd.DataFrame, column: str) -> dict[str, list[Any]]:
+    """What a column has, by row."""
+    if column not in table:
+        return {}
+    pairs = zip(table["row"], table[column], strict=True)
+    return {str(row): list(truth) for row, truth in pairs if truth is not None and len(truth)}

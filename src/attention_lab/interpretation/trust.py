@@ -71,6 +71,10 @@ def other_example(test: Explained, table: Table) -> Gate:
     if measure is None or best is None:
         return Gate("other_example", None, None, None, "There is no gold here that another row's scores could miss.")
     own = test.scores[best][table.variants[best]]
+    if len(own) < 2:
+        return Gate(
+            "other_example", None, None, None, "One row was explained, and there is no other to hold it against."
+        )
     others = [_stretched(own[(at + 1) % len(own)], scores.shape) for at, scores in enumerate(own)]
     way = table.rows[best]["variant"]
     counts = measures.counted(measure, {table.variants[best]: others})[way].counts

@@ -388,3 +388,13 @@ def test_a_mechanism_without_scores_cannot_be_told() -> None:
     same = torch.ones(BATCH, LENGTH, LENGTH, dtype=torch.bool)
     assert not any(name.endswith("numbers") for name, _ in layer.named_parameters())
     torch.testing.assert_close(layer(inputs(), same=same)[0], layer(inputs())[0])
+
+
+def test_transformer_xl_across_two_texts_knows_how_far_apart_they_stand() -> None:
+    """A query beyond the last key is further from it than that key is from the first; padding must not tell it so."""
+    torch.manual_seed(0)
+    row = mechanism("composed", {"position": "transformer_xl"})
+    attention = MultiHeadAttention(WIDTH, HEADS, row, "cross").double().eval()
+    query, memory = inputs(), inputs(length=3)
+    padded, there = torch.cat((memory, inputs(length=2)), 1), (torch.arange(5) < 3).expand(BATCH, -1)
+    torch.testing.assert_close(attention(query, padded, mask=there)[0], attention(query, memory)[0])

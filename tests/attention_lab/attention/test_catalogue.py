@@ -46,6 +46,9 @@ def test_every_part_is_in_some_row() -> None:
         ("uniform", {"score": "dot"}, "uniform has no option 'score'"),
         ("composed", {"score": "cosin"}, "score: there is no 'cosin'; choose one of dot, scaled_dot"),
         ("composed", {"window": 3}, "composed has no option 'window'"),
+        ("local", {"window": -1}, "window of local may not be below 0, it is -1"),
+        ("topk", {"k": 0}, "k of topk has to be above 0, it is 0"),
+        ("hard_coded", {"deviation": 0.0}, "deviation of hard_coded has to be above 0, it is 0.0"),
         ("multi_query", {"key_heads": True}, "key_heads of multi_query should be like 1, not True"),
     ],
 )

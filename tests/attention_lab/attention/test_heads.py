@@ -216,7 +216,7 @@ def test_heads_that_share_a_key_share_both_its_maps() -> None:
     ("name", "options", "message"),
     [
         ("grouped_query", {"key_heads": 3}, "3 does not divide the 4 heads"),
-        ("grouped_query", {"key_heads": 0}, "0 does not divide the 4 heads"),
+        ("grouped_query", {"key_heads": 0}, "key_heads of grouped_query has to be above 0, it is 0"),
         ("latent", {"rank": 0}, "must be 1 or more, not 0"),
         ("latent", {"rotary": 0}, "must be 1 or more, not 24 and 0"),
     ],

@@ -14,6 +14,7 @@ from oracles import BATCH, HEADS, KEYS, QUERIES, call_of, composition, sizes, ve
 from torch import Tensor, nn
 
 from attention_lab.attention.normalisers import NORMALISERS
+from attention_lab.errors import InputError
 
 
 def made(name: str, **options: float) -> nn.Module:
@@ -127,3 +128,42 @@ def test_entmax_lies_between_softmax_and_sparsemax() -> None:
     assert zeros[0] == 0.0
     assert zeros[-1] > 0.5
     torch.testing.assert_close(made("entmax", alpha=1.5)(values, None), made("entmax15")(values, None))
+
+
+@pytest.mark.parametrize("name", [n for n, kind in NORMALISERS.items() if kind.weighs == "probabilities"])
+@pytest.mark.parametrize("keys", [128, 512])
+def test_many_keys_in_bfloat16_still_share_one(name: str, keys: int) -> None:
+    """Of a text of 512 tokens entmax15 once gave weights whose sum was 7."""
+    generator = torch.Generator().manual_seed(2)
+    exact = torch.randn(BATCH, HEADS, QUERIES, keys, generator=generator)
+    normaliser = NORMALISERS[name](sizes())
+    found = normaliser(exact.bfloat16(), None)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float().sum(-1), torch.ones(BATCH, HEADS, QUERIES), atol=0.02, rtol=0.0)
+    torch.testing.assert_close(found.float(), normaliser(exact.bfloat16().float(), None), atol=2e-3, rtol=0.01)
+
+
+@pytest.mark.parametrize("name", ["sparsemax", "entmax15", "entmax"])
+def test_a_key_at_the_threshold_has_no_gradient(name: str) -> None:
+    """Of the scores 1 and 0 (entmax15: 2 and 0) the second gets exactly nothing: it is no part of the support."""
+    far = 2.0 if name == "entmax15" else 1.0
+    at = torch.tensor([[[[far, 0.0]]]], dtype=torch.float64, requires_grad=True)
+    normaliser = made(name, **({"alpha": 1.9} if name == "entmax" else {}))
+    jacobian = torch.autograd.functional.jacobian(lambda s: normaliser(s, None).flatten(), at).reshape(2, 2)
+    torch.testing.assert_close(jacobian.sum(0), torch.zeros(2, dtype=torch.float64), atol=1e-8, rtol=0.0)
+    if name != "entmax":  # there the second key is just inside
+        assert (jacobian == 0.0).all()
+
+
+def test_topk_takes_the_first_of_equal_scores_however_many_there_are() -> None:
+    normaliser, equal = made("topk", k=2), torch.zeros(1, 1, 1, 40, dtype=torch.float64)
+    for keys in (3, 5, 17, 40):
+        there = torch.arange(40) < keys
+        assert normaliser(equal, there[None, None, None])[0, 0, 0].nonzero().flatten().tolist() == [0, 1]
+        assert normaliser(equal[..., :keys], None)[0, 0, 0].nonzero().flatten().tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("alpha", [1.0, 2.0, 2.5, float("nan")])
+def test_an_alpha_that_is_no_entmax_is_refused(alpha: float) -> None:
+    with pytest.raises(InputError, match="alpha has to be above 1 and below 2"):
+        NORMALISERS["entmax"](sizes(), alpha=alpha)

@@ -107,7 +107,7 @@ def test_a_classifier_looks_from_where_its_class_is_read_as_in_a_report(
 ) -> None:
     given = predictor_of(tmp_path, "sentiment", kind, pooling=pooling)
     through, each = explain(given, {"text": TEXT}, {"prediction": "yes"})
-    scores = rationale.scores(collected(given, text=TEXT))
+    scores = rationale.scores(collected(given, text=TEXT), shares=True)
     assert through.of(1)[0] == pytest.approx(scores["rollout"])
     for layer in (1, 2):
         assert each.of(layer)[0] == pytest.approx(scores[f"attention layer {layer}"])

@@ -84,6 +84,18 @@ def test_the_planted_head_is_found() -> None:
     assert reading(found)[2].startswith("Here each target word is linked to the one source word of its largest weight")
 
 
+def test_a_row_of_possible_links_alone_counts() -> None:
+    rows, gold = planted(2, 3)
+    (first, second) = gold
+    counts = count(rows, {first: gold[first], second: []}, {second: gold[second][:1]})
+    assert counts is not None
+    linked = [{(int(i), j) for j, i in enumerate(hardest(row)[0, 0, 0])} for row in rows]
+    sure = [{(i, j) for i, j in gold[first]}, set()]
+    possible = [set(), {(i, j) for i, j in gold[second][:1]}]
+    expected = alignment_error_rate(linked, sure, possible)
+    assert counts.error(counts.hits)[0, 0, 0] == pytest.approx(expected)
+
+
 def test_counts_are_those_of_the_definition() -> None:
     rows, gold = planted(9, 3)
     counts = count(rows, gold)

@@ -52,10 +52,11 @@ def test_open_gates_change_nothing() -> None:
     torch.testing.assert_close(after, loss(asked.model, asked.batch))
 
 
-def looks(weights: np.ndarray, place: str = "encoder_self") -> heads._Looks:
-    found = heads._Looks(place)  # type: ignore[arg-type]
+def looks(weights: np.ndarray, allowed: np.ndarray | None = None) -> heads._Looks:
+    found = heads._Looks("encoder_self")
     queries, keys = weights.shape[2:]
-    found.add(weights, np.arange(queries), np.arange(keys) + 100, rarest=2)
+    allowed = np.ones_like(weights) if allowed is None else allowed
+    found.add(weights, allowed, np.arange(queries), np.arange(keys) + 100, rarest=2)
     return found
 
 
@@ -88,9 +89,35 @@ def test_entropy_is_a_share_of_the_largest_possible() -> None:
     weights[0, 2, :, :2] = 0.5
     found = looks(weights).entropy(True)
     np.testing.assert_allclose(found, [[1.0, 0.0, np.log(2) / np.log(n)]], atol=1e-9)
-    causal = np.tril(np.ones((1, 1, n, n))) / np.arange(1, n + 1)[:, None]
-    np.testing.assert_allclose(looks(causal, "decoder_self").entropy(True), [[1.0]], atol=1e-9)
     assert looks(weights).entropy(False) is None
+
+
+@pytest.mark.parametrize("window", [1, 3, 7])
+def test_even_weights_over_what_a_query_may_see_are_spread_as_far_as_can_be_and_have_no_role(window: int) -> None:
+    n = 7
+    at = np.arange(n)
+    allowed = ((at <= at[:, None]) & (at > at[:, None] - window))[None, None].astype(float)
+    found = looks(allowed / allowed.sum(-1, keepdims=True), allowed)
+    if window == 1:  # every query sees itself alone
+        assert found.entropy(True) is None
+        assert found.roles().tolist() == [["itself"]]  # type: ignore[union-attr]
+    else:
+        np.testing.assert_allclose(found.entropy(True), [[1.0]], atol=1e-9)
+        assert found.roles().tolist() == [[""]]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("mechanism", ["uniform", "causal", "local", "block_local"])
+def test_a_model_of_even_weights_is_told_so(mechanism: str) -> None:
+    """… whatever its pattern lets it see: its scores are all 0."""
+    asked = asked_of("classifier", mechanism)
+    with torch.no_grad():
+        for block in asked.model.encoder.blocks:
+            if mechanism != "uniform":
+                block.attention.heads.query.weight.zero_()
+                block.attention.heads.query.bias.zero_()
+    for head in heads.found_in(asked.model, [asked])["encoder_self"]:
+        assert head.entropy == pytest.approx(1.0, abs=1e-5)
+        assert head.role == ""
 
 
 def test_agreement_is_over_all_heads() -> None:

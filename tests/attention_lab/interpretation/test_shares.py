@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+
 import pytest
 import torch
 from explainable import asked_of
@@ -32,7 +35,7 @@ def test_parts_sum_up_to_what_comes_out(mechanism: str, norm: str, normalisation
     without_biases(asked.model)
     for layers in shares.taken_apart(asked).values():
         for layer in layers:
-            torch.testing.assert_close(layer.parts.sum(2) + layer.own, layer.output)
+            torch.testing.assert_close(layer.parts.sum(2) + (0.0 if layer.own is None else layer.own), layer.output)
 
 
 def test_parts_are_those_of_a_layer_that_was_told_which_words_are_the_same() -> None:
@@ -40,7 +43,7 @@ def test_parts_are_those_of_a_layer_that_was_told_which_words_are_the_same() -> 
     without_biases(asked.model)
     told = shares.taken_apart(asked)["encoder_self"]
     for layer in told:
-        torch.testing.assert_close(layer.parts.sum(2) + layer.own, layer.output)
+        torch.testing.assert_close(layer.parts.sum(2) + (0.0 if layer.own is None else layer.own), layer.output)
     for block in asked.model.encoder.blocks:
         torch.nn.init.zeros_(block.attention.core.position.numbers)
     for layer, other in zip(told, shares.taken_apart(asked)["encoder_self"], strict=True):
@@ -61,9 +64,10 @@ def test_shares_of_all_sources_sum_to_1_and_padding_has_none(share: shares.Share
 
 
 def test_shares_of_one_layer_by_hand() -> None:
-    """y = (3, 1) = x₁ part (2, 0) + x₂ part (0, −1) + own (1, 2)."""
+    """Cross-attention: y = (3, 1) = x₁ part (2, 0) + x₂ part (0, −1) + own (1, 2)."""
     layer = Mixed(
         weights=torch.tensor([[[[0.25, 0.75]]], [[[0.5, 0.5]]]]).transpose(0, 1),
+        lengths=torch.tensor([[[2.0, 1.0]]]),
         parts=torch.tensor([[[[2.0, 0.0], [0.0, -1.0]]]]),
         own=torch.tensor([[[1.0, 2.0]]]),
         output=torch.tensor([[[3.0, 1.0]]]),
@@ -81,6 +85,47 @@ def test_shares_of_one_layer_by_hand() -> None:
     assert own.item() == pytest.approx(1.0 / 3.0)
 
 
+@pytest.mark.parametrize("norm", ["pre", "post", "sandwich"])
+def test_what_a_position_keeps_is_a_part_of_what_comes_from_it(norm: str) -> None:
+    """Tᵢ(xⱼ) = αᵢⱼ f(xⱼ), + xᵢ for j = i (Kobayashi et al. 2021, section 3; Ferrando et al. 2022, equation 5), each
+    written out from the model's weights, and behind the norm of their sum where that follows."""
+    asked = asked_of("classifier", norm=norm, position="learned")
+    without_biases(asked.model)
+    (found, _) = shares.taken_apart(asked)["encoder_self"]
+    block = asked.model.encoder.blocks[0]
+    inputs = asked.model.embedding(asked.batch.source)
+    layer, around = block.attention, block.around_attention
+    call, value = layer.call(inputs if norm == "post" else around.norm(inputs), mask=asked.batch.source_mask)
+    weights, (rows, length, width) = layer.core.weights(call), inputs.shape
+    parts = inputs.new_zeros(rows, length, length, width)
+    for i, j in itertools.product(range(length), repeat=2):
+        parts[:, i, j] = layer.output((weights[:, :, i, j, None] * value[:, :, j]).flatten(1))
+    torch.testing.assert_close(found.lengths, parts.norm(dim=-1))
+    if norm == "sandwich":
+        parts = linear_of(around.after, parts.sum(2))(parts)
+    for i in range(length):
+        parts[:, i, i] += inputs[:, i]
+    if norm == "post":
+        parts = linear_of(around.norm, parts.sum(2))(parts)
+    torch.testing.assert_close(found.parts, parts, atol=1e-5, rtol=1e-4)
+    keys, own = shares.by_norm(found)
+    torch.testing.assert_close(
+        keys, parts.norm(dim=-1) / parts.norm(dim=-1).sum(-1, keepdim=True), atol=1e-5, rtol=1e-4
+    )
+    output = parts.sum(2, keepdim=True)
+    nearer = (output.abs().sum(-1) - (output - parts).abs().sum(-1)).clamp(min=0.0)
+    torch.testing.assert_close(
+        shares.by_distance(found)[0], nearer / nearer.sum(-1, keepdim=True), atol=1e-4, rtol=1e-3
+    )  # fmt: skip
+    assert not own.any()
+
+
+def linear_of(norm: torch.nn.LayerNorm, total: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What a layer norm of `total` does to its summands."""
+    deviation = (total.var(-1, unbiased=False) + norm.eps).sqrt()[:, :, None, None]
+    return lambda parts: (parts - parts.mean(-1, keepdim=True)) / deviation * norm.weight
+
+
 def test_flow_by_hand() -> None:
     """Two layers of an encoder, one of a decoder, of two positions; shares are given, not computed."""
     first, second = torch.tensor([[[0.5, 0.0], [0.2, 0.3]]]), torch.tensor([[[0.1, 0.4], [0.0, 0.6]]])
@@ -88,7 +133,8 @@ def test_flow_by_hand() -> None:
     given = {"encoder_self": [first, second], "decoder_self": [itself], "cross": [cross]}
 
     def share(keys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return keys, 1.0 - keys.sum(-1)
+        rest = 1.0 - keys.sum(-1)
+        return (keys, rest) if keys is cross else (keys + torch.diag_embed(rest), torch.zeros_like(rest))
 
     flow = shares.flow(given, share)  # type: ignore[arg-type]
     one, two = (torch.eye(2) - torch.diag(k.sum(-1)[0]) + k[0] for k in (first, second))

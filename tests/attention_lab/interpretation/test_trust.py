@@ -81,6 +81,16 @@ def test_a_model_that_does_what_it_shows_passes(subject: Subject) -> None:
     assert table.rows["oracle"]["alignment_error_rate"] == 0.0
 
 
+def test_one_row_has_no_other_to_be_held_against(subject: Subject) -> None:
+    found, test = looked(subject)
+    alone = replace(test, names=test.names[:1], scores={
+        method: {variant: rows[:1] for variant, rows in variants.items()} for method, variants in test.scores.items()
+    })  # fmt: skip
+    gate = trust.other_example(alone, found)
+    assert (gate.value, gate.passed) == (None, None)
+    assert "no other" in gate.sentence
+
+
 def changed(found: Explained, change: Callable[[list[np.ndarray]], list[np.ndarray]]) -> Explained:
     weights = {variant: change(rows) for variant, rows in found.scores["weights"].items()}
     return replace(found, scores={**found.scores, "weights": weights})

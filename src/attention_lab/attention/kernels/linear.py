@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from attention_lab.attention.contract import Call, Sizes
+from attention_lab.attention.contract import Call, Sizes, Weights
 from attention_lab.attention.kernels.kernel import Kernel
 from attention_lab.attention.kernels.scan import scan
 
@@ -31,7 +31,7 @@ class Linear(Kernel):
     many as a softmax does. A query without any key gets 0.
     """
 
-    weighs = "probabilities"
+    weighs: Weights = "probabilities"
     recurrent = True
 
     def __init__(self, sizes: Sizes) -> None:
@@ -114,7 +114,8 @@ class _InPieces(torch.autograd.Function):
             with torch.enable_grad():
                 features = ctx.kernel.queries(replace(piece, query=piece.query.requires_grad_()))
             total = features.detach() @ state[..., -1:]
-            sums = torch.cat((g, -(g * of).sum(-1, keepdim=True)), -1) / total.where(total > 0.0, 1.0)
+            sums = torch.cat((g, -(g * of).sum(-1, keepdim=True)), -1) / total.where(_some(total), 1.0)
+            sums = sums.where(_some(total), 0.0)
             for_state += features.detach().transpose(-2, -1) @ sums
             place.copy_(torch.autograd.grad(features, piece.query, sums @ state.transpose(-2, -1))[0])
         for piece, v, to_key, to_value in zip(
@@ -180,7 +181,12 @@ def _with_ones(value: Tensor) -> Tensor:
 def _divided(mixed: Tensor) -> Tensor:
     """The sums of values divided by that of weights, the last column; 0 where there is no weight."""
     total = mixed[..., -1:]
-    return mixed[..., :-1] / total.where(total > 0.0, 1.0)
+    return (mixed[..., :-1] / total.where(_some(total), 1.0)).where(_some(total), 0.0)
+
+
+def _some(total: Tensor) -> Tensor:
+    """Where weights can be divided by, twice in the backward pass; of less nearly all digits are lost anyway."""
+    return total > torch.finfo(total.dtype).tiny ** 0.5
 
 
 class Performer(Linear):
@@ -189,7 +195,8 @@ class Performer(Linear):
     times D^(−1/4), for the scale 1/√D.
 
     For long texts, where softmax attention is wanted and too dear. The w of a head are orthogonal in groups of D
-    (section 2.4: less variance), and drawn once.
+    (section 2.4: less variance), and drawn once. Where queries and keys are so long that no feature is left of their
+    products (scores beyond some hundreds), a query gets 0.
 
     Args:
         features: F. The error falls with 1/√F, and grows fast with the norm of queries and keys.
@@ -241,6 +248,8 @@ class Cosformer(Linear):
     Args:
         longest: M, which no distance may exceed: positions from M on count as M − 1. None: the layer's longest.
     """
+
+    weighs: Weights = "weights"  # of such a query they do not sum to 1
 
     def __init__(self, sizes: Sizes, *, longest: int | None = None) -> None:
         super().__init__(sizes)

@@ -164,3 +164,17 @@ def test_cosformer_takes_positions_from_the_longest_on_for_the_last() -> None:
     places = torch.arange(30).double().clamp(max=7)
     expected = products * torch.cos(math.pi * (places[:, None] - places) / 16)
     torch.testing.assert_close(weights, expected / expected.sum(-1, keepdim=True), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("place", ["encoder_self", "decoder_self"])
+@pytest.mark.parametrize("scale", [10.0, 30.0, 100.0])
+def test_queries_and_keys_that_leave_no_feature_give_nothing_and_no_nan(place: Place, scale: float) -> None:
+    """Products of features below the smallest normal number are no weights: divided by them, gradients were NaN."""
+    attention = layer("performer", place).float()
+    query = (scale * inputs(64).float()).requires_grad_()
+    output, weights = attention(query, weights=True)
+    output.sum().backward()
+    assert query.grad is not None
+    assert query.grad.isfinite().all()
+    assert weights.isfinite().all()
+    assert (weights.sum(-1) <= 1.0 + 1e-4).all()
