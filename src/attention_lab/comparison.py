@@ -8,6 +8,7 @@ alike in both; where it has one, they are over test rows, and nothing is said of
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from io import StringIO
@@ -279,8 +280,10 @@ def table(found: Comparison) -> tuple[list[str], list[list[str]]]:
 def _signed(line: Line, digits: int) -> str:
     if line.difference is None:
         return "no seed in common"
-    margin = "" if line.margin is None else f" ± {line.margin:.{digits}f}"
-    return f"{line.difference:+.{digits}f}{margin}"
+    if not line.margin:
+        return f"{line.difference:+.{digits}f}" + ("" if line.margin is None else f" ± {0:.{digits}f}")
+    digits = max(digits, -math.floor(math.log10(line.margin)))  # a margin of 0.0004 is not 0
+    return f"{line.difference:+.{digits}f} ± {line.margin:.{digits}f}"
 
 
 def _figure(title: str, value: float | None) -> str:

@@ -128,6 +128,13 @@ def test_the_margin_over_rows_is_that_of_paired_differences() -> None:
     assert line.margin == pytest.approx(expected, rel=0.08)
 
 
+def test_a_small_margin_is_not_written_as_nothing() -> None:
+    scores = {"additive": [0.7005, 0.7003], "shaw": [0.7010, 0.7009]}
+    found = compare([result(name, seed, s) for name, both in scores.items() for seed, s in enumerate(both)])
+    # Differences of −0.0005 and −0.0006: half the interval is t(0.975, 1) · s/√2 = 12.7062 · 0.00005.
+    assert table(found)[1][1][4] == "-0.0005 ± 0.0006"
+
+
 @pytest.mark.parametrize(
     "own", [None, answers(True), answers(True, False, True), answers(True, True).assign(text=["other", "texts"])]
 )
