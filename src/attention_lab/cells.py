@@ -35,7 +35,7 @@ def _start(value: Any, column: str, row: str) -> int:
         return -1
     try:
         return int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return _wrong(value, column, row, "a number of characters")
 
 

@@ -18,6 +18,9 @@ commands = typer.Typer(
     help="Attention mechanisms from theory to implementation: use the model that `dvc repro` has trained.",
 )
 
+TEXTS = ("text", "source", "document")  # what a row of JSON lines may call its text
+TABLES = (".csv", ".tsv", ".json", ".parquet")  # what could be taken for lines of text
+
 
 @commands.callback()
 def root() -> None:
@@ -45,7 +48,7 @@ def predict(
     ] = 1.0,
     max_tokens: Annotated[int, typer.Option(min=4, help="Longest answer, in tokens.")] = 128,
     max_ratio: Annotated[
-        float, typer.Option(min=0.0, help="Longest answer: so many times the text's tokens, plus ten.")
+        float, typer.Option(min=0.01, help="Longest answer: so many times the text's tokens, plus ten.")
     ] = 2.0,
     threshold: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Several labels: the least probability of one that is predicted.")
@@ -84,7 +87,8 @@ def predict(
     from attention_lab.inference import Predictor
     from attention_lab.records import replaced
 
-    given = _inputs(text, input_file)
+    rows = _inputs(text, input_file)
+    given: list[str | dict[str, str]] = [_asked(row) for row in rows]
     search: dict[str, Any] = {
         "max_tokens": max_tokens,
         "max_ratio": max_ratio,
@@ -108,12 +112,17 @@ def predict(
         return
     search |= {"beams": beams, "best": best, "length_penalty": length_penalty, "threshold": threshold}
     lines: list[str] = []
+    cut = 0
     for start in tqdm(range(0, len(given), 500), desc="predict", disable=len(given) <= 500):
         chunk = given[start : start + 500]
-        for one, answer in zip(chunk, predictor.predict(chunk, **search), strict=True):
+        answers = predictor.predict(chunk, **search)
+        for row, one, answer in zip(rows[start : start + 500], chunk, answers, strict=True):
+            cut += answer["truncated"]
             texts = {"text": one} if isinstance(one, str) else one
             structured = as_json or output_file is not None
-            lines += [json.dumps({**texts, **answer}, ensure_ascii=False)] if structured else _plain(answer)
+            lines += [json.dumps({**row, **texts, **answer}, ensure_ascii=False)] if structured else _plain(answer)
+    if cut:
+        typer.echo(f"{cut} of {len(given)} texts are longer than the model reads at once, and were cut", err=True)
     if output_file is None:
         typer.echo("\n".join(lines))
     else:
@@ -132,42 +141,52 @@ def _plain(answer: dict[str, Any]) -> list[str]:
     return [f"{score:.4f}\t{one['prediction']}" for score, one in zip(scores, answer["candidates"], strict=True)]
 
 
-def _inputs(arguments: list[str] | None, file: Path | None) -> list[str | dict[str, str]]:
+def _inputs(arguments: list[str] | None, file: Path | None) -> list[dict[str, Any]]:
+    """What is given, as rows; those of a file of JSON lines keep all that they have."""
     if arguments and file is not None:
         raise InputError("give either texts or --input, not both")
     if arguments:
-        return list(arguments)
+        return [{"text": argument} for argument in arguments]
     if file is not None and not file.is_file():
         raise InputError(f"{file}: there is no such file; --input takes a text or .jsonl file")
+    if file is not None and file.suffix.lower() in TABLES:
+        raise InputError(f"{file}: --input takes .jsonl, or text with one a line, not {file.suffix}; convert it first")
     name = str(file) if file is not None else "standard input"
     try:
-        content = file.read_text(encoding="utf-8") if file is not None else sys.stdin.buffer.read().decode("utf-8")
+        content = (file.read_bytes() if file is not None else sys.stdin.buffer.read()).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{name} is not UTF-8 (byte {error.start}); convert it with iconv first") from None
-    lines = [line for line in content.split("\n") if line.strip()]
+    every = content.removesuffix("\n").split("\n")
+    lines = [(number, line) for number, line in enumerate(every, start=1) if line.strip()]
     if not lines:
         raise InputError(f"{name} holds no text; give one text a line")
-    if file is None or file.suffix != ".jsonl":
-        return list(lines)
-    return [_fields(line, number, name) for number, line in enumerate(content.split("\n"), start=1) if line.strip()]
+    if len(lines) < len(every):
+        typer.echo(f"{len(every) - len(lines)} lines of {name} are blank, and have no prediction", err=True)
+    if file is None or file.suffix.lower() != ".jsonl":
+        return [{"text": line.removesuffix("\r")} for _, line in lines]
+    return [_row(line, number, name) for number, line in lines]
 
 
-def _fields(line: str, number: int, name: str) -> str | dict[str, str]:
+def _row(line: str, number: int, name: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         raise InputError(
             f"{name} line {number} is no JSON ({error.msg}, column {error.colno}); mend that line"
         ) from None
-    texts = {key: value for key, value in row.items() if isinstance(value, str)} if isinstance(row, dict) else {}
-    if "question" in texts:
-        return {key: texts[key] for key in ("question", "context") if key in texts}
-    for key in ("text", "source", "document"):
-        if key in texts:
-            return texts[key]
+    if isinstance(row, dict) and any(isinstance(row.get(key), str) for key in ("question", *TEXTS)):
+        return row
     raise InputError(
         f"{name} line {number} has no field 'text', 'source', 'document' or 'question'; every line needs one"
     )
+
+
+def _asked(row: dict[str, Any]) -> str | dict[str, str]:
+    """The text of a row, or its question with the context, if it has one of its own."""
+    texts = {key: value for key, value in row.items() if isinstance(value, str)}
+    if "question" in texts:
+        return {key: texts[key] for key in ("question", "context") if key in texts}
+    return next(texts[key] for key in TEXTS if key in texts)
 
 
 @commands.command()
@@ -217,7 +236,7 @@ def explain(
         raise InputError("give either --method or --all, not both")
     told = tell(
         [model] if beside is None else [model, beside],
-        [str(one) for one in _inputs(text, None)],
+        [row["text"] for row in _inputs(text, None)],
         measured=_measured(metrics),
         context=context,
         method=method,
@@ -294,13 +313,14 @@ def compare(
     MLFLOW_TRACKING_URI.
     """
     from attention_lab import comparison
+    from attention_lab.records import write_bytes
     from attention_lab.tracking import predictions, results
 
     found = comparison.compare(
         results(), task=task, only=only or (), against=against, predictions=predictions
     )  # fmt: skip
     if html is not None:
-        html.write_text(comparison.page(found) + "\n", encoding="utf-8")
+        write_bytes(comparison.page(found).encode() + b"\n", html)
         typer.echo(f"{len(found.lines)} settings in {html}", err=True)
     if json_:
         typer.echo(comparison.as_json(found))

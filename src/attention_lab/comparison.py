@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from io import StringIO
@@ -164,6 +165,9 @@ def _grouped(results: Sequence[Result]) -> list[tuple[dict[str, str], dict[str, 
     settings: dict[str, dict[str, str]] = {}
     for result in results:
         own = {name: value for name, value in sorted(result.params.items()) if not name.startswith(BESIDE)}
+        used = result.tags.get("evaluate.attention.mechanism", own[FIRST])
+        if own[FIRST] not in re.split(r"[ ,:]+", used):  # it is not for these places, and another is there
+            own[FIRST] = f"{own[FIRST]} (not used: {used})"
         key = json.dumps(own)
         settings[key] = own
         groups.setdefault(key, {}).setdefault(result.params["seed"], result)

@@ -257,7 +257,15 @@ def check_encode(
         f"raise {', '.join(f'encode.max_{column}_tokens' for column in limits)} or encode.max_overflow_share"
         + ", or take encode.overflow=window" * shape.reads_windows,
     )
+    sizes = pd.DataFrame({"split": list(encoded), "rows": [len(frame) for frame in encoded.values()]})
+    some = Check(
+        "ExpectColumnValuesToBeBetween",
+        {"column": "rows", "min_value": 1},
+        "every split has a row that was encoded",
+        few.remedy,
+    )
     tables = [
+        Table(sizes, [some]),
         Table(
             pd.concat(once, ignore_index=True),
             [_among("times", [1], "every row of a split is either encoded or dropped, in its own split")],

@@ -10,7 +10,7 @@ from typing import Any, TypedDict, Unpack
 import pandas as pd
 import torch
 
-from attention_lab import borrowed, device, encoding, params
+from attention_lab import borrowed, device, encoding, params, vocabulary
 from attention_lab.batching import TokenBuckets, examples
 from attention_lab.errors import InputError
 from attention_lab.evaluation import Trained, joined
@@ -89,9 +89,8 @@ class Predictor(Trained):
         """
         if context is not None and "context" not in self.fields:
             raise InputError("--context is for models that answer questions; this one reads a text alone")
-        if not isinstance(given, str):
-            return dict(given)
-        return {self.fields[0]: given} if context is None else {self.fields[0]: given, "context": context}
+        about = {} if context is None else {"context": context}
+        return about | ({self.fields[0]: given} if isinstance(given, str) else dict(given))
 
     def predict(
         self,
@@ -104,7 +103,7 @@ class Predictor(Trained):
         searched with at least as many beams. `search` says how; what it leaves out is as in `DEFAULTS`.
 
         A text longer than the model was trained for is read in windows if the task can, else it is cut, and its dict
-        says `truncated: true`.
+        says `truncated: true`. So does that of a longer text that a language model goes on with: it has read the end.
 
         Args:
             inputs: texts, or dicts with a text under each name of `fields`.
@@ -120,14 +119,21 @@ class Predictor(Trained):
         sources = self.read([records[name].tolist() for name in self.fields], windows=shape.reads_windows)
         table = encoding.table(records["row"].tolist(), sources)
         data = examples(table, pad=self.model.config.pad)
+        # What is drawn for a text depends on its number, and not on how many windows those before it have.
+        number_of = [int(name) - 1 for name in table["row"]]
         windows: list[dict[str, Any]] = [{}] * len(data)
         with torch.inference_mode():
             for rows in TokenBuckets(data.lengths, TOKENS_PER_BATCH).epoch(0):
-                found = self.task.predict(self.model, data[rows].to(self.device), self.target_tokenizer, options)
+                batch = replace(data[rows], rows=[number_of[row] for row in rows]).to(self.device)
+                found = self.task.predict(self.model, batch, self.target_tokenizer, options)
                 for row, answer in zip(rows, found, strict=True):
                     windows[row] = answer
         answers = joined(self.task, windows, table["row"], records, options)
-        return [{**answer, "truncated": source.cut} for answer, source in zip(answers, sources, strict=True)]
+        goes_on = self.model.config.architecture == "decoder"
+        return [
+            {**answer, "truncated": source.cut or (goes_on and len(source.windows) > 1)}
+            for answer, source in zip(answers, sources, strict=True)
+        ]
 
     def stream(
         self,
@@ -149,7 +155,9 @@ class Predictor(Trained):
         options = _options(search)
         sources = self.read([[text] for text in texts.values()], windows=SHAPES[self.task.name].reads_windows)
         data = examples(encoding.table([str(number)], sources), pad=self.model.config.pad)
-        batch = replace(data[[0]], rows=[number]).to(self.device)
+        # Of a text longer than can be read at once the end is gone on with, as in `predict`.
+        last = len(data) - 1 if vocabulary.behind(self.tokenizer) is not None else 0
+        batch = replace(data[[last]], rows=[number]).to(self.device)
         tokens: list[int] = []
         said = ""
         for token in self.task.stream(self.model, batch, options):

@@ -107,7 +107,7 @@ class Chosen(Section):
     """A mechanism with options of its own, for one place."""
 
     mechanism: str
-    options: dict[str, Any]
+    options: dict[str, Any] = {}
 
 
 class Attention(Section):
@@ -287,12 +287,15 @@ def record(path: Path, *leave_out: str) -> dict[str, Any]:
 
 def _sentence(error: ValidationError) -> str:
     """The first of pydantic's complaints, in words: which parameter, what is wrong, what is allowed."""
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("function-", "list[", "str")))
+    every = error.errors()
+    # A place has a name or a mapping: of a mapping, what is wrong with it, and not that it is no name.
+    first = next((one for one in every if "Chosen" in one["loc"] and one["type"] != "model_type"), every[0])
+    parts = [str(part) for part in first["loc"] if part not in ("str", "Chosen")]
+    name = ".".join(part for part in parts if not part.startswith(("function-", "list[")))
     if first["type"] == "extra_forbidden":
         owner: Any = Params
         for part in first["loc"][:-1]:
-            owner = owner.model_fields[str(part)].annotation
+            owner = Chosen if part == "Chosen" else owner.model_fields[str(part)].annotation
         known = ", ".join(field.alias or own for own, field in owner.model_fields.items())
         return f"unknown parameter {name}; known here: {known}"
     if first["type"] == "missing":

@@ -15,11 +15,13 @@ What a user names in data.columns goes before all this.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
 
+from attention_lab.errors import InputError
 from attention_lab.readers import Records
 from attention_lab.records import Shape
 
@@ -53,7 +55,13 @@ def _unnested(number: int, outer: dict[str, Any]) -> Iterator[tuple[int, dict[st
         yield number, outer
         return
     for paragraph in outer["paragraphs"]:
-        for asked in paragraph.get("qas", []):
+        questions = paragraph.get("qas") or [] if isinstance(paragraph, dict) else None
+        if not isinstance(questions, list) or not all(isinstance(asked, dict) for asked in questions):
+            raise InputError(
+                f'element {number}: a paragraph of SQuAD is like {{"context": …, "qas": [{{"question": …}}]}}, '
+                f"not {json.dumps(paragraph, ensure_ascii=False)[:60]}; mend it"
+            )
+        for asked in questions:
             yield number, {"context": paragraph.get("context"), **asked}
 
 
@@ -64,6 +72,11 @@ def _told(record: dict[str, Any]) -> dict[str, Any]:
     if "context" in record or not isinstance(story, list):
         return record
     sentences, facts = list(map(str, story)), record.get("supporting") or []
+    if not isinstance(facts, list) or not all(isinstance(fact, int) and 0 <= fact < len(story) for fact in facts):
+        raise InputError(
+            f"a story has {len(story)} sentences, and supporting is {json.dumps(facts)[:60]}; give a list of their "
+            "numbers, counted from 0"
+        )
     words = [0, *accumulate(len(sentence.split(" ")) for sentence in sentences)]
     support = [word for fact in facts for word in range(words[fact], words[fact + 1])]
     told = {**record, "context": " ".join(sentences), "support": support or None}
@@ -92,12 +105,18 @@ def _asked(record: dict[str, Any], shape: Shape) -> dict[str, Any]:
 def _answered(record: dict[str, Any]) -> dict[str, Any]:
     """SQuAD's lists of answers: the first is the truth, the others are as good; none where there is none."""
     answers = record.get("answers")
-    if "answer" in record or answers is None:
+    if "answer" in record or answers is None or answers != answers:  # NaN, of a table
         return record
+    if isinstance(answers, str) and answers[:1] in ("[", "{"):  # a file without lists
+        try:
+            answers = json.loads(answers)
+        except ValueError:
+            answers = [answers]
     if isinstance(answers, dict):  # as on the Hub: a list of texts and a list of places
-        starts = answers.get("answer_start") or [None] * len(answers.get("text", []))
-        pairs = list(zip(answers.get("text", []), starts, strict=False))
+        texts, starts = (_listed(answers.get(name)) for name in ("text", "answer_start"))
+        pairs = list(zip(texts, starts or [None] * len(texts), strict=False))
     else:
+        answers = _listed(answers)
         pairs = [
             (one.get("text"), one.get("answer_start", one.get("start"))) if isinstance(one, dict) else (one, None)
             for one in answers
@@ -106,3 +125,8 @@ def _answered(record: dict[str, Any]) -> dict[str, Any]:
         return {**record, "answer": "", "start": -1}
     (answer, start), *others = pairs
     return {**record, "answer": answer, "start": start, "references": list(dict.fromkeys(text for text, _ in others))}
+
+
+def _listed(value: Any) -> list[Any]:
+    """A single one is a list of one, "" of none."""
+    return value if isinstance(value, list) else [] if value is None or value == "" else [value]

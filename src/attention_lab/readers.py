@@ -114,10 +114,13 @@ def _decoded(name: str, content: bytes) -> str:
 
 
 def _csv(name: str, content: bytes) -> Records:
-    """RFC 4180: quoted fields may hold commas, quotes (doubled) and newlines."""
+    """RFC 4180: quoted fields may hold commas, quotes (doubled) and newlines. Where the header has no comma, a
+    semicolon or a tab in it separates the fields, as in files of Excel."""
     text = _decoded(name, content)
+    header = text.lstrip("\r\n").partition("\n")[0]
+    separator = next((mark for mark in ",;\t" if mark in header), ",")
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # its default refuses documents above 128 KiB
-    reader = csv.reader(io.StringIO(text, newline="\n"), strict=True)
+    reader = csv.reader(io.StringIO(text, newline="\n"), delimiter=separator, strict=True)
     return _with_header(name, _numbered(name, reader))
 
 
@@ -130,7 +133,7 @@ def _numbered(name: str, reader: Any) -> Iterator[tuple[int, list[str]]]:
     except csv.Error as error:
         raise InputError(
             f"{name}:{start}: the row that starts here is no valid CSV ({error}); "
-            'put a field with quotes, commas or newlines into quotes and double the quotes in it ("")'
+            'put a field with quotes, separators or newlines into quotes and double the quotes in it ("")'
         ) from None
 
 
@@ -192,6 +195,8 @@ def _parsed(text: str, name: str, line: int | None) -> Any:
             f"{name}:{line or error.lineno}: broken JSON at character {error.colno}: {error.msg}; "
             + ("if every line is an object of its own, name the file .jsonl" if several else "mend the line")
         ) from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or lists in lists without end
+        raise InputError(f"{name}:{line or 1}: this JSON cannot be read ({error}); mend it") from None
 
 
 def _object(value: Any, row: str) -> dict[str, Any]:

@@ -207,7 +207,12 @@ class replaced:  # noqa: N801 - reads as a statement: with replaced(path) as tem
         self.temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
     def __enter__(self) -> Path:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.is_dir():
+            raise InputError(f"{self.path} is a folder; name a file in it")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise InputError(f"{self.path}: {self.path.parent} is a file and no folder; name another place") from None
         return self.temporary
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:

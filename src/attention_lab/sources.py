@@ -13,7 +13,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -76,7 +76,13 @@ def _embedded(data: Data, shape: Shape, seed: int, task: str) -> Loaded:
 
 def _file(data: Data, shape: Shape, seed: int, task: str) -> Loaded:
     given = {None: data.path, "train": data.train, "valid": data.valid, "test": data.test}
-    return _gather([_read(names, split, shape, data.unit) for split, names in given.items() if names], data, shape)
+    tables = [_read(names, split, shape, data.unit) for split, names in given.items() if names]
+    twice = Counter(table.prefix for table in tables)
+    if len({table.name for table in tables}) < len(tables):
+        raise InputError(f"{tables[0].name} is named for two splits; name another file for one of them")
+    # Files of the same name in different folders, which `shown` leaves out.
+    tables = [replace(t, prefix=f"{t.split}/{t.prefix}") if twice[t.prefix] > 1 else t for t in tables]
+    return _gather(tables, data, shape)
 
 
 def _hub(data: Data, shape: Shape, seed: int, task: str) -> Loaded:
@@ -163,7 +169,8 @@ def _frame(table: Table, data: Data, shape: Shape) -> pd.DataFrame:
     if shape.label is not None:
         content[shape.label] = [None if label == "" else label for label in content[shape.label]]
     if table.split is None and "split" in mapping:
-        content["split"] = _splits([_pick(record, mapping["split"]) for _, record in table.records], rows)
+        values = [_pick(record, mapping["split"]) for _, record in table.records]
+        content["split"] = _splits(values, rows, meant="split" in data.columns)
     frame = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in content.items()})
     if len(shape.gold_texts) == 1:
         numbered = [
@@ -181,12 +188,13 @@ def _frame(table: Table, data: Data, shape: Shape) -> pd.DataFrame:
     return frame[whole]
 
 
-def _splits(values: list[Any], rows: list[str]) -> list[str | None]:
-    """The splits in a column of the data; a column that holds none of the names is about something else."""
+def _splits(values: list[Any], rows: list[str], *, meant: bool) -> list[str | None]:
+    """The splits in a column of the data; one that the user has not named and that holds none of the names is about
+    something else."""
     texts = [cells.text(value, "split", row).strip() for value, row in zip(values, rows, strict=True)]
     splits = [SPLIT_NAMES.get(text.lower()) for text in texts]
     for split, text, row in zip(splits, texts, rows, strict=True):
-        if any(splits) and text and split is None:
+        if (meant or any(splits)) and text and split is None:
             raise InputError(f"{row}: the split {text!r} is none of {', '.join(SPLIT_NAMES)}; rename it")
     return splits
 

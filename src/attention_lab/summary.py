@@ -29,7 +29,12 @@ def describe(metrics: Path) -> str:
     for kind in ("baseline", "classical"):
         if kind in evaluate:
             lines.append(f"  {kind}, {evaluate[kind]['what']}: {evaluate[kind][name]:.4g}")
-    lines += [f"  {sentence}" for sentence in interpret.get("sentences", [])]
+    of_this = interpret.get("task") == evaluate["task"]
+    lines += (
+        [f"  {sentence}" for sentence in interpret.get("sentences", [])]
+        if of_this
+        else [f"  what is shown of attention is of {interpret.get('task')}, before; `dvc repro` makes it anew"]
+    )
     lines += [
         "",
         f"report       {metrics / 'report.html'}",

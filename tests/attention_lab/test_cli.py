@@ -44,6 +44,44 @@ def test_a_stream_is_plain_text(tmp_path: Path, option: tuple[str, ...]) -> None
         said(tmp_path, "--stream", *option, TEXT)
 
 
+def test_rows_keep_what_they_have_and_blank_lines_are_counted(tmp_path: Path) -> None:
+    model, file = folder(tmp_path, "sentiment"), tmp_path / "rows.JSONL"
+    file.write_text('\ufeff{"id": 7, "text": "a cat"}\n\n{"id": 8, "source": "the dog", "tags": ["x"]}\n')
+    found = CliRunner().invoke(commands, ["predict", "--model", str(model), "--input", str(file), "--json"])
+    first, second = map(json.loads, found.stdout.splitlines())
+    assert (first["id"], first["text"]) == (7, "a cat")
+    assert (second["id"], second["text"], second["tags"]) == (8, "the dog", ["x"])
+    assert "1 lines of" in found.stderr
+    assert "prediction" in first
+
+
+def test_a_table_is_not_taken_for_lines_of_text(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text\na cat\n")
+    with pytest.raises(InputError, match=r"--input takes \.jsonl, or text with one a line, not \.csv"):
+        said(folder(tmp_path, "sentiment"), "--input", str(tmp_path / "rows.csv"))
+
+
+def test_a_context_is_for_the_questions_of_a_file_that_have_none(tmp_path: Path) -> None:
+    model, file = folder(tmp_path, "question_answering"), tmp_path / "q.jsonl"
+    file.write_text('{"question": "the dog"}\n{"question": "the dog", "context": "a cat sees"}\n')
+    told = said(model, "--input", str(file), "--context", TEXT, "--json").splitlines()
+    assert [json.loads(line)["context"] for line in told] == [TEXT, "a cat sees"]
+
+
+def test_what_is_cut_is_said(tmp_path: Path) -> None:
+    model = folder(tmp_path, "sentiment")
+    found = CliRunner().invoke(commands, ["predict", "--model", str(model), " ".join([TEXT] * 100), TEXT])
+    assert "1 of 2 texts are longer than the model reads at once" in found.stderr
+
+
+@pytest.mark.parametrize("place", ["model", "file.txt/x.jsonl"])
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path, place: str) -> None:
+    model = folder(tmp_path, "sentiment")
+    (tmp_path / "file.txt").write_text("")
+    with pytest.raises(InputError, match=r"name a file in it|name another place"):
+        said(model, "--output", str(tmp_path / place), TEXT)
+
+
 def test_several_labels_stand_between_bars(tmp_path: Path) -> None:
     model = folder(tmp_path, "multi_label")
     assert said(model, "--threshold", "0", TEXT) == "no | perhaps | yes\n"

@@ -176,6 +176,14 @@ def test_columns_are_the_parameters_that_differ() -> None:
     assert line.score == 80.0
 
 
+def test_a_mechanism_that_was_not_used_is_said_to_be_none() -> None:
+    some = [result("cope", 1, 0.8), result("additive", 1, 0.7)]
+    some[0].tags["evaluate.attention.mechanism"] = "scaled_dot_product"
+    some[1].tags["evaluate.attention.mechanism"] = "encoder_self: additive, cross: scaled_dot_product"
+    found = [line.settings["attention.mechanism"] for line in compare(some).lines]
+    assert found == ["cope (not used: scaled_dot_product)", "additive"]
+
+
 def test_other_tasks_are_counted_and_left_out() -> None:
     some = [result("shaw", 1, 0.9, task="sentiment"), *three()]
     assert compare(some).task == "sentiment"

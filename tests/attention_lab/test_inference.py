@@ -119,6 +119,25 @@ def test_a_folder_without_the_targets_tokenizer_is_refused_with_a_sentence(tmp_p
         Predictor(tmp_path / "model")
 
 
+@pytest.mark.parametrize("tokenizer", ["word", "character"])
+def test_a_language_model_goes_on_with_the_end_of_what_is_too_long_to_read_at_once(
+    tmp_path: Path, tokenizer: str
+) -> None:
+    found = writer(tmp_path, "generation", tokenizer)
+    long = " ".join([TEXT] * 40) + " a cat"
+    ids = found.tokenizer(long)["input_ids"]
+    assert len(ids) > 2 * found.model.config.positions
+    (answer,) = found.predict([long], max_tokens=9, temperature=0.0)
+    assert answer["truncated"] is True
+    assert answer["tokens"] == len(ids) - 1  # what surprises is all of it
+    read = [n for n in range(5, len(long)) if answer["prediction"].startswith(long[-n:])]  # so many characters of it
+    assert read
+    assert len(answer["prediction"]) > read[-1]
+    assert "".join(found.stream(long, max_tokens=9, temperature=0.0)) == answer["prediction"]
+    (short,) = found.predict([TEXT], max_tokens=9, temperature=0.0)
+    assert short["truncated"] is False
+
+
 def test_another_seed_draws_another_text(tmp_path: Path) -> None:
     found = writer(tmp_path, "generation", "word")
     drawn = [

@@ -37,6 +37,22 @@ def test_nothing_can_be_changed() -> None:
         load(PARAMS).train.epochs = 3
 
 
+def test_a_place_takes_a_name_or_a_mapping(tmp_path: Path) -> None:
+    path = changed(tmp_path, "encoder_self: null", "encoder_self: {mechanism: additive}")
+    chosen = load(path).attention.encoder_self
+    assert not isinstance(chosen, str | None)
+    assert (chosen.mechanism, chosen.options) == ("additive", {})
+    for wrong, said in (
+        ("{mechanism: additive, option: {}}", "unknown parameter attention.encoder_self.option; known here: mechanism"),
+        ("{mechanism: 3}", "attention.encoder_self.mechanism should be a valid string, not 3"),
+        ("3", "attention.encoder_self should be a valid string, not 3"),
+    ):
+        with pytest.raises(InputError, match=said):
+            load(changed(tmp_path, "encoder_self: null", f"encoder_self: {wrong}"))
+    with pytest.raises(InputError, match=r"split\.strategy should be 'hash'"):
+        load(changed(tmp_path, "strategy: hash", "strategy: random"))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from attention_lab.errors import InputError
 from attention_lab.presets import understood
 from attention_lab.records import SHAPES
 
@@ -57,6 +58,36 @@ def test_squad_as_on_the_hub_and_lists_of_texts() -> None:
     assert [(row["answer"], row["start"]) for row in found] == [("b", 2), ("b", None), ("", -1)]
     assert found[0]["references"] == ["a b"]
     assert found[1]["references"] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ("kitchen", ("kitchen", [])),  # not its letters
+        ('["hall", "the hall"]', ("hall", ["the hall"])),
+        ('{"text": ["hall"], "answer_start": [3]}', ("hall", [])),
+        ({"text": "hall", "answer_start": 3}, ("hall", [])),
+        ("[sic]", ("[sic]", [])),
+        (3, (3, [])),
+        ("", ("", None)),
+    ],
+)
+def test_answers_of_a_file_without_lists(answers: Any, expected: tuple[Any, Any]) -> None:
+    ((_, found),) = understood([(1, {"context": "c", "question": "q", "answers": answers})], QUESTIONS)
+    assert (found["answer"], found.get("references")) == expected
+
+
+@pytest.mark.parametrize("paragraph", [{"qas": ["why?"]}, "text", {"qas": 3}, {"qas": {"question": "q"}}])
+def test_what_is_no_squad_is_one_sentence(paragraph: Any) -> None:
+    with pytest.raises(InputError, match="element 4: a paragraph of SQuAD is like"):
+        understood([(4, {"paragraphs": [paragraph]})], QUESTIONS)
+
+
+@pytest.mark.parametrize("supporting", [[2], [-1], "1", ["0"]])
+def test_facts_that_are_no_sentence_are_refused(supporting: Any) -> None:
+    row = {"story": ["Mary left .", "John slept ."], "question": "Who?", "answer": "John", "supporting": supporting}
+    with pytest.raises(InputError, match="a story has 2 sentences, and supporting is"):
+        understood([(1, row)], QUESTIONS)
 
 
 def test_babi_with_its_supporting_facts() -> None:

@@ -145,6 +145,36 @@ def test_a_split_column_is_honoured_and_another_of_that_name_is_not() -> None:
     )
 
 
+def test_a_split_column_that_is_named_is_meant() -> None:
+    path = put("x.csv", "text,label,part\na,1,learn\nb,0,exam\n")
+    said = refusal(path=path, columns={"split": "part"})
+    assert said.startswith("x.csv:2: the split 'learn' is none of train, valid, test")
+
+
+def test_files_of_one_name_in_two_folders(tmp_path: Path) -> None:
+    given = {}
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "data.csv").write_text(f"text,label\n{split} a,1\n{split} b,0\n")
+        given[split] = str(tmp_path / split / "data.csv")
+    frame, _ = load(**given)
+    assert frame["row"].tolist() == [f"{s}/data.csv:{n}" for s in ("train", "test") for n in (2, 3)]
+    assert "is named for two splits" in refusal(train=given["train"], test=given["train"])
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_csv_of_excel(separator: str) -> None:
+    lines = [["text", "label"], ['"one, and; more"', "1"], ["two", "0"]]
+    frame, _ = load(path=put("x.csv", "\ufeff" + "".join(separator.join(line) + "\r\n" for line in lines)))
+    assert frame["text"].tolist() == ["one, and; more", "two"]
+    assert frame["label"].tolist() == ["1", "0"]
+
+
+@pytest.mark.parametrize("broken", ["9" * 5000, "[" * 100_000])
+def test_json_that_python_cannot_read_is_one_sentence(broken: str) -> None:
+    assert "cannot be read" in refusal(path=put("x.json", f'[{{"text": {broken}, "label": 1}}]'))
+
+
 def test_columns_are_mapped() -> None:
     path = put("x.csv", "stars,review,part\n1,good,train\n0,bad,test\n")
     frame, manifest = load(path=path, columns={"text": "review", "label": "stars", "split": "part"})

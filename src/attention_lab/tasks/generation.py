@@ -17,7 +17,7 @@ from attention_lab.decoding import Draw, TextState, by_length, sample, stream
 from attention_lab.tasks.ngram import CharacterNGram
 from attention_lab.tasks.task import Loss, Task, one_answer, rules, unigram_nll
 from attention_lab.transformer import LanguageModel
-from attention_lab.vocabulary import PAD_ID
+from attention_lab.vocabulary import PAD_ID, behind
 
 
 class Generation(Task):
@@ -45,7 +45,8 @@ class Generation(Task):
         self, model: nn.Module, batch: Batch, tokenizer: PreTrainedTokenizerFast, options: params.Evaluate
     ) -> list[dict[str, Any]]:
         """How surprising each text is, `nats` over `tokens`, and a `prediction`: how the model would go on after its
-        first `options.prompt_tokens` tokens, or after all of it. Windows of a text but the first predict nothing.
+        first `options.prompt_tokens` tokens, or after all of it. Of a text in windows the first one is gone on with,
+        or, after all of it, the last one, as far as it shows that it is (by the end token); the others say nothing.
 
         What is drawn for a row depends on `options.seed` and on its number in its split.
         """
@@ -57,10 +58,11 @@ class Generation(Task):
         there = _new(batch)
         nats, tokens = -(logs * there).sum(-1), there.sum(-1)
         texts = [ids[kept].tolist() for ids, kept in zip(batch.source, batch.source_mask, strict=True)]
-        begins = batch.shared == 0 if batch.shared is not None else torch.ones(len(texts), dtype=torch.bool)
-        opening = [row for row, first in enumerate(begins.tolist()) if first]
-        texts = [texts[row] for row in opening]
-        prompts = [_prompt(text, model, options) for text in texts]
+        opening, shared = list(range(len(texts))), [0] * len(texts)
+        if batch.shared is not None:
+            whole, shared = options.prompt_tokens is None and behind(tokenizer) is not None, batch.shared.tolist()
+            opening = [row for row in opening if (texts[row][-1] == model.config.end if whole else shared[row] == 0)]
+        prompts = [_prompt(texts[row], model, options, longer=shared[row] > 0) for row in opening]
         written: list[list[int]] = [[] for _ in prompts]
         for rows, same in by_length(prompts):
             found = sample(
@@ -86,7 +88,8 @@ class Generation(Task):
     def stream(self, model: nn.Module, batch: Batch, options: params.Evaluate) -> Iterator[int]:
         """The prompt, and what is drawn after it with the seed that `predict` has."""
         model = _language_model(model)
-        prompt = _prompt(batch.source[0][batch.source_mask[0]].tolist(), model, options)
+        longer = batch.shared is not None and bool(batch.shared[0] > 0)
+        prompt = _prompt(batch.source[0][batch.source_mask[0]].tolist(), model, options, longer=longer)
         yield from prompt
         yield from stream(
             TextState(model),
@@ -100,7 +103,7 @@ class Generation(Task):
     def join(self, windows: list[dict[str, Any]], record: dict[str, Any], options: params.Evaluate) -> dict[str, Any]:
         """Each token is predicted in one window, so nats and tokens add up."""
         total = {name: sum(window[name] for window in windows) for name in ("nats", "tokens")}
-        return {"prediction": windows[0]["prediction"], **total}
+        return {"prediction": next((w["prediction"] for w in windows if w["prediction"]), ""), **total}
 
     def measure(self, predictions: pd.DataFrame, options: params.Evaluate, seed: int) -> dict[str, Any]:
         truth = predictions["true_nats"]
@@ -141,8 +144,10 @@ class Generation(Task):
         return unigram_nll((b.source[:, 1:] for b in train), (b.source[:, 1:] for b in valid), ignore=PAD_ID)
 
 
-def _prompt(text: list[int], model: LanguageModel, options: params.Evaluate) -> list[int]:
-    """What of a text is given."""
+def _prompt(text: list[int], model: LanguageModel, options: params.Evaluate, *, longer: bool) -> list[int]:
+    """What of a text is given; of a longer one, of which this is the last window, half of what can be read at once,
+    so that there is room to go on."""
+    text = text[-(model.config.positions // 2) :] if longer else text
     prompt = text[: options.prompt_tokens or len(text)]
     return prompt[:-1] if prompt[-1] == model.config.end else prompt
 

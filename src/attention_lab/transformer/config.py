@@ -198,7 +198,13 @@ def chosen(attention: Attention, place: Place) -> Chosen:
             return Chosen(name=FALLBACK)
         return Chosen(name=attention.mechanism, options=attention.options)
     own = Chosen(name=own) if isinstance(own, str) else Chosen(name=own.mechanism, options=own.options)
-    row = mechanism(own.name, own.options)
+    try:
+        row = mechanism(own.name, own.options)
+    except InputError as error:
+        found = str(error)
+        for part, at in (("mechanism", f"attention.{place}"), ("options", f"attention.{place}.options")):
+            found = found.replace(f"attention.{part}", at)
+        raise InputError(found) from None
     if place not in row.places:
         raise InputError(f"attention.{place}: {own.name} is not for {place.replace('_', ' ')}-attention: {row.why}")
     return own
