@@ -131,16 +131,14 @@ def _normalised(raw: pd.DataFrame, shape: Shape, normal: normalizers.Normalizer)
 
 
 def _place(text: str, answer: str, wanted: int | None) -> int:
-    """Where an answer begins: nearest to where it should, else where it first stands as whole words, else where it
-    first stands; −1 if it stands nowhere."""
+    """Where an answer begins: where it should, else where it stands as whole words, nearest to that or first, else
+    where it stands at all; −1 if it stands nowhere."""
     if not answer:
         return -1
     places = [found.start() for found in re.finditer(f"(?={re.escape(answer)})", text)]
     whole = re.compile(rf"(?<!\w){re.escape(answer)}(?!\w)")
-    if wanted is None:
-        places.sort(key=lambda place: whole.match(text, place) is None)
-    else:
-        places.sort(key=lambda place: abs(place - wanted))
+    from_wanted = {place: 0 if wanted is None else abs(place - wanted) for place in places}
+    places.sort(key=lambda place: (place != wanted, whole.match(text, place) is None, from_wanted[place]))
     return places[0] if places else -1
 
 

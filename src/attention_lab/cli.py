@@ -122,7 +122,7 @@ def predict(
             structured = as_json or output_file is not None
             lines += [json.dumps({**row, **texts, **answer}, ensure_ascii=False)] if structured else _plain(answer)
     if cut:
-        typer.echo(f"{cut} of {len(given)} texts are longer than the model reads at once, and were cut", err=True)
+        typer.echo(f"longer than the model reads at once, and cut: {cut} of {len(given)} texts", err=True)
     if output_file is None:
         typer.echo("\n".join(lines))
     else:
@@ -161,7 +161,7 @@ def _inputs(arguments: list[str] | None, file: Path | None) -> list[dict[str, An
     if not lines:
         raise InputError(f"{name} holds no text; give one text a line")
     if len(lines) < len(every):
-        typer.echo(f"{len(every) - len(lines)} lines of {name} are blank, and have no prediction", err=True)
+        typer.echo(f"blank lines of {name}, which have no prediction: {len(every) - len(lines)}", err=True)
     if file is None or file.suffix.lower() != ".jsonl":
         return [{"text": line.removesuffix("\r")} for _, line in lines]
     return [_row(line, number, name) for number, line in lines]

@@ -145,10 +145,13 @@ def _tsv(name: str, content: bytes) -> Records:
         rows = [next(csv.reader([line], delimiter="\t", strict=True), []) for line in lines]
         return _with_header(name, enumerate(rows, start=1))
     except (csv.Error, InputError):
-        return _with_header(name, enumerate((line.split("\t") if line else [] for line in lines), start=1))
+        plain = enumerate((line.split("\t") if line else [] for line in lines), start=1)
+        return _with_header(name, plain, "a row is one line here; in a .csv quoted fields may hold tabs and newlines")
 
 
-def _with_header(name: str, rows: Iterable[tuple[int, list[str]]]) -> Records:
+def _with_header(
+    name: str, rows: Iterable[tuple[int, list[str]]], remedy: str = "quote fields that hold the separator"
+) -> Records:  # fmt: skip
     header: list[str] = []
     records: Records = []
     for line, fields in rows:
@@ -162,7 +165,7 @@ def _with_header(name: str, rows: Iterable[tuple[int, list[str]]]) -> Records:
         elif len(fields) != len(header):
             raise InputError(
                 f"{name}:{line}: the row has {len(fields)} fields and the header {len(header)} "
-                f"({', '.join(header)}); quote fields that hold the separator"
+                f"({', '.join(header)}); {remedy}"
             )
         else:
             records.append((line, dict(zip(header, fields, strict=True))))

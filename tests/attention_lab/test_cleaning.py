@@ -310,7 +310,8 @@ def question(context: str, answer: str, start: int = -1, references: list[str] |
         (0, 0),
         (8, 8),
         (23, 23),
-        (9, 8),  # a wrong place: the nearest
+        (9, 8),  # a wrong place: the nearest …
+        (2, 8),  # … that is a word of its own
         (-1, 8),  # none given: the first that is a word of its own
     ],
 )

@@ -51,7 +51,7 @@ def test_rows_keep_what_they_have_and_blank_lines_are_counted(tmp_path: Path) ->
     first, second = map(json.loads, found.stdout.splitlines())
     assert (first["id"], first["text"]) == (7, "a cat")
     assert (second["id"], second["text"], second["tags"]) == (8, "the dog", ["x"])
-    assert "1 lines of" in found.stderr
+    assert "which have no prediction: 1" in found.stderr
     assert "prediction" in first
 
 
@@ -71,7 +71,7 @@ def test_a_context_is_for_the_questions_of_a_file_that_have_none(tmp_path: Path)
 def test_what_is_cut_is_said(tmp_path: Path) -> None:
     model = folder(tmp_path, "sentiment")
     found = CliRunner().invoke(commands, ["predict", "--model", str(model), " ".join([TEXT] * 100), TEXT])
-    assert "1 of 2 texts are longer than the model reads at once" in found.stderr
+    assert "longer than the model reads at once, and cut: 1 of 2 texts" in found.stderr
 
 
 @pytest.mark.parametrize("place", ["model", "file.txt/x.jsonl"])

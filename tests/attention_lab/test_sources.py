@@ -162,6 +162,11 @@ def test_files_of_one_name_in_two_folders(tmp_path: Path) -> None:
     assert "is named for two splits" in refusal(train=given["train"], test=given["train"])
 
 
+def test_a_row_of_a_tsv_is_one_line() -> None:
+    said = refusal(path=put("x.tsv", 'text\tlabel\n"one\nmore"\t1\n'))
+    assert said.endswith("(text, label); a row is one line here; in a .csv quoted fields may hold tabs and newlines")
+
+
 @pytest.mark.parametrize("separator", [";", "\t"])
 def test_csv_of_excel(separator: str) -> None:
     lines = [["text", "label"], ['"one, and; more"', "1"], ["two", "0"]]
