@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,11 @@ def describe(metrics: Path) -> str:
     for kind in ("baseline", "classical"):
         if kind in evaluate:
             lines.append(f"  {kind}, {evaluate[kind]['what']}: {evaluate[kind][name]:.4g}")
-    of_this = interpret.get("task") == evaluate["task"]
-    lines += (
-        [f"  {sentence}" for sentence in interpret.get("sentences", [])]
-        if of_this
-        else [f"  what is shown of attention is of {interpret.get('task')}, before; `dvc repro` makes it anew"]
-    )
+    mechanisms = re.split("[ ,:]+", evaluate["attention"]["mechanism"])
+    if interpret.get("task") == evaluate["task"] and interpret.get("mechanism") in mechanisms:
+        lines += [f"  {sentence}" for sentence in interpret["sentences"]]
+    else:
+        lines.append("  what was found out about attention is of a model before; `dvc repro` makes it anew")
     lines += [
         "",
         f"report       {metrics / 'report.html'}",
