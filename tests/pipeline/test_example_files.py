@@ -1,5 +1,5 @@
-"""Parameter files for data of one's own: params.yaml but for what they name; their data passes every gate, and what is
-learned from it holds for rows that were not trained on."""
+"""Parameter files for data of one's own: params.yaml but for what they name; their data passes every gate, what is
+learned from it holds for rows that were not trained on, and there is a report, though nobody knows what matters."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ import pytest
 import yaml
 from conftest import ROOT, STAGES
 
-from attention_lab import encoding, records, training
+from attention_lab import encoding, evaluation, interpretation, records, training
+from attention_lab.explanation import page
 from attention_lab.params import TaskName, load
 from examples.renew import named, renewed
 
 EXAMPLES = ROOT / "examples"
 TASKS = get_args(TaskName)
+QUICK = {
+    "evaluate": {"beams": 1, "max_tokens": 8, "bootstrap": 100},
+    "interpret": {"explained_rows": 1, "checked_rows": 1, "examples": 2, "steps": 2, "bootstrap": 100},
+}
 
 
 def leaves(path: Path) -> dict[str, object]:
@@ -67,7 +72,22 @@ def test_its_data_passes_the_gates_and_can_be_learned(task: str, tmp_path: Path)
         encoded = [encoding.read(Path(f"data/encoded/{split}.arrow")) for split in records.SPLITS]
         options = load(Path("params.yaml"))
         config = training.configure(options, Path("data/vocab"))
-        training.fit(config, options, Path("data/encoded"), Path("data/vocab"), Path("model"), Path("unfinished"))
+        model, encoded_at, split_at = Path("model"), Path("data/encoded"), Path("data/split")
+        training.fit(config, options, encoded_at, Path("data/vocab"), model, Path("unfinished"))
+        # Evaluated and shown as by the last two stages, but for MLflow and the size.
+        shape, trained = records.SHAPES[task], evaluation.Trained(model)
+        parts = {name: records.read(split_at / f"{name}.parquet") for name in ("train", "test")}
+        quick = options.model_copy(
+            update={section: getattr(options, section).model_copy(update=values) for section, values in QUICK.items()}
+        )
+        predictions = evaluation.predict(trained, encoded_at, parts["test"], shape, quick.evaluate)
+        measured = evaluation.measure(trained, predictions, parts["train"], quick.evaluate, options.seed)
+        records.write(predictions, Path("predictions/predictions.parquet"))
+        found, shown = interpretation.run(quick, model, encoded_at, split_at, Path("predictions"))
+        assert page.report(shown, measured, model, None).count("</html>") == 1
+    assert len(shown.examples) == 2
+    assert found.plots
+    assert measured["score_low"] <= measured["score"] <= measured["score_high"]
     assert options.task == task
     assert 20 <= len(kept) == len(raw) <= 80
     assert sum(rows["row"].nunique() for rows in encoded) == len(kept)
