@@ -895,7 +895,7 @@ plt.show()
 
 # %% [markdown]
 # The catalogue of the package has many more. Most are a choice of score, normaliser, pattern and position, so they can
-# be combined; `attention-lab mechanisms` in a terminal lists them all, with a picture of each. *L* is the length, *D*
+# be combined; `attention-lab mechanisms` in a terminal lists them all, and draws one that it is given. *L* is the length, *D*
 # the width.
 
 # %%

@@ -41,8 +41,8 @@ def train(
     if processes.is_helper():
         training.fit(config, options, encoded, vocab, output, state)
         return
-    with tracking.training_run(key, f"{options.task}, {config.mechanism_name}") as log:
-        log.params(record(params, "evaluate", "interpret"))
+    all_but_later = record(params, "evaluate", "interpret")
+    with tracking.training_run(key, f"{options.task}, {config.mechanism_name}", all_but_later) as log:
         log.data(options.task, encoded)
         result = training.fit(config, options, encoded, vocab, output, state, log.metrics)
         numbers.write(result.metrics, metrics / "train.json")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from attention_lab.errors import InputError
+from attention_lab.errors import InputError, check_unicode
 
 commands = typer.Typer(
     add_completion=False,
@@ -146,6 +146,8 @@ def _inputs(arguments: list[str] | None, file: Path | None) -> list[dict[str, An
     if arguments and file is not None:
         raise InputError("give either texts or --input, not both")
     if arguments:
+        for number, argument in enumerate(arguments, start=1):
+            check_unicode(argument, f"text {number}")
         return [{"text": argument} for argument in arguments]
     if file is not None and not file.is_file():
         raise InputError(f"{file}: there is no such file; --input takes a text or .jsonl file")
@@ -306,7 +308,7 @@ def compare(
     \b
     attention-lab compare
     attention-lab compare --against scaled_dot_product
-    attention-lab compare --task sentiment --only model.layers=2
+    attention-lab compare --task sentiment --only model.heads=4
     attention-lab compare --html experiments.html
 
     Experiments that differ in their seed alone are one line. They are read from MLflow's store, mlflow.db or that of

@@ -6,3 +6,14 @@ class InputError(Exception):
 
     Commands print it and end with exit code 1; a traceback is for our own mistakes.
     """
+
+
+def check_unicode(text: str, name: str) -> None:
+    """
+    Raises:
+        InputError: it has half a character, or a byte that is no text.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{name} is no UTF-8 at character {error.start + 1}; leave that out or convert it") from None

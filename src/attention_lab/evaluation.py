@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
+from transformers import PreTrainedTokenizerFast
 
 from attention_lab import device, encoding, params, vocabulary
 from attention_lab.batching import TokenBuckets, examples
@@ -59,7 +60,25 @@ def predict(
             bar.update(len(batch))
     names = table["row"].drop_duplicates()
     truth = rows.set_index("row").loc[names, [*shape.required, *shape.optional, shape.gold]].reset_index()
-    return pd.concat([truth, pd.DataFrame(joined(trained.task, windows, table["row"], truth, options))], axis=1)
+    answers = pd.DataFrame(joined(trained.task, windows, table["row"], truth, options))
+    if shape.truth is None:  # a language model is measured by the text that it has read
+        cut = table[table["truncated"]].set_index("row")["source"].map(len)
+        answers["characters"] = [
+            characters(trained.tokenizer, text, cut.get(name))
+            for name, text in zip(truth["row"], truth[shape.source], strict=True)
+        ]
+    return pd.concat([truth, answers], axis=1)
+
+
+def characters(tokenizer: PreTrainedTokenizerFast, text: str, tokens: int | None) -> int:
+    """How many characters of a text stand in its first `tokens` tokens, of which special ones are around it; None: in
+    all."""
+    if tokens is None:
+        return len(text)
+    whole = vocabulary.backend(tokenizer).encode(text)
+    around = sum(whole.special_tokens_mask)
+    places = [place for place, special in zip(whole.offsets, whole.special_tokens_mask, strict=True) if not special]
+    return int(places[tokens - around - 1][1])
 
 
 def joined(

@@ -50,7 +50,7 @@ def check(answer: Answer) -> str:
 
 def _softmax(answer: Answer) -> Told:
     scores = torch.randn(2, 3, 5)
-    found, wanted = answer(scores), scores.softmax(-1)
+    found, wanted = answer(scores.clone()), scores.softmax(-1)  # an answer may work in place
     wrong = _compared(
         found,
         wanted,
@@ -75,7 +75,8 @@ def _softmax(answer: Answer) -> Told:
 
 def _scaled_scores(answer: Answer) -> Told:
     query, key = torch.randn(2, 23, 7), torch.randn(2, 31, 7)
-    found, wanted = answer(query, key), query @ key.transpose(-2, -1) / math.sqrt(7)
+    wanted = query @ key.transpose(-2, -1) / math.sqrt(7)  # before the answer, which may work in place
+    found = answer(query, key)
     causes = {
         math.sqrt(7): "You did not divide by √D.",
         1.0 / math.sqrt(7): "You divided by D, and its root is asked for.",
@@ -191,9 +192,9 @@ def _local_window(answer: Answer) -> Told:
 
 
 def _linear_attention(answer: Answer) -> Told:
-    query, key, value = torch.randn(2, 29, 3), torch.randn(2, 31, 3), torch.randn(2, 31, 5)
+    query, key, value = torch.randn(2, 129, 3), torch.randn(2, 131, 3), torch.randn(2, 131, 5)
     with _Largest() as seen:
-        found = answer(query, key, value)
+        found = answer(query.clone(), key.clone(), value.clone())
     products = (F.elu(query) + 1.0) @ (F.elu(key) + 1.0).transpose(-2, -1)
     wanted = products / products.sum(-1, keepdim=True) @ value
     ones = answer(query, key, torch.ones_like(value))
@@ -210,7 +211,7 @@ def _linear_attention(answer: Answer) -> Told:
             "Your features φ are a softmax; here they are elu(x) + 1.",
         ),
     )
-    if wrong is None and seen.most >= 2 * 29 * 31:
+    if wrong is None and seen.most >= 129 * 131:
         return (
             "The numbers are right, but on the way you made a tensor with a number for each query and each key, which "
             "is what linear attention saves. Multiply the keys with the values first: Σ φ(k)vᵀ is (D, Dv)."

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,8 +71,10 @@ class Run:
 
     def result(self, stage: str, values: dict[str, Any], speed: dict[str, float] | None = None) -> None:
         """Final metrics: numbers under `stage.name`, single texts as tags. What differs from run to run by nature
-        (`speed`) goes to metrics/timing.json as well, which DVC does not track."""
-        flat = flatten({stage: {**values, **(speed or {})}})
+        (`speed`) goes to metrics/timing.json as well, which DVC does not track. The confusion matrix, with a figure for
+        each pair of classes, is among the files."""
+        told = {name: value for name, value in values.items() if name != "confusion"}
+        flat = {_allowed(name): value for name, value in flatten({stage: {**told, **(speed or {})}}).items()}
         self.metrics(0, {name: value for name, value in flat.items() if _is_number(value)})
         self.tags({name: value for name, value in flat.items() if isinstance(value, str) and value[:1] not in "[{"})
         self.flush()
@@ -155,15 +158,16 @@ def predictions(result: Result) -> pd.DataFrame | None:
 
 
 @contextmanager
-def training_run(key: str, what: str) -> Iterator[Run]:
-    """A run for a training; a training that was killed and goes on finds its run again by `key`.
+def training_run(key: str, what: str, params: dict[str, Any]) -> Iterator[Run]:
+    """A run for a training with these parameters; a training that was killed and goes on finds its run again by `key`,
+    if its parameters, of which the key has those that matter, are the same.
 
     what: the run's name, with that of the DVC experiment behind it.
     """
     client, experiment = _connect()
-    unfinished = client.search_runs(
-        [experiment], f"tags.training_key = '{key}' and attributes.status = 'RUNNING'", max_results=1
-    )
+    wanted = {name: str(value) for name, value in flatten(params).items()}
+    running = client.search_runs([experiment], f"tags.training_key = '{key}' and attributes.status = 'RUNNING'")
+    unfinished = [run for run in running if run.data.params in ({}, wanted)]
     if unfinished:
         identifier = unfinished[0].info.run_id
     else:
@@ -178,6 +182,7 @@ def training_run(key: str, what: str) -> Iterator[Run]:
         }
     )
     with _ending(run):
+        run.params(wanted)
         yield run
 
 
@@ -221,8 +226,10 @@ def _ending(run: Run) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        run.flush()
-        run.client.set_terminated(run.identifier, "FAILED")
+        try:
+            run.flush()
+        finally:
+            run.client.set_terminated(run.identifier, "FAILED")
         raise
     run.flush()
     run.client.set_terminated(run.identifier, "FINISHED")
@@ -276,6 +283,11 @@ def _record_time(stage: str, values: dict[str, float]) -> None:
     path.parent.mkdir(exist_ok=True)
     known[stage] = {name: round(value, 3) for name, value in values.items()}
     path.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _allowed(name: str) -> str:
+    """A name that MLflow takes, of one that may have a class in it: "C++"."""
+    return re.sub(r"[^\w\-. :/]|/(?=/)|(?<=\.)/|/$", "_", name)[:250]
 
 
 def _is_number(value: Any) -> bool:

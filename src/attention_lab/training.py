@@ -191,10 +191,12 @@ def train(
         own = log and (lambda step, values: log(step, {f"pretrain_{name}": value for name, value in values.items()}))
         earlier = _Run(*prepared(model, data, options, seed), seed, kept, own).run()
     result = _Run(model, task, data, options, seed, checkpoint, log).run()
-    if result.metrics["valid_loss"] >= result.metrics["trivial_loss"]:
+    # An epoch that was chosen for its accuracy may be sure of what is wrong; that it has learned shows in another.
+    least = min(point["valid_loss"] for point in result.valid_curve)
+    if least >= result.metrics["trivial_loss"]:
         raise InputError(
             f"training: the model has learned no more than how often each value occurs (valid loss "
-            f"{result.metrics['valid_loss']:.3f} nats, trivial {result.metrics['trivial_loss']:.3f}); train longer "
+            f"{least:.3f} nats, trivial {result.metrics['trivial_loss']:.3f}); train longer "
             f"(train.epochs, now {options.epochs}) or change train.learning_rate (now {options.learning_rate})"
         )
     if earlier is None:
@@ -265,7 +267,7 @@ class _Run:
             mininterval=1.0,
         )
         with bar:
-            while state.epoch < options.epochs and state.step < self.total:
+            while not self._done():
                 self.examples = self.data["train"].of_epoch(state.epoch)
                 batches = self.buckets.epoch(state.epoch)
                 groups = [batches[i : i + options.accumulate] for i in range(0, len(batches), options.accumulate)]
@@ -279,11 +281,17 @@ class _Run:
                     if state.step % options.checkpoint_steps == 0:
                         self._save()
                 self._finish_epoch()
+                if self._done() and state.window[2]:  # the steps since the last point
+                    self._point(bar, tokens_per_second())
                 self._save()
-                if options.patience is not None and state.epoch - state.best_epoch >= options.patience:
-                    break
         self.model.load_state_dict(state.best)
         return self._result(time.perf_counter() - started, tokens_per_second())
+
+    def _done(self) -> bool:
+        """Between two epochs, and in one that was interrupted, which is not at an end."""
+        state, options = self.state, self.options
+        patient = options.patience is None or state.group > 0 or state.epoch - state.best_epoch < options.patience
+        return state.epoch >= options.epochs or state.step >= self.total or not patient
 
     def _step(self, group: list[list[int]]) -> None:
         """One optimizer step over a group of batches.

@@ -241,7 +241,8 @@ def _wordpiece(words: Counter[str], alphabet: list[str], params: params.Vocab) -
         vocab_size=params.size, min_frequency=params.min_frequency, special_tokens=[*SPECIALS, *continuing],
         limit_alphabet=len(alphabet), show_progress=sys.stderr.isatty(),
     ))  # fmt: skip
-    return models.WordPiece(trained.get_vocab(), unk_token=UNK)
+    # By itself it makes one unknown token of a run of more than 100 characters, as of a script without spaces.
+    return models.WordPiece(trained.get_vocab(), unk_token=UNK, max_input_chars_per_word=2**31 - 1)
 
 
 def _unigram(words: Counter[str], alphabet: list[str], params: params.Vocab) -> models.Model:

@@ -35,6 +35,20 @@ def quadratic(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return products / products.sum(-1, keepdim=True) @ value
 
 
+def quadratic_by_heads(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    return torch.stack([quadratic(q, k, v) for q, k, v in zip(query, key, value, strict=True)])
+
+
+def scaled_scores(query: Tensor, key: Tensor) -> Tensor:
+    """Right, and in place."""
+    query /= math.sqrt(query.shape[-1])
+    return query @ key.transpose(-2, -1)
+
+
+def test_a_right_answer_may_work_in_place() -> None:
+    assert check(scaled_scores).endswith("right.")
+
+
 def undivided(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return (F.elu(query) + 1) @ ((F.elu(key) + 1).transpose(-2, -1) @ value)
 
@@ -66,6 +80,7 @@ MISTAKES: list[tuple[str, Callable[..., Any], str]] = [
     ("local_window", lambda n, w: places(n).abs() <= w // 2, "4 to each side"),
     ("local_window", lambda n, w: places(n).abs() <= min(w, 4), "leave everything open"),
     ("linear_attention", quadratic, "a number for each query and each key"),
+    ("linear_attention", quadratic_by_heads, "a number for each query and each key"),
     ("linear_attention", undivided, "a mean of ones is 1"),
     ("linear_attention", lambda q, k, v: F.scaled_dot_product_attention(q, k, v), "the reference has"),
     ("alignment_error", lambda a, s: 2 * len(a & s) / (len(a) + len(s)), "the share that is right"),

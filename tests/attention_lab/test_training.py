@@ -140,6 +140,36 @@ def test_patience_ends_a_training_that_no_longer_gets_better(tmp_path: Path) -> 
     assert result.metrics["epochs"] == result.metrics["best_epoch"] + 2
 
 
+def test_a_training_that_patience_has_ended_does_not_go_on(tmp_path: Path) -> None:
+    """… if its process died before the model was written."""
+    ended, first = fit(tmp_path, epochs=40, patience=2, learning_rate=0.03)
+    again, second = fit(tmp_path, epochs=40, patience=2, learning_rate=0.03)
+    assert second.metrics == first.metrics
+    assert torch.equal(weights(again), weights(ended))
+
+
+def test_the_last_steps_are_on_the_curve(tmp_path: Path) -> None:
+    _, result = fit(tmp_path / "short", max_steps=7)
+    (point,) = result.train_curve
+    assert point["step"] == 7
+    _, result = fit(tmp_path / "long", max_steps=25)
+    assert [point["step"] for point in result.train_curve] == [10, 20, 25]
+
+
+def test_an_epoch_that_is_chosen_for_its_accuracy_need_not_have_the_least_loss(tmp_path: Path) -> None:
+    """It has learned if any epoch has a loss below the trivial one."""
+    curve = [{"valid_loss": 1.0}, {"valid_loss": 3.0}]
+    kept = training.Result({"valid_loss": 3.0, "trivial_loss": 2.0}, [], curve, {})
+    for found, fails in ((kept, False), (training.replace(kept, valid_curve=curve[1:]), True)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(training._Run, "run", lambda _, found=found: found)
+            if fails:
+                with pytest.raises(InputError, match="no more than how often each value occurs"):
+                    fit(tmp_path)
+            else:
+                assert fit(tmp_path)[1] is found
+
+
 def _start(tmp_path: Path) -> tuple[Any, ...]:
     return fresh(dropout=0.0), TASK, DATA, options(), 5, tmp_path, None
 

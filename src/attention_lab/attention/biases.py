@@ -114,8 +114,8 @@ class T5(Position):
 
 
 class ALiBi(Position):
-    """−m·|i − j| with a slope m of each head, from 2^(−8/H) down to 2^(−8) (Press et al. 2021, arXiv 2108.12409,
-    section 3).
+    """−m·|i − j| with a slope m of each head, from 2^(−8/H) down to 2^(−8) for H a power of 2 (Press et al. 2021,
+    arXiv 2108.12409, section 3).
 
     Nothing is learned and no distance is too long: for texts longer than those of the training. The paper has decoders
     only; in an encoder keys before and behind the query count alike.

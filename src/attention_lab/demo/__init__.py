@@ -23,7 +23,7 @@ from jinja2 import StrictUndefined
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from attention_lab import vocabulary
-from attention_lab.errors import InputError
+from attention_lab.errors import InputError, check_unicode
 from attention_lab.explanation import CAUTION, Map, explain
 from attention_lab.inference import Predictor
 from attention_lab.interpretation.examples import choose
@@ -152,6 +152,7 @@ def _asked(body: Any, names: tuple[str, ...], options: tuple[Option, ...]) -> tu
     for name, text in texts.items():
         if not text:
             raise InputError(f"{name} is empty; give at least one word")
+        check_unicode(text, name)
     return texts, {name: known[name].read(value) for name, value in search.items()}
 
 

@@ -26,7 +26,7 @@ DIGITS = 6
 # Grounds, of the 256 colours that terminals have in common, from least to most: one hue, each darker than the one
 # before, so that they differ in lightness and not in hue alone. The ink is given with them, so that words can be read
 # whatever the ground of the terminal is.
-FOR, AGAINST = (223, 215, 208, 166), (153, 75, 33, 26)
+FOR, AGAINST = (153, 75, 33, 26), (223, 215, 208, 166)  # as on the page
 LEGEND = ("less", " ", " ", "more")
 INKS = ("color(16)", "color(16)", "color(16)", "bold color(231)")
 

@@ -37,6 +37,7 @@ from transformers.modeling_outputs import (
     Seq2SeqLMOutput,
     SequenceClassifierOutput,
 )
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from attention_lab.errors import InputError
 from attention_lab.transformer import Config, EncoderDecoder, LanguageModel, Model, build
@@ -145,6 +146,10 @@ class LabForSeq2SeqLM(_Generating):
     """`EncoderDecoder`."""
 
     main_input_name = "input_ids"
+
+    def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
+        """What `DataCollatorForSeq2Seq` and the label smoothing of `Trainer` ask for: see `shifted`."""
+        return shifted(labels, self.transformer.config.start, self.transformer.config.pad)
 
     def forward(
         self,
@@ -360,5 +365,7 @@ CLASSES: dict[str, tuple[type[LabModel], Any]] = {
 }
 
 AutoConfig.register("attention_lab", LabConfig)
+# Trainer's label smoothing shifts the labels of those that it knows by name; of others each token would say itself.
+MODEL_FOR_CAUSAL_LM_MAPPING_NAMES["attention_lab"] = "LabForCausalLM"
 for _own, _auto in CLASSES.values():
     _auto.register(LabConfig, _own)

@@ -106,12 +106,13 @@ class Generation(Task):
         return {"prediction": next((w["prediction"] for w in windows if w["prediction"]), ""), **total}
 
     def measure(self, predictions: pd.DataFrame, options: params.Evaluate, seed: int) -> dict[str, Any]:
-        truth = predictions["true_nats"]
+        read = predictions["text"].map(len) == predictions["characters"]
+        truth = predictions["true_nats"].where(read)  # known of whole texts
         tokens = predictions["tokens"].tolist()
         return metrics.generation(
             predictions["nats"].tolist(),
             tokens,
-            [len(text) for text in predictions["text"]],
+            predictions["characters"].tolist(),
             predictions["prediction"].tolist(),
             options.bootstrap,
             seed,
@@ -119,7 +120,9 @@ class Generation(Task):
         )
 
     def headline(self, predictions: pd.DataFrame) -> metrics.Figure:
-        return metrics.probability_of_rows(predictions["nats"].tolist(), [len(text) for text in predictions["text"]])
+        lengths = predictions["text"].map(len)  # of a result from before a text could be read in part
+        characters = predictions.get("characters", lengths).fillna(lengths)
+        return metrics.probability_of_rows(predictions["nats"].tolist(), characters.tolist())
 
     def baselines(
         self, train: pd.DataFrame, test: pd.DataFrame, options: params.Evaluate, seed: int
@@ -129,10 +132,11 @@ class Generation(Task):
             "baseline": ("the frequency of each character", CharacterNGram(train["text"].tolist(), 1)),
             "classical": ("a 5-gram of characters, interpolated", CharacterNGram(train["text"].tolist(), 5)),
         }
-        characters = int(test["text"].map(len).sum())
+        texts = [text[:read] for text, read in zip(test["text"], test["characters"], strict=True)]
+        characters = sum(map(len, texts))
         result: dict[str, dict[str, Any]] = {}
         for name, (what, model) in found.items():
-            nats = sum(map(model.nats, test["text"])) / characters
+            nats = sum(map(model.nats, texts)) / characters
             result[name] = {
                 "what": what,
                 "bits_per_character": metrics.rounded(nats / math.log(2.0)),

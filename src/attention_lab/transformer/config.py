@@ -172,7 +172,9 @@ class Config(BaseModel):
             start=start,
             end=end,
             segments=2 + match if architecture == "spans" else 0,  # question, text, what is in both
-            positions=max(params.encode.max_source_tokens, params.encode.max_target_tokens),
+            positions=max(params.encode.max_source_tokens, params.encode.max_target_tokens)
+            if architecture == "encoder_decoder"
+            else params.encode.max_source_tokens,
             mechanisms=mechanisms,
             **{
                 **model.model_dump(),

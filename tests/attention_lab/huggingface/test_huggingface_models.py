@@ -230,6 +230,28 @@ def test_pipelines_of_transformers_take_the_folder(tmp_path: Path) -> None:
             assert found["generated_text"].startswith("the old dog")
 
 
+def test_smoothed_labels_of_the_trainer_are_those_of_the_next_token(tmp_path: Path) -> None:
+    """Trainer takes the labels out of the inputs, and has to know that a language model says the next one."""
+    torch.manual_seed(0)
+    words = tokenizer()
+    rows = [dict(words("the old dog sees a cat")) for _ in range(2)]
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path), label_smoothing_factor=1e-9, report_to=[], use_cpu=True
+    )  # fmt: skip
+    language = LabForCausalLM.of(build(config(architecture="decoder", task="generation", vocabulary=len(words))))
+    ids = torch.tensor([row["input_ids"] for row in rows])
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}
+    plain = language.eval()(**batch).loss
+    smoothed = Trainer(language, arguments).compute_loss(language, dict(batch))
+    torch.testing.assert_close(smoothed, plain, rtol=1e-4, atol=1e-5)
+    writer = LabForSeq2SeqLM.of(build(config(vocabulary=len(words), width=24))).eval()
+    collated = DataCollatorForSeq2Seq(words, model=writer)([{**row, "labels": row["input_ids"][1:]} for row in rows])
+    plain = writer(**{name: collated[name] for name in ("input_ids", "attention_mask", "labels")}).loss
+    torch.testing.assert_close(
+        Trainer(writer, arguments).compute_loss(writer, dict(collated)), plain, rtol=1e-4, atol=1e-5
+    )  # fmt: skip
+
+
 def test_the_trainer_of_transformers_trains_it(tmp_path: Path) -> None:
     torch.manual_seed(0)
     words = tokenizer()

@@ -153,6 +153,50 @@ def test_arrows_change_the_step(browser: Chromium, tmp_path: Path) -> None:
     assert "not known of this pass" in browser.value("document.querySelector('.steps').textContent")
 
 
+def test_the_slider_is_dragged_and_buttons_keep_the_focus(browser: Chromium, tmp_path: Path) -> None:
+    show(browser, tmp_path, [translated(WORDS, SAID), translated(SAID, WORDS)], "#example=1&view=steps")
+    browser.value("window.slider = document.querySelector('.stepper input'), slider.focus()")
+    for step in (1, 2):
+        browser.value(f"slider.value = {step}, slider.dispatchEvent(new Event('input', {{ bubbles: true }}))")
+        browser.wait(f"location.hash.includes('step={step}')")
+        assert browser.value("slider.isConnected && document.activeElement === slider")
+    browser.value("document.querySelectorAll('.stepper button')[0].focus()")
+    browser.value("document.activeElement.click()")
+    browser.wait("location.hash.includes('step=1')")
+    assert browser.value("document.activeElement.getAttribute('aria-label')") == "One step back"
+    # What is drawn anew leaves the focus to its panel, whose keys go on.
+    browser.value("document.querySelector('[data-view=lines]').click()")
+    browser.wait("location.hash.includes('view=lines')")
+    browser.value("document.querySelector('.token.query').focus()")
+    press(browser, "n")
+    browser.wait("document.querySelector('.panel').dataset.ready === '1'")
+    assert browser.value("document.activeElement.classList.contains('panel')")
+
+
+def test_the_address_leads_to_what_is_shown_after_a_link_too(browser: Chromium, tmp_path: Path) -> None:
+    show(browser, tmp_path, [translated(WORDS, SAID), translated(SAID, WORDS)], "#example=1&view=matrix")
+    browser.value("location.hash = '#example=2'")
+    browser.wait("location.hash.includes('example=2') && location.hash.includes('view=matrix')")
+    browser.value("location.hash = '#believed'")
+    browser.wait("location.hash.includes('example=2') && location.hash.includes('view=matrix')")
+
+
+@pytest.mark.parametrize("address", ["#query=-1&view=lines", "#view=steps&step=1.5", "#trace=-1", "#head=1.5"])
+def test_an_address_that_names_nothing_shows_what_there_is(browser: Chromium, tmp_path: Path, address: str) -> None:
+    show(browser, tmp_path, [translated(WORDS, SAID)], address)
+    browser.wait("document.querySelector('.view').children.length")
+    assert browser.value("document.querySelector('.panel [name=head]').value")
+
+
+def test_cells_of_all_layers_and_heads_have_grounds_that_differ(browser: Chromium, tmp_path: Path) -> None:
+    show(browser, tmp_path, [translated(WORDS, SAID)])
+    cells = "[...document.querySelectorAll('.heat td')]"
+    grounds = browser.value(f"{cells}.map((one) => [one.className, getComputedStyle(one).backgroundColor])")
+    assert len(grounds) > 1
+    shades = dict(grounds)
+    assert len(set(shades.values())) == len(shades) > 1
+
+
 def test_dark_changes_the_colours_and_a_button_changes_them_back(browser: Chromium, tmp_path: Path) -> None:
     show(browser, tmp_path, [translated(WORDS, SAID)])
     colour = (

@@ -16,6 +16,7 @@ from test_models import config
 
 from attention_lab import params, vocabulary
 from attention_lab.batching import Batch, Examples
+from attention_lab.evaluation import characters
 from attention_lab.tasks import TASKS
 from attention_lab.transformer import build
 
@@ -92,6 +93,7 @@ def test_temperature_zero_is_the_most_probable_token_each_time() -> None:
 
 def test_entropy_is_reported_where_it_is_known() -> None:
     rows = pd.DataFrame({"text": ["ab cd", "ef"], "prediction": ["ab cd", "gh"], "nats": [6.0, 3.0], "tokens": [3, 2]})
+    rows["characters"] = [5, 2]
     found = TASK.measure(rows.assign(true_nats=[4.0, 3.5]), OPTIONS, 1)
     assert found["loss"] == pytest.approx(9.0 / 5)
     assert found["entropy"] == pytest.approx(7.5 / 5)
@@ -100,9 +102,26 @@ def test_entropy_is_reported_where_it_is_known() -> None:
     assert "entropy" not in TASK.measure(rows.assign(true_nats=[4.0, None]), OPTIONS, 1)
 
 
+def test_a_text_that_was_read_in_part_counts_with_that_part() -> None:
+    rows = pd.DataFrame({"text": ["ab cd", "ef" * 9], "prediction": ["", ""], "nats": [6.0, 3.0], "tokens": [3, 2]})
+    rows["characters"] = [5, 2]
+    found = TASK.measure(rows.assign(true_nats=[4.0, 3.5]), OPTIONS, 1)
+    assert found["character_probability"] == pytest.approx(math.exp(-9.0 / 7), abs=1e-6)
+    assert "entropy" not in found  # that of the whole text is known, and not of its beginning
+    assert TASK.headline(rows)(np.arange(2)) == pytest.approx(math.exp(-9.0 / 7))
+    words = tokenizer()
+    ids = words("the old dog sees a cat")["input_ids"]
+    assert characters(words, "the old dog sees a cat", None) == 22
+    assert characters(words, "the old dog sees a cat", len(ids)) == 22
+    assert characters(words, "the old dog sees a cat", 5) == len("the old dog")
+
+
 def test_a_longer_memory_is_the_better_baseline() -> None:
     train = pd.DataFrame({"text": ["the old dog sleeps", "the old cat sleeps", "a small dog sees the cat"] * 3})
-    found = TASK.baselines(train, pd.DataFrame({"text": ["the old dog sees the cat"]}), OPTIONS, 1)
+    test = pd.DataFrame({"text": ["the old dog sees the cat"], "characters": [24]})
+    found = TASK.baselines(train, test, OPTIONS, 1)
+    part = TASK.baselines(train, test.assign(text=["the old dog sees the cat and more"]), OPTIONS, 1)
+    assert part == found  # what was not read does not count
     assert found["classical"]["character_probability"] > 2 * found["baseline"]["character_probability"]
     bits = -math.log2(found["baseline"]["character_probability"])
     assert found["baseline"]["bits_per_character"] == pytest.approx(bits, abs=1e-4)

@@ -91,7 +91,7 @@ function legend(look, gold) {
   const text = (textContent) => made("span", { textContent });
   const high = look.top === null ? "the largest" : number(look.top, look.percent);
   const found = made("p", { className: look.signed ? "legend signed" : "legend" });
-  found.append(text(look.percent ? "weight" : "score"), text(look.signed ? number(-look.top, look.percent) : "0"), scale, text(high));
+  found.append(text(look.percent ? "weight" : "score"), text(look.signed ? (look.top === null ? "−the largest" : number(-look.top, look.percent)) : "0"), scale, text(high));
   if (look.gold) {
     found.append(drawn("svg", { width: 16, height: 16 }, drawn("path", { d: GOLD[gold], class: "gold" })), text(index.gold));
   }

@@ -145,9 +145,11 @@ async function begin() {
     at("list").addEventListener("keydown", listKey);
     at("compare").addEventListener("click", compare);
     addEventListener("hashchange", async () => {
-      if (!location.hash.includes("=")) return;
-      await follow();
-      at("looked").scrollIntoView();
+      if (location.hash.includes("=")) {
+        await follow();
+        at("looked").scrollIntoView();
+      }
+      history.replaceState(null, "", address()); // it always leads to what is shown
     });
     list();
     await follow();

@@ -36,6 +36,8 @@ class Panel {
     this.find(".folder").textContent = folder;
     this.find(".whose .note").textContent = mechanism.replaceAll("_", " ");
     this.body = this.find(".view");
+    this.root.tabIndex = -1; // it takes the focus of what is drawn anew
+    this.stepper = stepper((step) => this.set({ step }));
     for (const select of this.root.querySelectorAll("select"))
       select.addEventListener("change", () => this.pick({ [select.name]: select.value }));
     this.find(".svg").addEventListener("click", () => saveSvg(this.body, this.name()));
@@ -62,9 +64,9 @@ class Panel {
   /** Change what is shown; values of pickers and addresses are texts. */
   async set(changes) {
     const state = { ...this.state, ...changes };
-    for (const name of ["example", "layer", "trace", "step"]) state[name] = Number(state[name]) || 0;
-    state.head = state.head === "mean" || !state.head ? "mean" : Number(state.head);
-    state.query = state.query === null || state.query === "" ? null : Number(state.query);
+    for (const name of ["example", "layer", "trace", "step"]) state[name] = Math.max(0, Math.trunc(Number(state[name]) || 0));
+    state.head = state.head === "mean" || !state.head ? "mean" : Math.trunc(Number(state.head)) || "mean";
+    state.query = state.query === null || state.query === "" || !(Number(state.query) >= 0) ? null : Math.trunc(Number(state.query));
     state.example = Math.max(0, Math.min(state.example, index.examples.length - 1));
     if (state.example !== this.state.example || !this.example) {
       if (changes.trace === undefined) state.trace = 0;
@@ -206,8 +208,14 @@ class Panel {
     this.width = this.body.clientWidth;
     const { state, example } = this;
     this.verdict();
+    const held = this.body.contains(document.activeElement);
     const view = this.picture();
-    this.body.replaceChildren(...view);
+    const { bar } = this.stepper;
+    if (view[0] === bar && bar.parentNode === this.body) {
+      for (const old of [...this.body.children]) if (old !== bar) old.remove();
+      this.body.append(...view.slice(1));
+    } else this.body.replaceChildren(...view);
+    if (held && !this.body.contains(document.activeElement)) this.root.focus({ preventScroll: true });
     const cut = this.map?.kept ? `A long text: each row has its ${this.map.kept} largest weights. ` : "";
     const less = { mean: "To keep the page small, this example has the mean of the heads alone. ", none: "To keep the page small, this example has no weights. " };
     this.find(".about").textContent = cut + (less[example.only] ?? "") + this.meaning();
@@ -226,7 +234,10 @@ class Panel {
     const look = this.look();
     if (state.view === "steps") {
       const shown = this.step(look);
-      return [stepView(shown, (step) => this.set({ step })), legend({ ...shown, top: null }, "under")];
+      this.stepper.show(state.step, this.trace.steps.length - 1);
+      const weights = state.method === "attention";
+      const scale = { ...shown, top: null, percent: weights, signed: !weights && look?.signed };
+      return [this.stepper.bar, stepView(shown, (step) => this.set({ step })), legend(scale, "under")];
     }
     if (!look) return [this.nothing()];
     if (state.view === "text") return [textView(look), legend(look, "under")];
@@ -278,7 +289,8 @@ class Panel {
       } else if (of("cross")) source = { title: "Where it looks in the source", items: weighed(names, rows("cross"), true, gold) };
       else source = { title: "The source", items: names.map((text) => ({ text })) };
     }
-    return { state, trace, step: state.step, source, prefix, percent: true, gold: source?.items.some((item) => item.gold) };
+    const percent = state.method === "attention" || Boolean(example.source); // scores of a method are of the source
+    return { state, trace, step: state.step, source, prefix, percent, gold: source?.items.some((item) => item.gold) };
   }
 
   /** Input, output and truth above the picture. */

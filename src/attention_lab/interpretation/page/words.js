@@ -40,23 +40,34 @@ function textView(look, reader) {
   return made("div", {}, list, made("table", { className: "ranks" }, caption, made("tbody", {}, ...lines)));
 }
 
+/** What goes from step to step. It stays where it is while what is below it is drawn anew: a slider that is replaced
+    cannot be dragged, and a button loses its focus. */
+function stepper(onStep) {
+  const slider = made("input", { type: "range", min: 0 });
+  slider.setAttribute("aria-label", "Step");
+  slider.addEventListener("input", () => onStep(Number(slider.value)));
+  const button = (text, by, name) => {
+    const found = made("button", { type: "button", textContent: text });
+    found.setAttribute("aria-label", name);
+    found.addEventListener("click", () => onStep(Number(slider.value) + by));
+    return found;
+  };
+  const [back, on] = [button("←", -1, "One step back"), button("→", 1, "One step on")];
+  const count = made("span", { className: "count" });
+  const bar = made("div", { className: "stepper" }, back, count, on, slider);
+  const show = (step, last) => {
+    slider.max = last;
+    slider.value = step;
+    count.textContent = `Step ${step + 1} of ${last + 1}`;
+    [back.disabled, on.disabled] = [step <= 0, step >= last];
+  };
+  return { bar, show };
+}
+
 /** One step of writing: what was looked at, in the source and in what was written, and what could have come next. */
 function stepView(given, onStep) {
   const { trace, step, source, prefix, percent, state } = given;
   const target = trace.target.tokens;
-  const last = trace.steps.length - 1;
-  const slider = made("input", { type: "range", min: 0, max: last, value: step });
-  slider.setAttribute("aria-label", "Step");
-  slider.addEventListener("input", () => onStep(Number(slider.value)));
-  const button = (text, to, name) => {
-    const found = made("button", { type: "button", textContent: text, disabled: to < 0 || to > last });
-    found.setAttribute("aria-label", name);
-    found.addEventListener("click", () => onStep(to));
-    return found;
-  };
-  const count = made("span", { className: "count", textContent: `Step ${step + 1} of ${last + 1}` });
-  const bar = made("div", { className: "stepper" }, button("←", step - 1, "One step back"), count, button("→", step + 1, "One step on"), slider);
-
   const how = state.method === "attention" || source ? "how much it looks back at it" : "how much it counts";
   const before = target.slice(0, step + 1).map((text, i) => ({
     text,
@@ -68,7 +79,7 @@ function stepView(given, onStep) {
   [...written.children].forEach((chip, i) => {
     if (i) chip.addEventListener("click", () => onStep(i - 1));
   });
-  const found = made("div", { className: "steps" }, bar, made("h4", { textContent: prefix ? `What is written, and ${how}` : "What is written" }), written);
+  const found = made("div", { className: "steps" }, made("h4", { textContent: prefix ? `What is written, and ${how}` : "What is written" }), written);
   if (source) found.append(made("h4", { textContent: source.title }), chips(source.items, source.title));
   found.append(made("h4", { textContent: "The most probable next tokens" }), likeliest(trace, step), source ? shareBar(trace, step) : "");
   return found;

@@ -1,0 +1,56 @@
+"""What MLflow is told, in a store of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attention_lab import tracking
+
+PARAMS = {"seed": 1, "task": "sentiment", "vocab": {"size": 100}}
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    client, experiment = tracking._connect()
+    return lambda: client.search_runs([experiment], order_by=["attributes.start_time ASC"])
+
+
+def test_classes_of_any_name_a_failure_and_a_training_that_goes_on(store: Any) -> None:
+    with tracking.training_run("key", "first", PARAMS) as log:
+        log.result("evaluate", {"labels": {"C++": {"f1": 0.5}, "a//b": {"f1": 0.25}}, "confusion": {"C++": {"C++": 1}}})
+    (run,) = store()
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics == {"evaluate.labels.C__.f1": 0.5, "evaluate.labels.a_/b.f1": 0.25}
+    assert run.data.params["vocab.size"] == "100"
+
+    def broken() -> None:
+        with tracking.training_run("other", "second", PARAMS) as log:
+            log.metrics(0, {"a name?": 1.0})
+            raise RuntimeError("killed")
+
+    with pytest.raises(Exception, match=r"a name\?"):
+        broken()
+    assert store()[-1].info.status == "FAILED"
+
+    # A process that was killed leaves its run running; the training goes on in it, if its parameters are the same.
+    client, experiment = tracking._connect()
+    left = client.create_run(experiment, tags={"training_key": "third"}).info.run_id
+    tracking.Run(client, left).params(PARAMS)
+    with tracking.training_run("third", "again", PARAMS) as log:
+        assert log.identifier == left
+    client.set_terminated(left, "RUNNING")
+    with tracking.training_run("third", "again", {**PARAMS, "vocab": {"size": 200}}) as log:
+        assert log.identifier != left
+
+
+@pytest.mark.parametrize("name", ["C++", "what?", "a, b", "a//b", "/a", "a/", "é ü", "x" * 300, "日本"])
+def test_every_name_is_one_that_mlflow_takes(name: str) -> None:
+    from mlflow.utils.validation import _validate_metric_name
+
+    _validate_metric_name(tracking._allowed(f"evaluate.labels.{name}.f1"))
