@@ -98,12 +98,14 @@ def test_even_weights_over_what_a_query_may_see_are_spread_as_far_as_can_be_and_
     at = np.arange(n)
     allowed = ((at <= at[:, None]) & (at > at[:, None] - window))[None, None].astype(float)
     found = looks(allowed / allowed.sum(-1, keepdims=True), allowed)
+    roles = found.roles()
+    assert roles is not None
     if window == 1:  # every query sees itself alone
         assert found.entropy(True) is None
-        assert found.roles().tolist() == [["itself"]]  # type: ignore[union-attr]
+        assert roles.tolist() == [["itself"]]
     else:
         np.testing.assert_allclose(found.entropy(True), [[1.0]], atol=1e-9)
-        assert found.roles().tolist() == [[""]]  # type: ignore[union-attr]
+        assert roles.tolist() == [[""]]
 
 
 @pytest.mark.parametrize("mechanism", ["uniform", "causal", "local", "block_local"])
