@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from io import StringIO
 from typing import Literal
 
@@ -141,8 +142,9 @@ def compare(
     pairs.sort(key=lambda pair: -pair[0].score)
     where = _where([line for line, _ in pairs], against)
     reference = pairs[where][1]
+    held = cache(lambda seed: predictions(reference[seed]))  # read once for all lines
     lines = [
-        line if number == where else _held_against(line, seeds, reference, predictions)
+        line if number == where else _held_against(line, seeds, reference, predictions, held)
         for number, (line, seeds) in enumerate(tqdm(pairs, "compare", unit="line", leave=False, delay=2.0))
     ]
     return Comparison(task, chosen[0].tags["evaluate.score_name"], _corrected(lines), where, others)
@@ -211,8 +213,13 @@ def _where(lines: Sequence[Line], against: str | None) -> int:
 
 
 def _held_against(
-    line: Line, own: dict[str, Result], reference: dict[str, Result], predictions: Predictions
-) -> Line:  # fmt: skip
+    line: Line,
+    own: dict[str, Result],
+    reference: dict[str, Result],
+    predictions: Predictions,
+    held: Callable[[str], pd.DataFrame | None],
+) -> Line:
+    """held: what the model of the reference predicted, by seed."""
     shared = [seed for seed in line.seeds if seed in reference]
     if not shared:
         return line
@@ -221,7 +228,7 @@ def _held_against(
     line = replace(line, difference=float(differences.mean()))
     if len(shared) < 2:
         (seed,) = shared
-        return _over_rows(line, own[seed].params["task"], predictions(own[seed]), predictions(reference[seed]))
+        return _over_rows(line, own[seed].params["task"], predictions(own[seed]), held(seed))
     alike = np.ptp(differences) == 0.0  # the test would divide by 0
     chance = float(differences[0] == 0.0) if alike else float(stats.ttest_rel(*scores).pvalue)
     return replace(line, margin=margin(differences), chance=chance, over="seeds")

@@ -1,7 +1,8 @@
 """params.yaml as frozen, typed sections.
 
-There are no defaults: a value lives in params.yaml or nowhere. `load` checks the whole file and then hands out
-only the sections a stage has declared in dvc.yaml, so that no stage can read what DVC does not watch.
+A value lives in params.yaml or nowhere; nothing but the options of a mechanism for one place may be left out. `load`
+checks the whole file and then hands out only the sections a stage has declared in dvc.yaml, so that no stage can read
+what DVC does not watch.
 """
 
 from __future__ import annotations

@@ -100,8 +100,6 @@ class Latent(Heads):
     def __init__(self, sizes: Sizes, *, rank: int | None = None, rotary: int | None = None, maps: int = 1) -> None:
         turned = max(2, sizes.head // 4 * 2) if rotary is None else rotary
         rank = max(1, sizes.width // 2) if rank is None else rank
-        if rank < 1 or turned < 1:
-            raise InputError(f"attention.options: rank and rotary must be 1 or more, not {rank} and {turned}")
         super().__init__(sizes, maps, sizes.head // maps + turned)
         self.turned = turned
         self.query = _projection(sizes.width, sizes.heads * maps * self.score_width, bias=False)

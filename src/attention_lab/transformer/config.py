@@ -150,13 +150,21 @@ class Config(BaseModel):
             layers, width: where it does not say.
 
         Raises:
-            InputError: a mechanism is unknown, has not the options given, or is not valid where it is asked for.
+            InputError: a mechanism is unknown, has not the options given, or is not valid where it is asked for; or
+                one is named for a place that the architecture has not.
         """
         model = params.model
         layers, width = model.layers or layers, model.width or width
         match = model.match and architecture == "spans"
         # A language model has one stack: all its layers are the decoder's.
         of_decoder = layers if architecture == "decoder" else model.decoder_layers or layers
+        for place in PLACES:
+            if place not in HAS[architecture] and getattr(params.attention, place) is not None:
+                there = " and ".join(f"attention.{one}" for one in HAS[architecture])
+                raise InputError(
+                    f"attention.{place}: a model of the task {params.task} has no such attention; set it to null "
+                    f"({there} is there)"
+                )
         mechanisms = {place: chosen(params.attention, place) for place in PLACES}
         copies = model.copies
         if copies is None:

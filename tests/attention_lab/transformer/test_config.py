@@ -9,6 +9,7 @@ import pytest
 from test_models import config
 
 from attention_lab import params
+from attention_lab.errors import InputError
 from attention_lab.transformer import Config, build
 from attention_lab.transformer.config import stand_ins
 
@@ -89,6 +90,17 @@ def test_each_architecture_has_its_kinds_of_attention() -> None:
         "decoder": ("decoder_self",),
         "spans": ("encoder_self",),
     }
+
+
+@pytest.mark.parametrize(
+    ("architecture", "place"), [("classifier", "cross"), ("spans", "decoder_self"), ("decoder", "encoder_self")]
+)
+def test_a_mechanism_for_a_place_that_is_not_there_is_refused(architecture: Any, place: Any) -> None:
+    attention = PARAMS.attention.model_copy(update={place: "additive"})
+    changed = PARAMS.model_copy(update={"attention": attention})
+    with pytest.raises(InputError, match=f"attention.{place}: a model of the task translation has no such attention"):
+        Config.of(changed, architecture=architecture, **SIZES)
+    assert Config.of(changed, architecture="encoder_decoder", **SIZES).mechanisms[place].name == "additive"
 
 
 def test_a_language_model_has_all_layers_and_a_decoder_those_of_its_own() -> None:
