@@ -41,7 +41,7 @@ def train(
     if processes.is_helper():
         training.fit(config, options, encoded, vocab, output, state)
         return
-    all_but_later = record(params, "evaluate", "interpret")
+    all_but_later = training.in_full(record(params, "evaluate", "interpret"), config)
     with tracking.training_run(key, f"{options.task}, {config.mechanism_name}", all_but_later) as log:
         log.data(options.task, encoded)
         result = training.fit(config, options, encoded, vocab, output, state, log.metrics)

@@ -186,6 +186,15 @@ def test_accumulated_batches_are_one_batch(tmp_path: Path) -> None:
     assert together.validate()[0] != pytest.approx(training._Run(*_start(tmp_path)).validate()[0], rel=1e-3)
 
 
+def test_what_the_task_decides_is_in_the_books_as_if_it_had_been_named() -> None:
+    made = config(architecture="classifier", task="sentiment")
+    nothing = {"model": {"layers": None, "heads": 4}, "train": {"word_dropout": None, "patience": None}, "seed": 1}
+    named = {"model": {"layers": made.layers, "heads": 4}, "train": {"word_dropout": 0.05, "patience": None}, "seed": 1}
+    assert training.in_full(nothing, made) == training.in_full(named, made) == named
+    none_at_all = {"model": {"layers": 7}, "train": {"word_dropout": 0.0}}
+    assert training.in_full(none_at_all, made) == none_at_all
+
+
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine", "inverse_sqrt"])
 def test_the_learning_rate_warms_up_and_never_rises_again(schedule: str) -> None:
     plan = options(schedule=schedule, warmup_steps=10, learning_rate=0.01)
