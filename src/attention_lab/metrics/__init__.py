@@ -17,7 +17,7 @@ from attention_lab.metrics.figures import Figure, interval, read, rounded, write
 from attention_lab.metrics.generation import generation, probability_of_rows
 from attention_lab.metrics.question_answering import f1_of_answers, question_answering
 from attention_lab.metrics.summarization import rouge1_of_rows, summarization
-from attention_lab.metrics.translation import bleu_of_rows, translation
+from attention_lab.metrics.translation import bleu_of_rows, overlap, translation
 
 __all__ = [
     "Figure",
@@ -30,6 +30,7 @@ __all__ = [
     "generation",
     "interval",
     "multi_label",
+    "overlap",
     "probability_of_rows",
     "question_answering",
     "read",

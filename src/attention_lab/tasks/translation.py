@@ -29,7 +29,7 @@ class Translation(SequenceToSequence):
         self, train: pd.DataFrame, test: pd.DataFrame, options: params.Evaluate, seed: int
     ) -> dict[str, dict[str, Any]]:
         """Trivial: the source, untranslated."""
-        copied = metrics.translation(test["source"].tolist(), accepted(test, "target"), options.bootstrap, seed)
+        copied = metrics.overlap(test["source"].tolist(), accepted(test, "target"))
         return {
             "baseline": {
                 "what": "the source, untranslated",
