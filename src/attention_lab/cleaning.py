@@ -17,7 +17,7 @@ from tokenizers import Regex, normalizers
 
 from attention_lab.errors import InputError
 from attention_lab.params import Clean
-from attention_lab.records import Shape, labels
+from attention_lab.records import Shape, key, labels
 
 REASONS = (
     "empty",  # a text without a visible character
@@ -176,11 +176,11 @@ def _conflicting(rows: pd.DataFrame, shape: Shape, params: Clean) -> pd.Index:
 
 
 def _overlapping(rows: pd.DataFrame, shape: Shape, params: Clean) -> pd.Index:
-    """Rows whose source text stands in a given split that goes before theirs."""
+    """Rows whose source text, whatever its case, stands in a given split that goes before theirs."""
     if rows["split"].isna().all():
         return rows.index[:0]
     rank = _rank(rows)
-    found = rows.index[rank > rank.groupby(rows[shape.source], sort=False).transform("min")]
+    found = rows.index[rank > rank.groupby(rows[shape.source].map(key), sort=False).transform("min")]
     if len(found) and params.overlap == "error":
         raise InputError(_overlap_sentence(rows, rank, shape, found))
     return found
@@ -188,9 +188,9 @@ def _overlapping(rows: pd.DataFrame, shape: Shape, params: Clean) -> pd.Index:
 
 def _overlap_sentence(rows: pd.DataFrame, rank: pd.Series, shape: Shape, found: pd.Index) -> str:
     lower = rows.loc[found[0]]
-    same = rank[rows[shape.source] == lower[shape.source]]
+    same = rank[rows[shape.source].map(key) == key(lower[shape.source])]
     higher = rows.loc[same.idxmin()]
-    texts = rows.loc[found, shape.source].nunique()
+    texts = rows.loc[found, shape.source].map(key).nunique()
     return (
         f"{higher['row']} = {lower['row']}: {texts} source text{'s' * (texts > 1)} of one given split also "
         f"stand{'s' * (texts == 1)} in {len(found)} row{'s' * (len(found) > 1)} of another; "

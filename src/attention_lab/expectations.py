@@ -194,7 +194,8 @@ def check_vocab(
 def check_split(kept: pd.DataFrame, parts: Frames, shape: Shape, params: params.Split) -> Report:
     """kept = train + valid + test; no text in two splits; given splits honoured; shares as chance allows."""
     every = pd.concat([part.assign(assigned=name) for name, part in parts.items()], ignore_index=True)
-    distinct = every[[shape.source, "assigned", "row"]].drop_duplicates([shape.source, "assigned"])
+    distinct = every[[shape.source, "assigned", "row"]].assign(key=every[shape.source].map(records.key))
+    distinct = distinct.drop_duplicates(["key", "assigned"])
     sizes = pd.DataFrame({"row": list(SPLITS), "size": [len(parts.get(name, ())) for name in SPLITS]})
     filled = Check(
         "ExpectColumnValuesToBeBetween",
@@ -204,8 +205,8 @@ def check_split(kept: pd.DataFrame, parts: Frames, shape: Shape, params: params.
     )
     apart = Check(
         "ExpectColumnValuesToBeUnique",
-        {"column": shape.source},
-        f"no {shape.source} is in two splits",
+        {"column": "key"},
+        f"no {shape.source} is in two splits, whatever its case",
         "clean.overlap=drop removes such rows of given splits",
     )
     stays = _equal("assigned", "given", "a row that the data put into valid or test stays there")

@@ -142,6 +142,11 @@ def labels(cell: object) -> list[str]:
     return [str(label) for label in cell]
 
 
+def key(text: str) -> str:
+    """What makes two source texts one: their words, without regard to case and white space."""
+    return " ".join(text.casefold().split())
+
+
 def spelled(cell: object) -> str:
     """A text as it is, a list of labels as people read it and files may have it: "a | b"; "" for none."""
     return " | ".join(labels(cell))

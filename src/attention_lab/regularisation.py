@@ -43,7 +43,7 @@ def without_words(batch: Batch, share: float) -> Batch:
     """The batch with each token of its source replaced by <unk> with the probability `share`, special tokens excepted.
 
     No word can be relied on alone (Iyyer et al. 2015, Deep unordered composition rivals syntactic methods for text
-    classification, section 3.2), and <unk> is seen in training. They drop a word's vector; with <unk> there is still a
+    classification, section 3.1), and <unk> is seen in training. They drop a word's vector; with <unk> there is still a
     word to be seen, and positions stay. A text without a target is its own, as it was: a language model reads <unk>
     and has to say the word that follows (Bowman et al. 2016, arXiv 1511.06349).
     """

@@ -18,7 +18,7 @@ import pandas as pd
 
 from attention_lab.errors import InputError
 from attention_lab.params import Split
-from attention_lab.records import SPLITS, Shape
+from attention_lab.records import SPLITS, Shape, key
 
 
 def assign(frame: pd.DataFrame, shape: Shape, params: Split, seed: int) -> pd.Series:
@@ -47,11 +47,6 @@ def assign(frame: pd.DataFrame, shape: Shape, params: Split, seed: int) -> pd.Se
 def sizes(splits: pd.Series) -> dict[str, int]:
     """Rows of each split, in the order train, valid, test."""
     return {name: int((splits == name).sum()) for name in SPLITS}
-
-
-def key(text: str) -> str:
-    """What makes two source texts one: their words, without regard to case and white space."""
-    return " ".join(text.casefold().split())
 
 
 def position(text: str, seed: int) -> float:

@@ -211,6 +211,8 @@ def test_overlap_is_dropped_from_the_lower_split() -> None:
     assert reasons(raw) == ["overlap", "overlap", None, None, "overlap"]
     pairs = translation(("a", "b", "train"), ("a", "c", "valid"), ("d", "b", "valid"))
     assert reasons(pairs, TRANSLATION) == ["overlap", None, None], "the source text decides"
+    cased = sentiment(("A  good film", "1", "train"), ("a Good film", "1", "test"))
+    assert reasons(cased, collapse_whitespace=False) == ["overlap", None], "as the splits that are drawn here have it"
 
 
 def test_overlap_is_an_error_by_default() -> None:

@@ -114,7 +114,7 @@ _ROWS = (
     ),
     Mechanism(
         name="relu",
-        paper="Wortsman et al. 2023, arXiv 2309.08586; Zhang et al. 2021, arXiv 2104.07012",
+        paper="Wortsman et al. 2023, arXiv 2309.08586; Zhang et al. 2021, arXiv 2104.07012, with a norm for the 1 / n",
         formula="relu(s) / n",
         when="cheap sparse weights",
         normaliser="relu",
@@ -267,7 +267,7 @@ _ROWS = (
     Mechanism(
         name="t5",
         paper="Raffel et al. 2020, arXiv 1910.10683",
-        formula="softmax(q·k + b[bucket(j − i)]), b learned; no 1 / √D, as in the paper",
+        formula="softmax(q·k + b[bucket(j − i)]), b learned; no 1 / √D, as in the authors' code",
         when="the cheapest learned positions",
         score="dot",
         position="t5",

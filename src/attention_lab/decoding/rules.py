@@ -22,7 +22,8 @@ class Rules:
     no_repeat_ngram: no sequence of so many tokens occurs twice, the prompt included (Paulus et al. 2017, arXiv
     1705.04304, section 2.5); 0: any may. The end of the text is never forbidden by it.
     repetition_penalty: the logits of tokens that were said, in the prompt too, are divided by it if they are positive
-    and multiplied if not (Keskar et al. 2019, arXiv 1909.05858, section 4.1); 1: nothing.
+    and multiplied if not, as in transformers (after Keskar et al. 2019, arXiv 1909.05858, section 4.1, who divide all
+    of them); 1: nothing.
     """
 
     end: int
