@@ -99,8 +99,8 @@ class BlockLocal(Full):
 
 class GlobalWindow(Full):
     """A window, and some first positions that see all and are seen by all (Longformer, Beltagy et al. 2020, section
-    3.1): one place where the whole text comes together. In the paper these first positions have projections of their own;
-    here they share those of the window."""
+    3.1): one place where the whole text comes together. In the paper these first positions have projections of their
+    own; here they share those of the window."""
 
     def __init__(self, sizes: Sizes, *, window: int = 16, tokens: int = 1) -> None:
         self.window, self.tokens = window, tokens
@@ -159,7 +159,8 @@ class Hashed(Full):
 
     Near vectors share a bucket, so the large weights of full attention are kept. The paper shares queries and keys
     and sorts by bucket to save time; here it is the choice of keys alone that is studied, at the cost of full
-    attention. A query always sees itself; in the paper, where it would be its own nearest key, only if it sees no other.
+    attention. A query always sees itself; in the paper, where it would be its own nearest key, only if it sees no
+    other.
 
     Args:
         buckets: even; rounds: how many hashings.

@@ -97,8 +97,8 @@ class Cosine(Dot):
 class Distance(Dot):
     """−‖q − k‖²/√D (Kim et al. 2021, arXiv 2006.04710, section 3.2): a key wins by being near, not by being long.
 
-    Unlike the dot product it is Lipschitz if queries and keys share a projection and values are made of what that keeps,
-    as in the paper; with values of their own, as here, it is not.
+    Unlike the dot product it is Lipschitz if queries and keys share a projection and values are made of what that
+    keeps, as in the paper; with values of their own, as here, it is not.
     """
 
     def __init__(self, sizes: Sizes) -> None:
