@@ -62,6 +62,9 @@ class Option:
             InputError: it is no number, or out of bounds.
         """
         whole = isinstance(self.step, int)
+        if value is None:
+            kind = "whole number" if whole else "number"
+            raise InputError(f"{self.label} is empty; give a {kind} between {self.low} and {self.high}")
         if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not math.isfinite(value):
             raise InputError(f"{self.label} must be a {'whole ' if whole else ''}number, not {value!r}")
         if not self.low <= value <= self.high:
