@@ -34,22 +34,24 @@ def train(
 
     options = load(params, *SECTIONS)
     config = training.configure(options, vocab)
-    if processes.launched(options.train.processes, "pipeline.train"):
-        return
     key = training.key(options, encoded, vocab)
     state = tracking.home() / ".attention_lab" / "unfinished" / key
-    if processes.is_helper():
-        training.fit(config, options, encoded, vocab, output, state)
-        return
-    all_but_later = training.in_full(record(params, "evaluate", "interpret"), config)
-    with tracking.training_run(key, f"{options.task}, {config.mechanism_name}", all_but_later) as log:
-        log.data(options.task, encoded)
-        result = training.fit(config, options, encoded, vocab, output, state, log.metrics)
-        numbers.write(result.metrics, metrics / "train.json")
-        plots.training(result.train_curve, result.valid_curve, result.pretrain_curve, metrics / "plots" / "training")
-        log.result("train", result.metrics, result.speed)
-        log.artifacts(metrics / "plots" / "training", folder="plots")
-        log.model(output, example=EXAMPLES.get(options.task, "The old dog sees the cat."))
+    with processes.alone(state):
+        if processes.launched(options.train.processes, "pipeline.train"):
+            return
+        if processes.is_helper():
+            training.fit(config, options, encoded, vocab, output, state)
+            return
+        all_but_later = training.in_full(record(params, "evaluate", "interpret"), config)
+        with tracking.training_run(key, f"{options.task}, {config.mechanism_name}", all_but_later) as log:
+            log.data(options.task, encoded)
+            result = training.fit(config, options, encoded, vocab, output, state, log.metrics)
+            numbers.write(result.metrics, metrics / "train.json")
+            curves = (result.train_curve, result.valid_curve, result.pretrain_curve)
+            plots.training(*curves, metrics / "plots" / "training")
+            log.result("train", result.metrics, result.speed)
+            log.artifacts(metrics / "plots" / "training", folder="plots")
+            log.model(output, example=EXAMPLES.get(options.task, "The old dog sees the cat."))
     typer.echo(f"train: {result.metrics['steps']:,} steps, valid loss {result.metrics['valid_loss']:.3f}")
 
 

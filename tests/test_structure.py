@@ -90,6 +90,19 @@ def test_dvc_watches_the_parameters_a_stage_is_given_and_no_other(stage: str) ->
     assert set(DVC[stage]["params"]) == set(sections)
 
 
+def test_the_job_that_checks_the_data_runs_every_stage_with_a_gate() -> None:
+    from attention_lab.validation import STAGES as GATED
+
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    (last,) = re.findall(r"dvc repro (\w+)\n\s+git diff", workflow)
+    made_by = {out if isinstance(out, str) else next(iter(out)): name for name in DVC for out in DVC[name]["outs"]}
+    run, todo = set(), {last}
+    while todo:
+        run |= todo
+        todo = {made_by[path] for name in todo for path in DVC[name]["deps"] if path in made_by} - run
+    assert set(GATED) <= run
+
+
 def test_stages_stand_in_their_order() -> None:
     assert tuple(DVC) == STAGES
 

@@ -188,9 +188,9 @@ def _overlapping(rows: pd.DataFrame, shape: Shape, params: Clean) -> pd.Index:
 
 def _overlap_sentence(rows: pd.DataFrame, rank: pd.Series, shape: Shape, found: pd.Index) -> str:
     lower = rows.loc[found[0]]
-    same = rank[rows[shape.source].map(key) == key(lower[shape.source])]
-    higher = rows.loc[same.idxmin()]
-    texts = rows.loc[found, shape.source].map(key).nunique()
+    keys = rows[shape.source].map(key)
+    higher = rows.loc[rank[keys == keys[lower.name]].idxmin()]
+    texts = keys[found].nunique()
     return (
         f"{higher['row']} = {lower['row']}: {texts} source text{'s' * (texts > 1)} of one given split also "
         f"stand{'s' * (texts == 1)} in {len(found)} row{'s' * (len(found) > 1)} of another; "

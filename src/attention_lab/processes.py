@@ -5,10 +5,44 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 
 from attention_lab.errors import InputError
+
+STARTED_BY = "ATTENTION_LAB_STARTED_BY"  # the launcher's number, for the processes that it starts
+
+
+@contextmanager
+def alone(work: Path) -> Iterator[None]:
+    """Nobody else does this work meanwhile, in this process or in those that it starts.
+
+    Args:
+        work: a path that names it; the lock is a file beside it, which the system frees when the process ends, whatever
+            ends it.
+
+    Raises:
+        InputError: somebody does.
+    """
+    if "RANK" in os.environ:  # the one that started this process has the lock
+        yield
+        return
+    work.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(work.with_suffix(".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError("another process is at this very work; wait until it is done, or end it") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def launched(processes: int, module: str) -> bool:
@@ -20,12 +54,16 @@ def launched(processes: int, module: str) -> bool:
     Raises:
         InputError: a process failed; what it said stands above.
     """
-    if processes == 1 or "RANK" in os.environ:
+    if "RANK" in os.environ:
+        threading.Thread(target=_end_with, args=(int(os.environ.get(STARTED_BY, os.getppid())),), daemon=True).start()
+        return False
+    if processes == 1:
         return False
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // processes)))
+    os.environ[STARTED_BY] = str(os.getpid())
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # its report is a page of dots
     config = LaunchConfig(
         min_nodes=1,
@@ -43,6 +81,14 @@ def launched(processes: int, module: str) -> bool:
             f"one of {processes} processes failed, see above; train.processes=1 trains in a single one"
         ) from None
     return True
+
+
+def _end_with(launcher: int) -> None:
+    """End this process when the one that started it is gone: killed, it could not end this one, which would go on
+    writing where a training that goes on does."""
+    while os.getppid() == launcher:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def is_helper() -> bool:

@@ -324,11 +324,7 @@ class _Run:
                 sums += torch.stack((nll.double(), correct.double())).cpu()
             state.tokens += int(data.lengths[rows].sum())
         nll_sum, correct_sum = accelerator.reduce(sums.to(accelerator.device), "sum").tolist()
-        if not math.isfinite(nll_sum):
-            raise InputError(
-                f"training: the loss is no longer finite at step {state.step + 1}; lower train.learning_rate "
-                f"(now {self.options.learning_rate}) or lengthen train.warmup_steps (now {self.options.warmup_steps})"
-            )
+        self._check(nll_sum, state.step + 1)
         if self.options.clip_norm is not None:
             accelerator.clip_grad_norm_(self.objective.parameters(), self.options.clip_norm)
         for parameters in self.optimizer.param_groups:
@@ -341,6 +337,13 @@ class _Run:
         state.group += 1
         state.window += torch.tensor([nll_sum, correct_sum, count])
         state.epoch_sum += torch.tensor([nll_sum, correct_sum, count])
+
+    def _check(self, loss: float, step: int) -> None:
+        if not math.isfinite(loss):
+            raise InputError(
+                f"training: the loss is no longer finite at step {step}; lower train.learning_rate "
+                f"(now {self.options.learning_rate}) or lengthen train.warmup_steps (now {self.options.warmup_steps})"
+            )
 
     def _point(self, bar: tqdm[Any], tokens_per_second: float) -> None:
         """A point of the training curve: means over the last steps."""
@@ -361,6 +364,7 @@ class _Run:
         state = self.state
         nll, correct, count = state.epoch_sum.tolist()
         valid_loss, valid_accuracy = self.validate()
+        self._check(valid_loss, state.step)
         state.epoch, state.group = state.epoch + 1, 0
         state.epoch_sum.zero_()
         point = {

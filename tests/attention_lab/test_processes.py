@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from attention_lab import processes
+from attention_lab.errors import InputError
 
 SRC = Path(__file__).parents[2] / "src"
 WORKER = """
@@ -37,9 +42,9 @@ def launch(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("processes", "found"), [(1, {"first": "alone"}), (2, {"first": "2", "helper": "2"})])
-def test_as_many_processes_run_as_are_asked_for(tmp_path: Path, processes: int, found: dict[str, str]) -> None:
-    done = launch(tmp_path, str(processes), "nobody")
+@pytest.mark.parametrize(("number", "found"), [(1, {"first": "alone"}), (2, {"first": "2", "helper": "2"})])
+def test_as_many_processes_run_as_are_asked_for(tmp_path: Path, number: int, found: dict[str, str]) -> None:
+    done = launch(tmp_path, str(number), "nobody")
     assert done.returncode == 0, done.stderr
     assert {path.name: path.read_text() for path in tmp_path.iterdir() if path.name in ("first", "helper")} == found
 
@@ -51,3 +56,43 @@ def test_a_failure_of_one_process_is_a_sentence(tmp_path: Path) -> None:
     assert "one of 2 processes failed, see above; train.processes=1 trains in a single one" in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 2, done.stderr
+
+
+STAYS = """
+import os, sys, time
+from pathlib import Path
+from attention_lab import processes
+
+with processes.alone(Path(sys.argv[1]) / "work"):
+    if not processes.launched(2, "worker"):
+        (Path(sys.argv[1]) / f"{os.environ['RANK']}.pid").write_text(str(os.getpid()))
+        time.sleep(300)
+"""
+
+
+def running(pid: int) -> bool:
+    """Is it there, and no zombie?"""
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="there is no /proc to look at")
+def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
+    (tmp_path / "worker.py").write_text(STAYS, encoding="utf-8")
+    command = [sys.executable, "-m", "worker", str(tmp_path)]
+    launcher = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(SRC)})
+    notes = [tmp_path / f"{rank}.pid" for rank in range(2)]
+    deadline = time.monotonic() + 100
+    while not all(note.exists() and note.read_text() for note in notes) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    workers = [int(note.read_text()) for note in notes]
+    with pytest.raises(InputError, match="another process is at this very work"), processes.alone(tmp_path / "work"):
+        pass
+    launcher.send_signal(signal.SIGKILL)
+    launcher.wait()
+    with processes.alone(tmp_path / "work"):
+        pass
+    deadline = time.monotonic() + 20
+    while any(map(running, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(running, workers))

@@ -221,6 +221,11 @@ def test_a_loss_that_is_not_finite_is_a_sentence(tmp_path: Path) -> None:
         fit(tmp_path, model=model)
 
 
+def test_a_loss_that_is_not_finite_on_valid_rows_is_one_too(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no longer finite at step 1; lower train\.learning_rate"):
+        fit(tmp_path, weight_decay=1e30, max_steps=1, warmup_steps=0, schedule="constant")
+
+
 def test_a_model_that_learned_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="learned no more than how often each value occurs"):
         fit(tmp_path, max_steps=1, learning_rate=1e-6)
