@@ -11,7 +11,7 @@ span       int32 (2,)     first and last position in source of the answer, if th
 places     int32 (2S,)    with it: where in the last text each position of source begins and ends, in characters
 shared     int64          where long texts have several lines, their windows (encode.overflow=window): how many tokens
                           of the text stand in the window before as well; 0 in the first
-truncated  bool           whether source or target was cut
+truncated  bool           whether source or target was cut, or an answer that is there stands whole in no window
 """
 
 from __future__ import annotations
@@ -108,6 +108,9 @@ def encode(
     if shape.answer is not None:
         answers = zip(found, frame["start"], frame[shape.answer], strict=True)
         found = [spanned(source, start, start + len(answer)) for source, start, answer in answers]
+        for row, (source, answer) in enumerate(zip(found, frame[shape.answer], strict=True)):
+            if answer and not any(any(window.span) for window in source.windows):
+                reasons[row] = reasons[row] or "the answer stands whole in no window; raise encode.overlap"
     cut = np.array([bool(reason) for reason in reasons], dtype=bool)
     dropped = cut if params.overflow == "drop" else np.zeros_like(cut)
     values["truncated"] = cut & ~dropped

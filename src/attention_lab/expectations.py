@@ -256,7 +256,13 @@ def check_encode(
         {"column": "lost", "value_set": [""], "mostly": 1.0 - params.max_overflow_share},
         f"at most {_percent(params.max_overflow_share)} of rows are cut or dropped for their length",
         f"raise {', '.join(f'encode.max_{column}_tokens' for column in limits)} or encode.max_overflow_share"
-        + ", or take encode.overflow=window" * shape.reads_windows,
+        + (
+            ""
+            if not shape.reads_windows
+            else ", or take encode.overflow=window"
+            if params.overflow != "window"
+            else ", or encode.overlap, so that every answer stands whole in a window"
+        ),
     )
     sizes = pd.DataFrame({"split": list(encoded), "rows": [len(frame) for frame in encoded.values()]})
     some = Check(

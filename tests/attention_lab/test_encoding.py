@@ -207,6 +207,16 @@ def test_an_answer_that_is_cut_off_is_not_there(tokenizer) -> None:
     assert overflowed["reason"][0] == "question and context have 11 tokens, encode.max_source_tokens is 7"
 
 
+def test_an_answer_that_no_window_has_whole_is_lost_and_not_none(tokenizer) -> None:
+    asked = [(LONG, "uno dos", answer, LONG.index(answer)) for answer in ("two three four five", "four five")]
+    frame = questions(*asked, (LONG, "uno dos", "", -1))
+    for overlap, lost in ((2, True), (4, False)):
+        params = limits("window", source=11 if overlap == 4 else 9).model_copy(update={"overlap": overlap})
+        table, _ = encoding.encode(frame, QUESTIONS, tokenizer, [], params)
+        assert table.groupby("row")["truncated"].all().tolist() == [lost, False, False]
+        assert table.groupby("row")["truncated"].any().tolist() == [lost, False, False]
+
+
 def test_each_token_of_a_text_is_new_in_one_window(tokenizer) -> None:
     frame = pd.DataFrame({"row": ["x:1", "x:2"], "text": [LONG, "one two"]})
     shape = SHAPES["generation"]
