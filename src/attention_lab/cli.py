@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 from pathlib import Path
@@ -19,7 +20,9 @@ commands = typer.Typer(
 )
 
 TEXTS = ("text", "source", "document")  # what a row of JSON lines may call its text
-TABLES = (".csv", ".tsv", ".json", ".parquet")  # what could be taken for lines of text
+TABLES = (".csv", ".tsv", ".json", ".parquet", ".gz", ".bz2", ".xz", ".zip")  # what could be taken for lines of text
+LINES = (".jsonl", ".ndjson")
+AT_ONCE = 500  # texts between two steps of the progress bar
 
 
 @commands.callback()
@@ -32,7 +35,7 @@ def predict(
     text: Annotated[list[str] | None, typer.Argument(help="One or more texts; none: read standard input.")] = None,
     input_file: Annotated[
         Path | None,
-        typer.Option("--input", "-i", help="A file: one text a line, or .jsonl with a field for each text."),
+        typer.Option("--input", "-i", help="A file: one text a line, or .jsonl with a field for each text; -: stdin."),
     ] = None,
     context: Annotated[
         str | None, typer.Option("--context", "-c", help="Question answering: the text that the questions are about.")
@@ -88,7 +91,9 @@ def predict(
     from attention_lab.records import replaced
 
     rows = _inputs(text, input_file)
-    given: list[str | dict[str, str]] = [_asked(row) for row in rows]
+    given: list[str | dict[str, str]] = [_asked(row) for _, row in rows]
+    if context is not None:
+        check_unicode(context, "--context")
     search: dict[str, Any] = {
         "max_tokens": max_tokens,
         "max_ratio": max_ratio,
@@ -99,11 +104,16 @@ def predict(
         "no_repeat_ngram": no_repeat_ngram,
         "repetition_penalty": repetition_penalty,
     }
+    for option, value in {**search, "length_penalty": length_penalty}.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"--{option.replace('_', '-')} has to be a number, not {value}")
     if stream and (as_json or output_file is not None or beams > 1 or best > 1):
         raise InputError("--stream writes one plain text, word by word; leave out --json, --output, --beams and --best")
     predictor = Predictor(model)
     if context is not None:
         given = [predictor.asked(one, context) for one in given]
+    for (where, _), one in zip(rows, given, strict=True):
+        predictor.texts(one, where)  # all of them, before the first is predicted
     if stream:
         for number, one in enumerate(given):
             for piece in predictor.stream(one, number=number, **search):
@@ -113,10 +123,10 @@ def predict(
     search |= {"beams": beams, "best": best, "length_penalty": length_penalty, "threshold": threshold}
     lines: list[str] = []
     cut = 0
-    for start in tqdm(range(0, len(given), 500), desc="predict", disable=len(given) <= 500):
-        chunk = given[start : start + 500]
-        answers = predictor.predict(chunk, **search)
-        for row, one, answer in zip(rows[start : start + 500], chunk, answers, strict=True):
+    for start in tqdm(range(0, len(given), AT_ONCE), desc="predict", disable=len(given) <= AT_ONCE):
+        chunk = given[start : start + AT_ONCE]
+        answers = predictor.predict(chunk, first=start, **search)
+        for (_, row), one, answer in zip(rows[start : start + AT_ONCE], chunk, answers, strict=True):
             cut += answer["truncated"]
             texts = {"text": one} if isinstance(one, str) else one
             structured = as_json or output_file is not None
@@ -141,15 +151,17 @@ def _plain(answer: dict[str, Any]) -> list[str]:
     return [f"{score:.4f}\t{one['prediction']}" for score, one in zip(scores, answer["candidates"], strict=True)]
 
 
-def _inputs(arguments: list[str] | None, file: Path | None) -> list[dict[str, Any]]:
-    """What is given, as rows; those of a file of JSON lines keep all that they have."""
+def _inputs(arguments: list[str] | None, file: Path | None) -> list[tuple[str, dict[str, Any]]]:
+    """What is given, as rows with the place of each; those of a file of JSON lines keep all that they have."""
     if arguments and file is not None:
         raise InputError("give either texts or --input, not both")
-    if arguments:
+    if arguments and arguments != ["-"]:
         for number, argument in enumerate(arguments, start=1):
             check_unicode(argument, f"text {number}")
-        return [{"text": argument} for argument in arguments]
-    if file is not None and not file.is_file():
+        return [(f"text {number}", {"text": argument}) for number, argument in enumerate(arguments, start=1)]
+    if file == Path("-"):
+        file = None
+    if file is not None and (not file.exists() or file.is_dir()):
         raise InputError(f"{file}: there is no such file; --input takes a text or .jsonl file")
     if file is not None and file.suffix.lower() in TABLES:
         raise InputError(f"{file}: --input takes .jsonl, or text with one a line, not {file.suffix}; convert it first")
@@ -159,28 +171,41 @@ def _inputs(arguments: list[str] | None, file: Path | None) -> list[dict[str, An
     except UnicodeDecodeError as error:
         raise InputError(f"{name} is not UTF-8 (byte {error.start}); convert it with iconv first") from None
     every = content.removesuffix("\n").split("\n")
-    lines = [(number, line) for number, line in enumerate(every, start=1) if line.strip()]
+    lines = [(f"{name} line {number}", line) for number, line in enumerate(every, start=1) if line.strip()]
     if not lines:
         raise InputError(f"{name} holds no text; give one text a line")
     if len(lines) < len(every):
         typer.echo(f"blank lines of {name}, which have no prediction: {len(every) - len(lines)}", err=True)
-    if file is None or file.suffix.lower() != ".jsonl":
-        return [{"text": line.removesuffix("\r")} for _, line in lines]
-    return [_row(line, number, name) for number, line in lines]
+    if file is not None and file.suffix.lower() in LINES:
+        return [(where, _row(line, where)) for where, line in lines]
+    where, first = lines[0]
+    if first.lstrip().startswith("{") and _is_row(first):
+        raise InputError(f"{where} is JSON and no plain text; put it into a file whose name ends with .jsonl")
+    return [(where, {"text": line.removesuffix("\r")}) for where, line in lines]
 
 
-def _row(line: str, number: int, name: str) -> dict[str, Any]:
+def _row(line: str, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
+        json.dumps(row, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
-        raise InputError(
-            f"{name} line {number} is no JSON ({error.msg}, column {error.colno}); mend that line"
-        ) from None
-    if isinstance(row, dict) and any(isinstance(row.get(key), str) for key in ("question", *TEXTS)):
-        return row
-    raise InputError(
-        f"{name} line {number} has no field 'text', 'source', 'document' or 'question'; every line needs one"
-    )
+        raise InputError(f"{where} is no JSON ({error.msg}, column {error.colno}); mend that line") from None
+    except (ValueError, RecursionError) as error:  # half a character, a number of thousands of digits, endless lists
+        raise InputError(f"{where}: this JSON cannot be read ({error}); mend that line") from None
+    if _has_text(row):
+        return dict(row)
+    raise InputError(f"{where} has no field 'text', 'source', 'document' or 'question'; every line needs one")
+
+
+def _is_row(line: str) -> bool:
+    try:
+        return _has_text(json.loads(line))
+    except (ValueError, RecursionError):
+        return False
+
+
+def _has_text(row: object) -> bool:
+    return isinstance(row, dict) and any(isinstance(row.get(key), str) for key in ("question", *TEXTS))
 
 
 def _asked(row: dict[str, Any]) -> str | dict[str, str]:
@@ -238,7 +263,7 @@ def explain(
         raise InputError("give either --method or --all, not both")
     told = tell(
         [model] if beside is None else [model, beside],
-        [row["text"] for row in _inputs(text, None)],
+        [row["text"] for _, row in _inputs(text, None)],
         measured=_measured(metrics),
         context=context,
         method=method,

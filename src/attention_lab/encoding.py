@@ -108,9 +108,9 @@ def encode(
     if shape.answer is not None:
         answers = zip(found, frame["start"], frame[shape.answer], strict=True)
         found = [spanned(source, start, start + len(answer)) for source, start, answer in answers]
-        for row, (source, answer) in enumerate(zip(found, frame[shape.answer], strict=True)):
+        for place, (source, answer) in enumerate(zip(found, frame[shape.answer], strict=True)):
             if answer and not any(any(window.span) for window in source.windows):
-                reasons[row] = reasons[row] or "the answer stands whole in no window; raise encode.overlap"
+                reasons[place] = reasons[place] or "the answer stands whole in no window; raise encode.overlap"
     cut = np.array([bool(reason) for reason in reasons], dtype=bool)
     dropped = cut if params.overflow == "drop" else np.zeros_like(cut)
     values["truncated"] = cut & ~dropped

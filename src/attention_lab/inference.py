@@ -12,7 +12,7 @@ import torch
 
 from attention_lab import borrowed, device, encoding, params, vocabulary
 from attention_lab.batching import TokenBuckets, examples
-from attention_lab.errors import InputError
+from attention_lab.errors import InputError, check_unicode
 from attention_lab.evaluation import Trained, joined
 from attention_lab.records import SHAPES
 from attention_lab.tasks import TASKS
@@ -95,6 +95,8 @@ class Predictor(Trained):
     def predict(
         self,
         inputs: Sequence[str | Mapping[str, str]],
+        *,
+        first: int = 0,
         **search: Unpack[Search],
     ) -> list[dict[str, Any]]:
         """One dict for each input, with `prediction` and how sure the model is of it.
@@ -107,14 +109,17 @@ class Predictor(Trained):
 
         Args:
             inputs: texts, or dicts with a text under each name of `fields`.
+            first: the place of the first of them, where they are some of many; what is drawn for a text depends on its
+                own and on the seed.
 
         Raises:
             InputError: a text is missing or empty, or the task has but one answer and more are asked for.
         """
+        if not len(inputs):
+            return []
         shape = SHAPES[self.task.name]
-        records = pd.DataFrame(
-            [{"row": str(number), **self._texts(given, number)} for number, given in enumerate(inputs, start=1)]
-        )
+        numbered = enumerate(inputs, start=first + 1)
+        records = pd.DataFrame([{"row": str(n), **self.texts(given, f"input {n}")} for n, given in numbered])
         options = _options(search)
         sources = self.read([records[name].tolist() for name in self.fields], windows=shape.reads_windows)
         table = encoding.table(records["row"].tolist(), sources)
@@ -151,7 +156,7 @@ class Predictor(Trained):
         Raises:
             InputError: a text is missing or empty, or the task does not write.
         """
-        texts = self._texts(given, number + 1)
+        texts = self.texts(given, f"input {number + 1}")
         options = _options(search)
         sources = self.read([[text] for text in texts.values()], windows=SHAPES[self.task.name].reads_windows)
         data = examples(encoding.table([str(number)], sources), pad=self.model.config.pad)
@@ -184,13 +189,23 @@ class Predictor(Trained):
         )
         return encoding.sources(self.target_tokenizer if written else self.tokenizer, texts, limits)
 
-    def _texts(self, given: str | Mapping[str, str], number: int) -> dict[str, str]:
-        texts = {self.fields[0]: given} if isinstance(given, str) else given
+    def texts(self, given: str | Mapping[str, str], where: str) -> dict[str, str]:
+        """The texts that an input has, by the names of `fields`.
+
+        Args:
+            where: it stands, for people.
+
+        Raises:
+            InputError: one is missing or empty, or no text.
+        """
+        found = {self.fields[0]: given} if isinstance(given, str) else given
         for name in self.fields:
-            if not str(texts.get(name, "")).strip():
-                what = "text" if len(self.fields) == 1 else name
-                raise InputError(f"the {what} of input {number} is empty or missing; give at least one word")
-        return {name: texts[name] for name in self.fields}
+            text = found.get(name) if isinstance(found, Mapping) else None
+            what = "text" if len(self.fields) == 1 else name
+            if not isinstance(text, str) or not text.strip():
+                raise InputError(f"{where}: the {what} is empty or missing; give at least one word")
+            check_unicode(text, f"{where}: the {what}")
+        return {name: found[name] for name in self.fields}
 
 
 def _options(search: Search) -> params.Evaluate:

@@ -25,7 +25,12 @@ Positive = Annotated[int, Field(ge=1)]
 
 class Section(BaseModel):
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=False, protected_namespaces=(), serialize_by_alias=True
+        frozen=True,
+        extra="forbid",
+        strict=False,
+        protected_namespaces=(),
+        serialize_by_alias=True,
+        allow_inf_nan=False,
     )
 
 
@@ -45,7 +50,14 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _source_has_what_it_needs(self) -> Data:
-        if self.source == "file" and (self.path is None) == (self.train is None):
+        of = {"embedded": ("size",), "hub": ("name", "config"), "file": ("path", "train", "valid", "test")}
+        for source, names in of.items():
+            given = [name for name in names if getattr(self, name)]
+            if given and source != self.source:
+                raise ValueError(
+                    f"{given[0]} is for source: {source}, and source is {self.source}; change one of the two"
+                )
+        if self.source == "file" and bool(self.path) == bool(self.train):
             raise ValueError("source: file needs either path (one file) or train (given files)")
         if self.source == "file" and self.path is not None and (self.valid or self.test):
             raise ValueError("path is divided by `split`; with valid or test files name the training file in train")

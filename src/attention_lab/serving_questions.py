@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModel, PythonModelContext
 from pydantic import BaseModel
+
+from attention_lab.errors import InputError
 
 
 class Question(BaseModel):
@@ -26,7 +29,10 @@ class Served(PythonModel):
         self.predictor = Predictor(Path(context.artifacts["model"]))
 
     def predict(self, model_input: list[Question]) -> list[dict[str, Any]]:
-        return self.predictor.predict([asked.model_dump() for asked in model_input])
+        try:
+            return self.predictor.predict([asked.model_dump() for asked in model_input])
+        except InputError as error:  # the client's mistake, and no error of the server
+            raise MlflowException.invalid_parameter_value(str(error)) from None
 
 
 mlflow.models.set_model(Served())

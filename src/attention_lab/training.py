@@ -203,6 +203,11 @@ def train(
     result = _Run(model, task, data, options, seed, checkpoint, log).run()
     # An epoch that was chosen for its accuracy may be sure of what is wrong; that it has learned shows in another.
     least = min(point["valid_loss"] for point in result.valid_curve)
+    if result.metrics["trivial_loss"] < 1e-6:
+        raise InputError(
+            "training: all that is to be said of valid rows is the same, so that there is nothing to learn; give rows "
+            "that differ in it"
+        )
     if least >= result.metrics["trivial_loss"]:
         raise InputError(
             f"training: the model has learned no more than how often each value occurs (valid loss "

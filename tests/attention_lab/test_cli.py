@@ -97,3 +97,45 @@ def test_a_context_is_refused_where_no_question_is_answered(tmp_path: Path, opti
     rows.write_text('{"source": "a cat"}\n', encoding="utf-8")
     with pytest.raises(InputError, match="--context is for models that answer questions"):
         said(model, *option, "--context", TEXT, "--input", str(rows))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("x.jsonl", '{"text": "a cat"}\n\n{"text": " "}', r"x\.jsonl line 3: the text is empty or missing; give at"),
+        ("x.ndjson", '{"id": 1}', r"x\.ndjson line 1 has no field 'text'"),
+        ("x.jsonl", '{"text": "\\ud83d"}', r"x\.jsonl line 1: this JSON cannot be read"),
+        ("x.jsonl", '{"text": "a cat", "n": ' + "1" * 5000 + "}", r"x\.jsonl line 1: this JSON cannot be read"),
+        ("x.jsonl", "[" * 100_000, r"x\.jsonl line 1"),
+        ("x.txt", '{"text": "a cat"}', r"x\.txt line 1 is JSON and no plain text; put it into a file whose name ends"),
+        ("x.tsv.gz", "a", r"--input takes \.jsonl, or text with one a line, not \.gz; convert it first"),
+    ],
+)
+def test_a_mistake_in_a_file_names_its_line(tmp_path: Path, name: str, content: str, sentence: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match=sentence):
+        said(folder(tmp_path, "sentiment"), "--input", str(tmp_path / name))
+
+
+@pytest.mark.parametrize("arguments", [(), ("-",), ("--input", "-")])
+def test_a_dash_is_standard_input(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    model = folder(tmp_path, "sentiment")
+    found = CliRunner().invoke(commands, ["predict", "--model", str(model), "--json", *arguments], input=f"{TEXT}\n")
+    assert json.loads(found.stdout)["text"] == TEXT
+
+
+def test_what_is_drawn_for_a_text_depends_on_its_place_among_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = folder(tmp_path, "generation")
+    texts = ["a cat"] * 5
+    together = said(model, "--max-tokens", "7", *texts)
+    monkeypatch.setattr("attention_lab.cli.AT_ONCE", 2)
+    assert said(model, "--max-tokens", "7", *texts) == together == said(model, "--max-tokens", "7", "--stream", *texts)
+    assert len(set(together.splitlines())) > 1
+
+
+@pytest.mark.parametrize("option", ["--temperature", "--length-penalty", "--repetition-penalty"])
+def test_a_number_that_is_none_is_refused(tmp_path: Path, option: str) -> None:
+    with pytest.raises(InputError, match=f"{option} has to be a number, not"):
+        said(tmp_path, option, "inf", TEXT)

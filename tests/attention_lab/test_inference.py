@@ -182,3 +182,13 @@ def test_the_rules_of_params_hold_for_what_is_written(tmp_path: Path, task: str)
     once = written(min_tokens=5, no_repeat_ngram=1)
     assert len(once) == len(set(once)) >= 5
     assert len(set(written(min_tokens=9, repetition_penalty=9.0))) > len(set(free))
+
+
+def test_what_is_no_text_is_refused_and_nothing_is_nothing(tmp_path: Path) -> None:
+    found = predictor(tmp_path, "sentiment")
+    assert found.predict([]) == []
+    for given in (None, 5, float("nan"), " ", {"text": None}, {"text": 5}, {}, ["a cat"]):
+        with pytest.raises(InputError, match="input 2: the text is empty or missing; give at least one word"):
+            found.predict([TEXT, given])
+    with pytest.raises(InputError, match="input 1: the text is no UTF-8"):
+        found.predict(["\ud83d"])

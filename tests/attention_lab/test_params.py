@@ -75,6 +75,13 @@ def test_a_place_takes_a_name_or_a_mapping(tmp_path: Path) -> None:
         ("width: null", "width: 70", "model width 70 is no multiple of heads 4"),
         ("source: embedded", "source: file", "data source: file needs either path"),
         ("source: embedded", "source: hub", "data source: hub needs name"),
+        (
+            "  path: null",
+            "  path: x.csv",
+            "data path is for source: file, and source is embedded; change one of the two",
+        ),
+        ("  config: null", "  config: en", "data config is for source: hub"),
+        ("temperature: 1.0", "temperature: .inf", "evaluate.temperature should be a finite number"),
         ("valid: 0.1", "valid: 0.95", "split valid and test together leave nothing to train on"),
         ("heads: 4", "heads: four", "model.heads should be a valid integer"),
         ("heads: 4", "", "the parameter model.heads is missing"),

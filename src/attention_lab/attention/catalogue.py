@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -79,6 +80,7 @@ class Mechanism:
 
 
 MAY_BE_ZERO = frozenset(("window", "tokens", "blocks", "prefix", "lambda_init"))  # of the options that are numbers
+MOST = 2**20  # of what is counted: positions, features, rounds
 
 
 def mechanism(name: str, options: dict[str, Any] | None = None) -> Mechanism:
@@ -123,6 +125,9 @@ def mechanism(name: str, options: dict[str, Any] | None = None) -> Mechanism:
         if not isinstance(value, bool | str) and not (value >= 0 if option in MAY_BE_ZERO else value > 0):
             least = "may not be below 0" if option in MAY_BE_ZERO else "has to be above 0"
             raise InputError(f"attention.options.{option} of {name} {least}, it is {value!r}")
+        most = MOST if isinstance(value, int) else sys.float_info.max
+        if not isinstance(value, str) and not value <= most:
+            raise InputError(f"attention.options.{option} of {name} has to be at most {most}, it is {value!r}")
     return replace(row, options={**row.options, **given})
 
 

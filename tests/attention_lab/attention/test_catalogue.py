@@ -41,6 +41,8 @@ def test_every_part_is_in_some_row() -> None:
             {},
             r"no mechanism 'sparsmax' \(did you mean sparsemax\?\); choose one of scaled_dot_product, dot",
         ),
+        ("t5", {"distance": 2**31}, "attention.options.distance of t5 has to be at most 1048576"),
+        ("rotary", {"base": float("inf")}, "attention.options.base of rotary has to be at most"),
         ("local", {"windw": 3}, "local has no option 'windw'; it has window, key_heads"),
         ("local", {"window": "wide"}, "window of local should be like 16, not 'wide'"),
         ("uniform", {"score": "dot"}, "uniform has no option 'score'"),

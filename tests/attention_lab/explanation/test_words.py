@@ -166,5 +166,5 @@ def test_the_best_method_is_that_of_the_last_run_of_such_a_model(tmp_path: Path)
 
 
 def test_an_empty_text_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="the text of input 1 is empty"):
+    with pytest.raises(InputError, match="input 1: the text is empty"):
         only(predictor_of(tmp_path, "sentiment"), text="  ")
