@@ -16,6 +16,7 @@ from transformers import (
     AutoModelForQuestionAnswering,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
+    AutoTokenizer,
     DataCollatorForSeq2Seq,
     Trainer,
     TrainingArguments,
@@ -28,6 +29,7 @@ from attention_lab.batching import Batch
 from attention_lab.decoding import Rules, TextState, hypotheses
 from attention_lab.errors import InputError
 from attention_lab.huggingface import LabForCausalLM, LabForQuestionAnswering, LabForSeq2SeqLM
+from attention_lab.inference import Predictor
 from attention_lab.tasks import TASKS
 from attention_lab.transformer import build, load, save
 
@@ -214,20 +216,28 @@ def tokenizer() -> Any:
 
 def test_pipelines_of_transformers_take_the_folder(tmp_path: Path) -> None:
     words = tokenizer()
-    for architecture, task in (("classifier", "text-classification"), ("decoder", "text-generation")):
-        ours = model(architecture, vocabulary=len(words))
-        save(ours, tmp_path / architecture)
-        vocabulary.save(words, tmp_path / architecture)
-        use = pipeline(task, model=str(tmp_path / architecture))
-        if task == "text-classification":
-            ids = torch.tensor([words("the old dog")["input_ids"]])
-            logits, _ = ours(ids, torch.ones_like(ids, dtype=torch.bool))
-            (found,) = use("the old dog")
-            assert found["label"] == ("bad", "fair", "good")[int(logits.argmax())]
-            assert found["score"] == pytest.approx(float(logits.softmax(-1).max().detach()), abs=1e-5)
-        else:
-            (found,) = use("the old dog", max_new_tokens=4, do_sample=False)
-            assert found["generated_text"].startswith("the old dog")
+    ours = model("classifier", vocabulary=len(words))
+    save(ours, tmp_path)
+    vocabulary.save(words, tmp_path)
+    ids = torch.tensor([words("the old dog")["input_ids"]])
+    logits, _ = ours(ids, torch.ones_like(ids, dtype=torch.bool))
+    (found,) = pipeline("text-classification", model=str(tmp_path))("the old dog")
+    assert found["label"] == ("bad", "fair", "good")[int(logits.argmax())]
+    assert found["score"] == pytest.approx(float(logits.softmax(-1).max().detach()), abs=1e-5)
+
+
+def test_a_pipeline_goes_on_with_a_text_as_we_do(tmp_path: Path) -> None:
+    words = tokenizer()
+    save(model("decoder", task="generation", vocabulary=len(words)), tmp_path)
+    vocabulary.save(vocabulary.for_prompts(words), tmp_path)
+    prompts = ["the old dog", "a cat", "sees a small cat and"]
+    expected = [found["prediction"] for found in Predictor(tmp_path).predict(prompts, temperature=0.0, max_tokens=5)]
+    goes_on = pipeline("text-generation", model=str(tmp_path), max_new_tokens=5, do_sample=False)
+    assert [found["generated_text"] for (found,) in goes_on(prompts)] == expected
+    assert all(len(text) > len(prompt) for text, prompt in zip(expected, prompts, strict=True))
+    words, theirs = AutoTokenizer.from_pretrained(tmp_path), AutoModelForCausalLM.from_pretrained(tmp_path)
+    (written,) = theirs.generate(**words(prompts[0], return_tensors="pt"), max_new_tokens=5, do_sample=False)
+    assert words.decode(written, skip_special_tokens=True) == f" {expected[0]}"
 
 
 def test_smoothed_labels_of_the_trainer_are_those_of_the_next_token(tmp_path: Path) -> None:
