@@ -13,6 +13,7 @@ Shapes: B batch, Ls source positions, Lt target positions, V vocabulary, C class
 
 # No `from __future__ import annotations`: transformers checks the fields of a configuration by their types.
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from attention_lab.errors import InputError
 from attention_lab.transformer import Config, EncoderDecoder, LanguageModel, Model, build
+from attention_lab.transformer.blocks import BlockCache
 from attention_lab.transformer.models import Memory, writing
 
 
@@ -79,21 +81,30 @@ class LabConfig(PreTrainedConfig):
 
 
 class LabCache:
-    """What a decoding keeps, as `generate` asks for it."""
+    """What a decoding keeps, as `generate` asks for it.
+
+    blocks: what the blocks keep, which have one position for all rows: so by the number of tokens before a text.
+    padding: (B,), that number; None: it is 0 in all rows.
+    """
 
     is_compileable = False
 
     def __init__(self, model: EncoderDecoder | LanguageModel) -> None:
-        self.blocks = model.caches()
+        self.blocks: dict[int, list[BlockCache]] = defaultdict(model.caches)
+        self.padding: Tensor | None = None
 
     def get_seq_length(self, layer: int = 0) -> int:
-        """How many tokens were read."""
-        return int(self.blocks[0].itself.length)
+        """How many tokens were read, padding included."""
+        return max((before + blocks[0].itself.length for before, blocks in self.blocks.items()), default=0)
 
     def reorder_cache(self, rows: Tensor) -> None:
         """Go on with these rows (beams)."""
-        for block in self.blocks:
-            block.select(rows)
+        old = self.padding
+        for before, blocks in self.blocks.items():
+            own = rows if old is None else torch.searchsorted(_rows(old, before), rows[old[rows] == before])
+            for block in blocks:
+                block.select(own)
+        self.padding = None if old is None else old[rows]
 
 
 class LabModel(PreTrainedModel):
@@ -185,7 +196,7 @@ class LabForSeq2SeqLM(_Generating):
         states, decoder_self, cross = model.decode(
             decoder_input_ids,
             memory,
-            caches=None if past_key_values is None else past_key_values.blocks,
+            caches=None if past_key_values is None else past_key_values.blocks[0],
             weights=bool(output_attentions),
         )
         logits = model.project(states)
@@ -209,7 +220,25 @@ class LabForSeq2SeqLM(_Generating):
 
 
 class LabForCausalLM(_Generating):
-    """`LanguageModel`."""
+    """`LanguageModel`. Positions count from the first token of a text, so texts that begin at different places of a
+    batch are read one place after another: right, but no faster than one by one."""
+
+    def prepare_inputs_for_generation(
+        self, input_ids: Tensor, *, attention_mask: Tensor | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """What `forward` is given in a step of `generate`.
+
+        Raises:
+            InputError: a text has padding behind it, where it should be gone on with.
+        """
+        if attention_mask is not None and not bool(attention_mask[:, -1].all()):
+            raise InputError(
+                "a text is padded on the right, where it is to be gone on with; give the tokenizer padding_side='left'"
+            )
+        found: dict[str, Any] = super().prepare_inputs_for_generation(
+            input_ids, attention_mask=attention_mask, **kwargs
+        )
+        return found
 
     def forward(
         self,
@@ -225,32 +254,47 @@ class LabForCausalLM(_Generating):
         """input_ids (B, L) → logits (B, L, V)
 
         Args:
-            attention_mask: (B, L), 0 for padding, which must stand at the end.
+            attention_mask: (B, L), 0 for padding, which stands before a text or behind it; with past_key_values of all
+                tokens so far.
             labels: (B, L), the input_ids; each position is asked for the label behind it.
 
         Raises:
-            InputError: a text is padded at its beginning: positions count from there.
+            InputError: there are no input_ids.
         """
-        model = self.transformer
-        if attention_mask is not None and not bool(attention_mask[:, 0].all()):
-            raise InputError(
-                "a text is padded on the left, and positions count from its first token; pad on the right, or "
-                "generate from texts of one length at a time"
-            )
-        start = 0 if past_key_values is None else past_key_values.get_seq_length()
-        hidden, decoder_self, _ = model.decoder(
-            model.embedding(input_ids, start=start),
-            caches=None if past_key_values is None else past_key_values.blocks,
-            weights=bool(output_attentions),
-        )
-        logits = model.project(hidden)
+        if input_ids is None:
+            raise InputError("the model needs input_ids")
+        hidden, decoder_self = self._read(input_ids, attention_mask, past_key_values, bool(output_attentions))
+        logits = self.transformer.project(hidden)
         found = CausalLMOutputWithPast(
-            loss=None if labels is None else _loss(logits[:, :-1], labels[:, 1:]),
+            loss=None if labels is None else _loss(logits[:, :-1], _behind(labels, attention_mask)),
             logits=logits,
             past_key_values=past_key_values,
             attentions=_seen(decoder_self, output_attentions),
         )
         return found if return_dict is not False else found.to_tuple()
+
+    def _read(
+        self, tokens: Tensor, mask: Tensor | None, cache: LabCache | None, wanted: bool
+    ) -> tuple[Tensor, list[Tensor]]:
+        """tokens (B, L), mask (B, all so far) → hidden (B, L, W), weights (B, H, L, all so far) if wanted; of padding
+        before a text both are 0"""
+        model, seen = self.transformer, 0 if cache is None else cache.get_seq_length()
+        padding = tokens.new_zeros(len(tokens)) if mask is None else mask.bool().long().argmax(1)
+        if cache is not None:
+            cache.padding = padding
+        rows, states, layers = [], [], []
+        for before in padding.unique().tolist():
+            own, skipped = _rows(padding, before), max(0, before - seen)
+            hidden, weights, _ = model.decoder(
+                model.embedding(tokens[own, skipped:], start=max(0, seen - before)),
+                caches=None if cache is None else cache.blocks[before],
+                weights=wanted,
+            )
+            rows.append(own)
+            states.append(F.pad(hidden, (0, 0, skipped, 0)))
+            layers.append([F.pad(one, (seen + tokens.shape[1] - one.shape[-1], 0, skipped, 0)) for one in weights])
+        order = torch.cat(rows).argsort()
+        return torch.cat(states)[order], [torch.cat(layer)[order] for layer in zip(*layers, strict=True)]
 
 
 class _Reading(LabModel):
@@ -325,6 +369,11 @@ def shifted(labels: Tensor, start: int, pad: int) -> Tensor:
     return torch.cat((first, labels[:, :-1].masked_fill(labels[:, :-1] == -100, pad)), 1)
 
 
+def _rows(padding: Tensor, before: int) -> Tensor:
+    """The rows with that many tokens before their text."""
+    return (padding == before).nonzero().flatten()
+
+
 def _mask(mask: Tensor | None, like: Tensor | None) -> Tensor:
     if mask is not None:
         return mask.bool()
@@ -347,6 +396,11 @@ def _memory(model: EncoderDecoder, encoded: Any, mask: Tensor | None, tokens: Te
 
 def _loss(logits: Tensor, labels: Tensor | None) -> Any:
     return None if labels is None else F.cross_entropy(logits.float().flatten(0, -2), labels.flatten())
+
+
+def _behind(labels: Tensor, mask: Tensor | None) -> Tensor:
+    """The labels (B, L) behind each position but the last; none behind padding, which says nothing."""
+    return labels[:, 1:] if mask is None else labels[:, 1:].masked_fill(~mask[:, :-1].bool(), -100)
 
 
 def _of_several(logits: Tensor, labels: Tensor | None) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,9 +133,56 @@ def test_a_language_model_generates_after_prompts_of_one_length(tmp_path: Path) 
         found = theirs.generate(prompts, max_new_tokens=6, do_sample=False, use_cache=cached)
         said = [[token for token in row if token not in (END, PAD)] for row in found[:, 4:].tolist()]
         assert said == [best[0].tokens for best in expected]
-    left = torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]])
-    with pytest.raises(InputError, match=r"padded on the left.*; pad on the right, or generate"):
-        theirs(prompts, attention_mask=left)
+
+
+def left(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and mask, padded before the texts."""
+    tokens = torch.tensor([[PAD] * (max(map(len, rows)) - len(row)) + list(row) for row in rows])
+    return tokens, (tokens != PAD).long()
+
+
+PROMPTS = [[7, 5, 9, 6, 8], [10, 6], [6, 8, 7, 7, 5], [9, 9, 10]]
+
+
+@pytest.mark.parametrize(
+    ("name", "position"),
+    [
+        *((row.name, "sinusoidal") for row in CATALOGUE.values() if "decoder_self" in row.places),
+        ("scaled_dot_product", "learned"),
+        ("scaled_dot_product", "rotary"),
+    ],
+)
+def test_each_text_of_a_batch_is_gone_on_with_as_if_it_were_alone(name: str, position: str) -> None:
+    theirs = LabForCausalLM.of(model("decoder", mechanism=name, position=position, width=16, heads=4))
+    tokens, mask = left(PROMPTS)
+    for options in ({}, {"use_cache": False}, {"num_beams": 3}):
+        options = {"do_sample": False, "max_new_tokens": 5, "min_new_tokens": 5, **options}
+        together = theirs.generate(tokens, attention_mask=mask, **options)[:, tokens.shape[1] :]
+        alone = [theirs.generate(torch.tensor([row]), **options)[0, len(row) :] for row in PROMPTS]
+        assert together.tolist() == [row.tolist() for row in alone]
+
+
+def test_what_is_padded_on_the_left_is_said_of_the_texts_alone() -> None:
+    theirs, (tokens, mask) = LabForCausalLM.of(model("decoder")), left(PROMPTS)
+    found = theirs(tokens, attention_mask=mask, labels=tokens.masked_fill(mask == 0, -100), output_attentions=True)
+    total = 0.0
+    for row, prompt in enumerate(PROMPTS):
+        ids = torch.tensor([prompt])
+        alone = theirs(ids, labels=ids, output_attentions=True)
+        total += float(alone.loss.detach()) * (len(prompt) - 1)
+        torch.testing.assert_close(found.logits[row, -len(prompt) :], alone.logits[0])
+        for together, own in zip(found.attentions, alone.attentions, strict=True):
+            torch.testing.assert_close(together[row, :, -len(prompt) :, -len(prompt) :], own[0])
+            assert not together[row, :, :, : -len(prompt)].any()
+    assert float(found.loss.detach()) == pytest.approx(total / sum(len(prompt) - 1 for prompt in PROMPTS))
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_text_is_not_gone_on_with_behind_its_padding(cached: bool) -> None:
+    tokens, mask = texts()
+    for given in ({}, {"attention_mask": mask}):
+        with pytest.raises(InputError, match=r"padded on the right.*; give the tokenizer padding_side='left'"):
+            LabForCausalLM.of(model("decoder")).generate(tokens, **given, max_new_tokens=2, use_cache=cached)
 
 
 def test_losses_are_those_of_our_tasks() -> None:
@@ -233,7 +281,8 @@ def test_a_pipeline_goes_on_with_a_text_as_we_do(tmp_path: Path) -> None:
     prompts = ["the old dog", "a cat", "sees a small cat and"]
     expected = [found["prediction"] for found in Predictor(tmp_path).predict(prompts, temperature=0.0, max_tokens=5)]
     goes_on = pipeline("text-generation", model=str(tmp_path), max_new_tokens=5, do_sample=False)
-    assert [found["generated_text"] for (found,) in goes_on(prompts)] == expected
+    for size in (1, 3):
+        assert [found["generated_text"] for (found,) in goes_on(prompts, batch_size=size)] == expected
     assert all(len(text) > len(prompt) for text, prompt in zip(expected, prompts, strict=True))
     words, theirs = AutoTokenizer.from_pretrained(tmp_path), AutoModelForCausalLM.from_pretrained(tmp_path)
     (written,) = theirs.generate(**words(prompts[0], return_tensors="pt"), max_new_tokens=5, do_sample=False)
