@@ -43,7 +43,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from attention_lab.errors import InputError
 from attention_lab.transformer import Config, EncoderDecoder, LanguageModel, Model, build
 from attention_lab.transformer.blocks import BlockCache
-from attention_lab.transformer.models import Memory, writing
+from attention_lab.transformer.models import Memory, Writer, writing
 
 
 class LabConfig(PreTrainedConfig):
@@ -123,6 +123,33 @@ class LabModel(PreTrainedModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         """Parts initialise themselves."""
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The vectors of the tokens that are read."""
+        found: nn.Module = self.transformer.embedding.tokens
+        return found
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Read with these vectors."""
+        self.transformer.embedding.tokens = value
+
+    def resize_token_embeddings(self, *arguments: Any, **named: Any) -> nn.Module:
+        """As in all models of transformers.
+
+        Raises:
+            InputError: what is written has weights of its own, which would keep their size.
+        """
+        own = self.transformer.config
+        alone = own.tied and not own.output_bias and own.target_vocabulary is None
+        if isinstance(self.transformer, Writer) and not alone:
+            raise InputError(
+                "resize_token_embeddings: this model does not write with the vectors that it reads with, so it cannot "
+                "be resized; take one that was trained with model.tied=true and vocab.shared=true"
+            )
+        found: nn.Module = super().resize_token_embeddings(*arguments, **named)
+        self.transformer.config = own.model_copy(update={"vocabulary": self.get_input_embeddings().num_embeddings})
+        self.config.transformer = self.transformer.config.model_dump(mode="json")
+        return found
 
     @classmethod
     def of(cls, model: Model) -> "LabModel":

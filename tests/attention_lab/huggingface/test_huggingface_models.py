@@ -88,6 +88,34 @@ def test_files_go_both_ways_to_the_bit(architecture: str, changes: dict[str, Any
         assert theirs.config.id2label == {0: "bad", 1: "fair", 2: "good"}
 
 
+@pytest.mark.parametrize(("architecture", "changes"), [*((name, {}) for name in AUTO), ("encoder_decoder", KINDS[1])])
+def test_a_vocabulary_can_be_given_more_entries(architecture: str, changes: dict[str, Any], tmp_path: Path) -> None:
+    save(model(architecture, **changes), tmp_path / "ours")
+    theirs = AUTO[architecture].from_pretrained(tmp_path / "ours")
+    (tokens, mask), before = texts(), theirs.get_input_embeddings().weight.detach().clone()
+    given = {"input_ids": tokens, "attention_mask": mask}
+    if architecture == "encoder_decoder":
+        given["decoder_input_ids"] = tokens
+    expected = theirs(**given)[0]
+    assert theirs.resize_token_embeddings(VOCABULARY + 3) is theirs.get_input_embeddings()
+    assert torch.equal(theirs.get_input_embeddings().weight[:VOCABULARY], before)
+    if architecture == "decoder":
+        torch.testing.assert_close(theirs(**given)[0][..., :VOCABULARY], expected)
+    tokens[0, 1] = VOCABULARY + 2
+    assert theirs(**given)[0].isfinite().all()
+    theirs.save_pretrained(tmp_path / "theirs")
+    assert same(load(tmp_path / "theirs"), theirs.transformer)
+    assert load(tmp_path / "theirs").config.vocabulary == theirs.config.vocab_size == VOCABULARY + 3
+
+
+@pytest.mark.parametrize("changes", [{"tied": False}, OWN])
+def test_who_writes_with_other_vectors_keeps_its_vocabulary(changes: dict[str, Any]) -> None:
+    theirs = LabForSeq2SeqLM.of(model(**changes))
+    assert theirs.get_input_embeddings() is theirs.transformer.embedding.tokens
+    with pytest.raises(InputError, match=r"cannot be resized; take one that was trained with model\.tied=true"):
+        theirs.resize_token_embeddings(VOCABULARY + 3)
+
+
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_every_mechanism_is_saved_and_loaded(name: str, tmp_path: Path) -> None:
     """Some draw numbers or count with them while they are made; a model of transformers is made without memory."""
