@@ -43,7 +43,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from attention_lab.errors import InputError
 from attention_lab.transformer import Config, EncoderDecoder, LanguageModel, Model, build
 from attention_lab.transformer.blocks import BlockCache
-from attention_lab.transformer.models import Memory, Writer, writing
+from attention_lab.transformer.models import Memory, Writer, begin, writing
 
 
 class LabConfig(PreTrainedConfig):
@@ -117,8 +117,12 @@ class LabModel(PreTrainedModel):
 
     def __init__(self, config: LabConfig) -> None:
         super().__init__(config)
+        own = Config(**config.transformer or {})
+        if own.labels:  # those of `from_pretrained` (num_labels, id2label) come when the configuration is made
+            own = own.model_copy(update={"labels": tuple(name for _, name in sorted(config.id2label.items()))})
+            config.transformer = own.model_dump(mode="json")
         with torch.device("cpu"):  # transformers makes models without memory, and ours draw numbers while they are made
-            self.transformer: Any = build(Config(**config.transformer or {}))
+            self.transformer: Any = build(own)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -336,7 +340,14 @@ class _Reading(LabModel):
 
 
 class LabForSequenceClassification(_Reading):
-    """`Classifier`."""
+    """`Classifier`. With other classes than a file has (`num_labels`, `id2label` of another length) it is refused, or
+    begins with a new head if `from_pretrained` is told `ignore_mismatched_sizes=True`, as any model of transformers."""
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """What the head begins with: where a file does not fit, transformers leaves what was in the memory."""
+        head: nn.Linear = self.transformer.classes
+        if module is head:
+            begin(head)
 
     def forward(
         self,

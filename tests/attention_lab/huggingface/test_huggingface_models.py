@@ -274,6 +274,39 @@ def test_several_labels_are_decided_one_by_one(tmp_path: Path) -> None:
     assert [by_name[name] for name in ("bad", "fair", "good")] == pytest.approx(logits[0].sigmoid().tolist(), abs=1e-5)
 
 
+FIVE = {number: f"class {number}" for number in range(5)}
+
+
+@pytest.mark.parametrize("wanted", [{"num_labels": 5}, {"id2label": FIVE}])
+def test_other_classes_need_another_head(wanted: dict[str, Any], tmp_path: Path) -> None:
+    save(model("classifier"), tmp_path / "three")
+    with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):
+        AutoModelForSequenceClassification.from_pretrained(tmp_path / "three", **wanted)
+    torch.manual_seed(0)
+    theirs = AutoModelForSequenceClassification.from_pretrained(
+        tmp_path / "three", ignore_mismatched_sizes=True, **wanted
+    )
+    head = theirs.transformer.classes
+    assert head.weight.abs().max() <= (6 / (12 + 5)) ** 0.5  # Glorot & Bengio 2010, equation 16
+    assert len(head.weight.unique()) == 5 * 12
+    assert not head.bias.any()
+    assert torch.equal(theirs.get_input_embeddings().weight, load(tmp_path / "three").embedding.tokens.weight)
+    theirs.save_pretrained(tmp_path / "five")
+    assert same(load(tmp_path / "five"), theirs.transformer)
+    names = FIVE if "id2label" in wanted else {number: f"LABEL_{number}" for number in range(5)}
+    assert load(tmp_path / "five").config.labels == tuple(names.values())
+    assert AutoModelForSequenceClassification.from_pretrained(tmp_path / "five").config.id2label == names
+
+
+def test_classes_of_another_name_are_the_same_classes(tmp_path: Path) -> None:
+    ours, names = model("classifier"), {0: "x", 1: "y", 2: "z"}
+    save(ours, tmp_path / "ours")
+    theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path / "ours", id2label=names)
+    assert same(ours, theirs.transformer)
+    theirs.save_pretrained(tmp_path / "theirs")
+    assert load(tmp_path / "theirs").config.labels == ("x", "y", "z")
+
+
 def test_attention_comes_back() -> None:
     tokens, mask = texts()
     found = LabForSeq2SeqLM.of(model())(
