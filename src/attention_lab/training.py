@@ -158,7 +158,8 @@ def fit(
     result = train(model, task, data, options.train, seed=options.seed, checkpoint=unfinished, log=log)
     if not is_helper():
         save(model, output)
-        vocabulary.save(tokenizer, output, of_target)
+        goes_on = config.architecture == "decoder"
+        vocabulary.save(vocabulary.for_prompts(tokenizer) if goes_on else tokenizer, output, of_target)
         shutil.rmtree(unfinished, ignore_errors=True)
     return result
 

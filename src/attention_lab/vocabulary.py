@@ -7,10 +7,14 @@ special tokens exist only as ids. All text columns of a task share one tokenizer
 whose files stand in the folder `target` beside those of the other.
 
     text -> normaliser -> " " + text -> pre-tokens -> pieces -> <s> pieces </s>
+
+In the folder of a language model the files say <s> pieces, for transformers, which goes on with a text as it is set
+(`for_prompts`); what `load` makes of any files is for texts that are whole.
 """
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import re
@@ -116,7 +120,7 @@ def _save(tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
 
 
 def load(directory: Path) -> PreTrainedTokenizerFast:
-    """Read a tokenizer that `save` wrote.
+    """Read a tokenizer that `save` wrote, for texts that are whole.
 
     Raises:
         InputError: the files are not there.
@@ -126,7 +130,26 @@ def load(directory: Path) -> PreTrainedTokenizerFast:
     for name in FILES:
         if not (directory / name).is_file():
             raise InputError(f"{directory / name}: there is no such file; `dvc repro vocab` makes it")
-    return PreTrainedTokenizerFast.from_pretrained(str(directory), local_files_only=True)
+    return _set(PreTrainedTokenizerFast.from_pretrained(str(directory), local_files_only=True), whole=True)
+
+
+def for_prompts(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+    """A copy for what transformers has a language model go on with: such a text has no </s>, is padded on its left, so
+    that what is written stands right behind it, and what is written keeps the space before its first word."""
+    return _set(copy.deepcopy(tokenizer), whole=False)
+
+
+def _set(tokenizer: PreTrainedTokenizerFast, *, whole: bool) -> PreTrainedTokenizerFast:
+    """The tokenizer, made to read and spell texts that are whole, or beginnings and what comes behind them."""
+    inside = backend(tokenizer)
+    inside.post_processor = _template(whole=whole)
+    parts = json.loads(inside.to_str())
+    for step in parts["decoder"]["decoders"]:
+        if step["type"] == "Strip":
+            step["start"] = int(whole)
+    inside.decoder = Tokenizer.from_str(json.dumps(parts)).decoder
+    tokenizer.padding_side = "right" if whole else "left"
+    return tokenizer
 
 
 def load_target(directory: Path) -> PreTrainedTokenizerFast | None:
@@ -349,12 +372,16 @@ def _dress(backend: Tokenizer, kind: str, normaliser: normalizers.Normalizer | N
     if kind != "character":
         steps.append(decoders.Strip(" ", 1, 0))
     backend.decoder = decoders.Sequence(steps)
-    backend.post_processor = processors.TemplateProcessing(
-        single=f"{BOS} $A {EOS}",
+    backend.post_processor = _template(whole=True)
+    backend.add_special_tokens([AddedToken(special, special=True, normalized=False) for special in SPECIALS])
+
+
+def _template(*, whole: bool) -> processors.TemplateProcessing:
+    return processors.TemplateProcessing(
+        single=f"{BOS} $A {EOS}" if whole else f"{BOS} $A",
         pair=f"{BOS} $A {EOS} $B:1 {EOS}:1",
         special_tokens=[(BOS, BOS_ID), (EOS, EOS_ID)],
     )
-    backend.add_special_tokens([AddedToken(special, special=True, normalized=False) for special in SPECIALS])
 
 
 def _wrap(backend: Tokenizer) -> PreTrainedTokenizerFast:

@@ -119,6 +119,27 @@ def test_a_saved_tokenizer_loads_as_any_hugging_face_tokenizer(kind: str, tmp_pa
         assert len(loaded) == len(tokenizer)
 
 
+def test_a_prompt_has_no_end_where_transformers_reads_it(kind: str, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = vocabulary.train(TEXTS, vocab(kind, size=150), None)
+    vocabulary.save(tokenizer, tmp_path / "texts")
+    vocabulary.save(vocabulary.for_prompts(tokenizer), tmp_path / "prompts")
+    theirs, ours = AutoTokenizer.from_pretrained(tmp_path / "prompts"), vocabulary.load(tmp_path / "prompts")
+    whole = tokenizer("kalo mi")["input_ids"]
+    assert theirs("kalo mi")["input_ids"] == whole[:-1]
+    longer, shorter = theirs(["kalo mi", "kalo"], padding=True)["input_ids"]
+    alone = theirs("kalo")["input_ids"]
+    assert shorter == [vocabulary.PAD_ID] * (len(longer) - len(alone)) + alone
+    assert ours("kalo mi")["input_ids"] == whole
+    spelled = tokenizer.decode(whole[1:-1])
+    assert ours.decode(whole[1:-1]) == spelled
+    assert theirs.decode(whole[1:-1]) == ("" if kind == "character" else " ") + spelled
+    vocabulary.save(ours, tmp_path / "again")
+    for file in vocabulary.FILES:
+        assert (tmp_path / "again" / file).read_bytes() == (tmp_path / "texts" / file).read_bytes()
+
+
 def test_a_target_has_a_tokenizer_of_its_own_or_shares_one(tmp_path: Path) -> None:
     source, target = (vocabulary.train([text], vocab("word"), None) for text in ("the cat", "die kleine Katze"))
     vocabulary.save(source, tmp_path, target)

@@ -8,7 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import transformers
 from conftest import STAGES, Project
+
+from attention_lab.huggingface import LabForCausalLM
 
 
 def test_summarization_changes_one_parameter(make_project: Callable[[str], Project]) -> None:
@@ -36,6 +39,10 @@ def test_generation_changes_one_parameter(make_project: Callable[[str], Project]
     program = str(Path(sys.executable).with_name("attention-lab"))
     answer = project.run(program, "predict", "--temperature", "0", "--max-tokens", "6", "Julia lives on").stdout
     assert answer.startswith("Julia lives on")
+    goes_on = transformers.pipeline("text-generation", model=str(project.directory / "data" / "model"))
+    assert isinstance(goes_on.model, LabForCausalLM)
+    (found,) = goes_on("Julia lives on", max_new_tokens=6, do_sample=False)
+    assert found["generated_text"] == answer.removesuffix("\n")
     shutil.rmtree(project.directory)
 
 

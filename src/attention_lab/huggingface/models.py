@@ -13,6 +13,7 @@ Shapes: B batch, Ls source positions, Lt target positions, V vocabulary, C class
 
 # No `from __future__ import annotations`: transformers checks the fields of a configuration by their types.
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +42,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from attention_lab.errors import InputError
 from attention_lab.transformer import Config, EncoderDecoder, LanguageModel, Model, build
-from attention_lab.transformer.models import Memory, writing
+from attention_lab.transformer.blocks import BlockCache
+from attention_lab.transformer.models import Memory, Writer, begin, writing
 
 
 class LabConfig(PreTrainedConfig):
@@ -79,21 +81,30 @@ class LabConfig(PreTrainedConfig):
 
 
 class LabCache:
-    """What a decoding keeps, as `generate` asks for it."""
+    """What a decoding keeps, as `generate` asks for it.
+
+    blocks: what the blocks keep, which have one position for all rows: so by the number of tokens before a text.
+    padding: (B,), that number; None: it is 0 in all rows.
+    """
 
     is_compileable = False
 
     def __init__(self, model: EncoderDecoder | LanguageModel) -> None:
-        self.blocks = model.caches()
+        self.blocks: dict[int, list[BlockCache]] = defaultdict(model.caches)
+        self.padding: Tensor | None = None
 
     def get_seq_length(self, layer: int = 0) -> int:
-        """How many tokens were read."""
-        return int(self.blocks[0].itself.length)
+        """How many tokens were read, padding included."""
+        return max((before + blocks[0].itself.length for before, blocks in self.blocks.items()), default=0)
 
     def reorder_cache(self, rows: Tensor) -> None:
         """Go on with these rows (beams)."""
-        for block in self.blocks:
-            block.select(rows)
+        old = self.padding
+        for before, blocks in self.blocks.items():
+            own = rows if old is None else torch.searchsorted(_rows(old, before), rows[old[rows] == before])
+            for block in blocks:
+                block.select(own)
+        self.padding = None if old is None else old[rows]
 
 
 class LabModel(PreTrainedModel):
@@ -106,12 +117,43 @@ class LabModel(PreTrainedModel):
 
     def __init__(self, config: LabConfig) -> None:
         super().__init__(config)
+        own = Config(**config.transformer or {})
+        if own.labels:  # those of `from_pretrained` (num_labels, id2label) come when the configuration is made
+            own = own.model_copy(update={"labels": tuple(name for _, name in sorted(config.id2label.items()))})
+            config.transformer = own.model_dump(mode="json")
         with torch.device("cpu"):  # transformers makes models without memory, and ours draw numbers while they are made
-            self.transformer: Any = build(Config(**config.transformer or {}))
+            self.transformer: Any = build(own)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         """Parts initialise themselves."""
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The vectors of the tokens that are read."""
+        found: nn.Module = self.transformer.embedding.tokens
+        return found
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Read with these vectors."""
+        self.transformer.embedding.tokens = value
+
+    def resize_token_embeddings(self, *arguments: Any, **named: Any) -> nn.Module:
+        """As in all models of transformers.
+
+        Raises:
+            InputError: what is written has weights of its own, which would keep their size.
+        """
+        own = self.transformer.config
+        alone = own.tied and not own.output_bias and own.target_vocabulary is None
+        if isinstance(self.transformer, Writer) and not alone:
+            raise InputError(
+                "resize_token_embeddings: this model does not write with the vectors that it reads with, so it cannot "
+                "be resized; take one that was trained with model.tied=true and vocab.shared=true"
+            )
+        found: nn.Module = super().resize_token_embeddings(*arguments, **named)
+        self.transformer.config = own.model_copy(update={"vocabulary": self.get_input_embeddings().num_embeddings})
+        self.config.transformer = self.transformer.config.model_dump(mode="json")
+        return found
 
     @classmethod
     def of(cls, model: Model) -> "LabModel":
@@ -185,7 +227,7 @@ class LabForSeq2SeqLM(_Generating):
         states, decoder_self, cross = model.decode(
             decoder_input_ids,
             memory,
-            caches=None if past_key_values is None else past_key_values.blocks,
+            caches=None if past_key_values is None else past_key_values.blocks[0],
             weights=bool(output_attentions),
         )
         logits = model.project(states)
@@ -209,7 +251,25 @@ class LabForSeq2SeqLM(_Generating):
 
 
 class LabForCausalLM(_Generating):
-    """`LanguageModel`."""
+    """`LanguageModel`. Positions count from the first token of a text, so texts that begin at different places of a
+    batch are read one place after another: right, but no faster than one by one."""
+
+    def prepare_inputs_for_generation(
+        self, input_ids: Tensor, *, attention_mask: Tensor | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """What `forward` is given in a step of `generate`.
+
+        Raises:
+            InputError: a text has padding behind it, where it should be gone on with.
+        """
+        if attention_mask is not None and not bool(attention_mask[:, -1].all()):
+            raise InputError(
+                "a text is padded on the right, where it is to be gone on with; give the tokenizer padding_side='left'"
+            )
+        found: dict[str, Any] = super().prepare_inputs_for_generation(
+            input_ids, attention_mask=attention_mask, **kwargs
+        )
+        return found
 
     def forward(
         self,
@@ -225,32 +285,47 @@ class LabForCausalLM(_Generating):
         """input_ids (B, L) → logits (B, L, V)
 
         Args:
-            attention_mask: (B, L), 0 for padding, which must stand at the end.
+            attention_mask: (B, L), 0 for padding, which stands before a text or behind it; with past_key_values of all
+                tokens so far.
             labels: (B, L), the input_ids; each position is asked for the label behind it.
 
         Raises:
-            InputError: a text is padded at its beginning: positions count from there.
+            InputError: there are no input_ids.
         """
-        model = self.transformer
-        if attention_mask is not None and not bool(attention_mask[:, 0].all()):
-            raise InputError(
-                "a text is padded on the left, and positions count from its first token; pad on the right, or "
-                "generate from texts of one length at a time"
-            )
-        start = 0 if past_key_values is None else past_key_values.get_seq_length()
-        hidden, decoder_self, _ = model.decoder(
-            model.embedding(input_ids, start=start),
-            caches=None if past_key_values is None else past_key_values.blocks,
-            weights=bool(output_attentions),
-        )
-        logits = model.project(hidden)
+        if input_ids is None:
+            raise InputError("the model needs input_ids")
+        hidden, decoder_self = self._read(input_ids, attention_mask, past_key_values, bool(output_attentions))
+        logits = self.transformer.project(hidden)
         found = CausalLMOutputWithPast(
-            loss=None if labels is None else _loss(logits[:, :-1], labels[:, 1:]),
+            loss=None if labels is None else _loss(logits[:, :-1], _behind(labels, attention_mask)),
             logits=logits,
             past_key_values=past_key_values,
             attentions=_seen(decoder_self, output_attentions),
         )
         return found if return_dict is not False else found.to_tuple()
+
+    def _read(
+        self, tokens: Tensor, mask: Tensor | None, cache: LabCache | None, wanted: bool
+    ) -> tuple[Tensor, list[Tensor]]:
+        """tokens (B, L), mask (B, all so far) → hidden (B, L, W), weights (B, H, L, all so far) if wanted; of padding
+        before a text both are 0"""
+        model, seen = self.transformer, 0 if cache is None else cache.get_seq_length()
+        padding = tokens.new_zeros(len(tokens)) if mask is None else mask.bool().long().argmax(1)
+        if cache is not None:
+            cache.padding = padding
+        rows, states, layers = [], [], []
+        for before in padding.unique().tolist():
+            own, skipped = _rows(padding, before), max(0, before - seen)
+            hidden, weights, _ = model.decoder(
+                model.embedding(tokens[own, skipped:], start=max(0, seen - before)),
+                caches=None if cache is None else cache.blocks[before],
+                weights=wanted,
+            )
+            rows.append(own)
+            states.append(F.pad(hidden, (0, 0, skipped, 0)))
+            layers.append([F.pad(one, (seen + tokens.shape[1] - one.shape[-1], 0, skipped, 0)) for one in weights])
+        order = torch.cat(rows).argsort()
+        return torch.cat(states)[order], [torch.cat(layer)[order] for layer in zip(*layers, strict=True)]
 
 
 class _Reading(LabModel):
@@ -265,7 +340,14 @@ class _Reading(LabModel):
 
 
 class LabForSequenceClassification(_Reading):
-    """`Classifier`."""
+    """`Classifier`. With other classes than a file has (`num_labels`, `id2label` of another length) it is refused, or
+    begins with a new head if `from_pretrained` is told `ignore_mismatched_sizes=True`, as any model of transformers."""
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """What the head begins with: where a file does not fit, transformers leaves what was in the memory."""
+        head: nn.Linear = self.transformer.classes
+        if module is head:
+            begin(head)
 
     def forward(
         self,
@@ -325,6 +407,11 @@ def shifted(labels: Tensor, start: int, pad: int) -> Tensor:
     return torch.cat((first, labels[:, :-1].masked_fill(labels[:, :-1] == -100, pad)), 1)
 
 
+def _rows(padding: Tensor, before: int) -> Tensor:
+    """The rows with that many tokens before their text."""
+    return (padding == before).nonzero().flatten()
+
+
 def _mask(mask: Tensor | None, like: Tensor | None) -> Tensor:
     if mask is not None:
         return mask.bool()
@@ -347,6 +434,11 @@ def _memory(model: EncoderDecoder, encoded: Any, mask: Tensor | None, tokens: Te
 
 def _loss(logits: Tensor, labels: Tensor | None) -> Any:
     return None if labels is None else F.cross_entropy(logits.float().flatten(0, -2), labels.flatten())
+
+
+def _behind(labels: Tensor, mask: Tensor | None) -> Tensor:
+    """The labels (B, L) behind each position but the last; none behind padding, which says nothing."""
+    return labels[:, 1:] if mask is None else labels[:, 1:].masked_fill(~mask[:, :-1].bool(), -100)
 
 
 def _of_several(logits: Tensor, labels: Tensor | None) -> Any:

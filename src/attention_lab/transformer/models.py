@@ -262,9 +262,14 @@ def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
 
 def _head(width: int, to: int) -> nn.Linear:
     linear = nn.Linear(width, to)
-    nn.init.xavier_uniform_(linear.weight)
-    nn.init.zeros_(linear.bias)
+    begin(linear)
     return linear
+
+
+def begin(head: nn.Linear) -> None:
+    """Draw the weights that a head starts with."""
+    nn.init.xavier_uniform_(head.weight)
+    nn.init.zeros_(head.bias)
 
 
 Model = EncoderDecoder | LanguageModel | Classifier | SpanExtractor

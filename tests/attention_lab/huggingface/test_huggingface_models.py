@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from transformers import (
     AutoModelForQuestionAnswering,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
+    AutoTokenizer,
     DataCollatorForSeq2Seq,
     Trainer,
     TrainingArguments,
@@ -28,6 +30,7 @@ from attention_lab.batching import Batch
 from attention_lab.decoding import Rules, TextState, hypotheses
 from attention_lab.errors import InputError
 from attention_lab.huggingface import LabForCausalLM, LabForQuestionAnswering, LabForSeq2SeqLM
+from attention_lab.inference import Predictor
 from attention_lab.tasks import TASKS
 from attention_lab.transformer import build, load, save
 
@@ -85,6 +88,34 @@ def test_files_go_both_ways_to_the_bit(architecture: str, changes: dict[str, Any
         assert theirs.config.id2label == {0: "bad", 1: "fair", 2: "good"}
 
 
+@pytest.mark.parametrize(("architecture", "changes"), [*((name, {}) for name in AUTO), ("encoder_decoder", KINDS[1])])
+def test_a_vocabulary_can_be_given_more_entries(architecture: str, changes: dict[str, Any], tmp_path: Path) -> None:
+    save(model(architecture, **changes), tmp_path / "ours")
+    theirs = AUTO[architecture].from_pretrained(tmp_path / "ours")
+    (tokens, mask), before = texts(), theirs.get_input_embeddings().weight.detach().clone()
+    given = {"input_ids": tokens, "attention_mask": mask}
+    if architecture == "encoder_decoder":
+        given["decoder_input_ids"] = tokens
+    expected = theirs(**given)[0]
+    assert theirs.resize_token_embeddings(VOCABULARY + 3) is theirs.get_input_embeddings()
+    assert torch.equal(theirs.get_input_embeddings().weight[:VOCABULARY], before)
+    if architecture == "decoder":
+        torch.testing.assert_close(theirs(**given)[0][..., :VOCABULARY], expected)
+    tokens[0, 1] = VOCABULARY + 2
+    assert theirs(**given)[0].isfinite().all()
+    theirs.save_pretrained(tmp_path / "theirs")
+    assert same(load(tmp_path / "theirs"), theirs.transformer)
+    assert load(tmp_path / "theirs").config.vocabulary == theirs.config.vocab_size == VOCABULARY + 3
+
+
+@pytest.mark.parametrize("changes", [{"tied": False}, OWN])
+def test_who_writes_with_other_vectors_keeps_its_vocabulary(changes: dict[str, Any]) -> None:
+    theirs = LabForSeq2SeqLM.of(model(**changes))
+    assert theirs.get_input_embeddings() is theirs.transformer.embedding.tokens
+    with pytest.raises(InputError, match=r"cannot be resized; take one that was trained with model\.tied=true"):
+        theirs.resize_token_embeddings(VOCABULARY + 3)
+
+
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_every_mechanism_is_saved_and_loaded(name: str, tmp_path: Path) -> None:
     """Some draw numbers or count with them while they are made; a model of transformers is made without memory."""
@@ -130,9 +161,56 @@ def test_a_language_model_generates_after_prompts_of_one_length(tmp_path: Path) 
         found = theirs.generate(prompts, max_new_tokens=6, do_sample=False, use_cache=cached)
         said = [[token for token in row if token not in (END, PAD)] for row in found[:, 4:].tolist()]
         assert said == [best[0].tokens for best in expected]
-    left = torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]])
-    with pytest.raises(InputError, match=r"padded on the left.*; pad on the right, or generate"):
-        theirs(prompts, attention_mask=left)
+
+
+def left(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and mask, padded before the texts."""
+    tokens = torch.tensor([[PAD] * (max(map(len, rows)) - len(row)) + list(row) for row in rows])
+    return tokens, (tokens != PAD).long()
+
+
+PROMPTS = [[7, 5, 9, 6, 8], [10, 6], [6, 8, 7, 7, 5], [9, 9, 10]]
+
+
+@pytest.mark.parametrize(
+    ("name", "position"),
+    [
+        *((row.name, "sinusoidal") for row in CATALOGUE.values() if "decoder_self" in row.places),
+        ("scaled_dot_product", "learned"),
+        ("scaled_dot_product", "rotary"),
+    ],
+)
+def test_each_text_of_a_batch_is_gone_on_with_as_if_it_were_alone(name: str, position: str) -> None:
+    theirs = LabForCausalLM.of(model("decoder", mechanism=name, position=position, width=16, heads=4))
+    tokens, mask = left(PROMPTS)
+    for options in ({}, {"use_cache": False}, {"num_beams": 3}):
+        options = {"do_sample": False, "max_new_tokens": 5, "min_new_tokens": 5, **options}
+        together = theirs.generate(tokens, attention_mask=mask, **options)[:, tokens.shape[1] :]
+        alone = [theirs.generate(torch.tensor([row]), **options)[0, len(row) :] for row in PROMPTS]
+        assert together.tolist() == [row.tolist() for row in alone]
+
+
+def test_what_is_padded_on_the_left_is_said_of_the_texts_alone() -> None:
+    theirs, (tokens, mask) = LabForCausalLM.of(model("decoder")), left(PROMPTS)
+    found = theirs(tokens, attention_mask=mask, labels=tokens.masked_fill(mask == 0, -100), output_attentions=True)
+    total = 0.0
+    for row, prompt in enumerate(PROMPTS):
+        ids = torch.tensor([prompt])
+        alone = theirs(ids, labels=ids, output_attentions=True)
+        total += float(alone.loss.detach()) * (len(prompt) - 1)
+        torch.testing.assert_close(found.logits[row, -len(prompt) :], alone.logits[0])
+        for together, own in zip(found.attentions, alone.attentions, strict=True):
+            torch.testing.assert_close(together[row, :, -len(prompt) :, -len(prompt) :], own[0])
+            assert not together[row, :, :, : -len(prompt)].any()
+    assert float(found.loss.detach()) == pytest.approx(total / sum(len(prompt) - 1 for prompt in PROMPTS))
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_text_is_not_gone_on_with_behind_its_padding(cached: bool) -> None:
+    tokens, mask = texts()
+    for given in ({}, {"attention_mask": mask}):
+        with pytest.raises(InputError, match=r"padded on the right.*; give the tokenizer padding_side='left'"):
+            LabForCausalLM.of(model("decoder")).generate(tokens, **given, max_new_tokens=2, use_cache=cached)
 
 
 def test_losses_are_those_of_our_tasks() -> None:
@@ -196,6 +274,39 @@ def test_several_labels_are_decided_one_by_one(tmp_path: Path) -> None:
     assert [by_name[name] for name in ("bad", "fair", "good")] == pytest.approx(logits[0].sigmoid().tolist(), abs=1e-5)
 
 
+FIVE = {number: f"class {number}" for number in range(5)}
+
+
+@pytest.mark.parametrize("wanted", [{"num_labels": 5}, {"id2label": FIVE}])
+def test_other_classes_need_another_head(wanted: dict[str, Any], tmp_path: Path) -> None:
+    save(model("classifier"), tmp_path / "three")
+    with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):
+        AutoModelForSequenceClassification.from_pretrained(tmp_path / "three", **wanted)
+    torch.manual_seed(0)
+    theirs = AutoModelForSequenceClassification.from_pretrained(
+        tmp_path / "three", ignore_mismatched_sizes=True, **wanted
+    )
+    head = theirs.transformer.classes
+    assert head.weight.abs().max() <= (6 / (12 + 5)) ** 0.5  # Glorot & Bengio 2010, equation 16
+    assert len(head.weight.unique()) == 5 * 12
+    assert not head.bias.any()
+    assert torch.equal(theirs.get_input_embeddings().weight, load(tmp_path / "three").embedding.tokens.weight)
+    theirs.save_pretrained(tmp_path / "five")
+    assert same(load(tmp_path / "five"), theirs.transformer)
+    names = FIVE if "id2label" in wanted else {number: f"LABEL_{number}" for number in range(5)}
+    assert load(tmp_path / "five").config.labels == tuple(names.values())
+    assert AutoModelForSequenceClassification.from_pretrained(tmp_path / "five").config.id2label == names
+
+
+def test_classes_of_another_name_are_the_same_classes(tmp_path: Path) -> None:
+    ours, names = model("classifier"), {0: "x", 1: "y", 2: "z"}
+    save(ours, tmp_path / "ours")
+    theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path / "ours", id2label=names)
+    assert same(ours, theirs.transformer)
+    theirs.save_pretrained(tmp_path / "theirs")
+    assert load(tmp_path / "theirs").config.labels == ("x", "y", "z")
+
+
 def test_attention_comes_back() -> None:
     tokens, mask = texts()
     found = LabForSeq2SeqLM.of(model())(
@@ -214,20 +325,29 @@ def tokenizer() -> Any:
 
 def test_pipelines_of_transformers_take_the_folder(tmp_path: Path) -> None:
     words = tokenizer()
-    for architecture, task in (("classifier", "text-classification"), ("decoder", "text-generation")):
-        ours = model(architecture, vocabulary=len(words))
-        save(ours, tmp_path / architecture)
-        vocabulary.save(words, tmp_path / architecture)
-        use = pipeline(task, model=str(tmp_path / architecture))
-        if task == "text-classification":
-            ids = torch.tensor([words("the old dog")["input_ids"]])
-            logits, _ = ours(ids, torch.ones_like(ids, dtype=torch.bool))
-            (found,) = use("the old dog")
-            assert found["label"] == ("bad", "fair", "good")[int(logits.argmax())]
-            assert found["score"] == pytest.approx(float(logits.softmax(-1).max().detach()), abs=1e-5)
-        else:
-            (found,) = use("the old dog", max_new_tokens=4, do_sample=False)
-            assert found["generated_text"].startswith("the old dog")
+    ours = model("classifier", vocabulary=len(words))
+    save(ours, tmp_path)
+    vocabulary.save(words, tmp_path)
+    ids = torch.tensor([words("the old dog")["input_ids"]])
+    logits, _ = ours(ids, torch.ones_like(ids, dtype=torch.bool))
+    (found,) = pipeline("text-classification", model=str(tmp_path))("the old dog")
+    assert found["label"] == ("bad", "fair", "good")[int(logits.argmax())]
+    assert found["score"] == pytest.approx(float(logits.softmax(-1).max().detach()), abs=1e-5)
+
+
+def test_a_pipeline_goes_on_with_a_text_as_we_do(tmp_path: Path) -> None:
+    words = tokenizer()
+    save(model("decoder", task="generation", vocabulary=len(words)), tmp_path)
+    vocabulary.save(vocabulary.for_prompts(words), tmp_path)
+    prompts = ["the old dog", "a cat", "sees a small cat and"]
+    expected = [found["prediction"] for found in Predictor(tmp_path).predict(prompts, temperature=0.0, max_tokens=5)]
+    goes_on = pipeline("text-generation", model=str(tmp_path), max_new_tokens=5, do_sample=False)
+    for size in (1, 3):
+        assert [found["generated_text"] for (found,) in goes_on(prompts, batch_size=size)] == expected
+    assert all(len(text) > len(prompt) for text, prompt in zip(expected, prompts, strict=True))
+    words, theirs = AutoTokenizer.from_pretrained(tmp_path), AutoModelForCausalLM.from_pretrained(tmp_path)
+    (written,) = theirs.generate(**words(prompts[0], return_tensors="pt"), max_new_tokens=5, do_sample=False)
+    assert words.decode(written, skip_special_tokens=True) == f" {expected[0]}"
 
 
 def test_smoothed_labels_of_the_trainer_are_those_of_the_next_token(tmp_path: Path) -> None:
