@@ -29,13 +29,14 @@ def evaluate(
     """
     from attention_lab import evaluation, plots, records, tracking
     from attention_lab import metrics as numbers
-    from attention_lab.params import load
+    from attention_lab.params import load, record
+    from attention_lab.tasks import in_full
 
     options = load(params, *SECTIONS)
     shape = records.SHAPES[options.task]
     parts = {name: records.read(split / f"{name}.parquet") for name in ("train", options.evaluate.split)}
-    with tracking.run_of(model, {"evaluate": options.evaluate.model_dump()}) as log:
-        predictor = evaluation.Trained(model)
+    predictor = evaluation.Trained(model)
+    with tracking.run_of(model, in_full(record(params), predictor.model.config), "evaluate") as log:
         predictions = evaluation.predict(predictor, encoded, parts[options.evaluate.split], shape, options.evaluate)
         found = evaluation.measure(predictor, predictions, parts["train"], options.evaluate, options.seed)
         records.write(predictions, output / "predictions.parquet")

@@ -32,11 +32,11 @@ def interpret(
     from attention_lab import interpretation, records, tracking
     from attention_lab import metrics as numbers
     from attention_lab.explanation import page
-    from attention_lab.params import load
+    from attention_lab.params import load, record
 
     options = load(params, *SECTIONS)
     measured = numbers.read(metrics / "evaluate.json", "evaluate")
-    with tracking.run_of(model, {"interpret": options.interpret.model_dump()}) as log:
+    with tracking.run_of(model, record(params), "interpret") as log:
         found, shown = interpretation.run(options, model, encoded, split, predictions)
         report = page.report(shown, measured, model, options.interpret.beside)
         numbers.write(found.metrics, metrics / "interpret.json")
@@ -49,6 +49,7 @@ def interpret(
         log.result("interpret", found.metrics)
         log.artifacts(pictures, folder="plots")
         log.artifacts(metrics / "report.html")
+        log.artifacts(predictions, folder="predictions")
     typer.echo("interpret: " + "; ".join(found.metrics["sentences"]))
 
 

@@ -31,6 +31,7 @@ def train(
     from attention_lab import metrics as numbers
     from attention_lab import plots, processes, tracking, training
     from attention_lab.params import load, record
+    from attention_lab.tasks import in_full
 
     options = load(params, *SECTIONS)
     config = training.configure(options, vocab)
@@ -42,12 +43,12 @@ def train(
         if processes.is_helper():
             training.fit(config, options, encoded, vocab, output, state)
             return
-        all_but_later = training.in_full(record(params, "evaluate", "interpret"), config)
+        all_but_later = in_full(record(params, "evaluate", "interpret"), config)
         with tracking.training_run(key, f"{options.task}, {config.mechanism_name}", all_but_later) as log:
             log.data(options.task, encoded)
             result = training.fit(config, options, encoded, vocab, output, state, log.metrics)
             numbers.write(result.metrics, metrics / "train.json")
-            curves = (result.train_curve, result.valid_curve, result.pretrain_curve)
+            curves = result.train_curve, result.valid_curve, result.pretrain_curve
             plots.training(*curves, metrics / "plots" / "training")
             log.result("train", result.metrics, result.speed)
             log.artifacts(metrics / "plots" / "training", folder="plots")

@@ -321,8 +321,11 @@ def compare(
         list[str] | None, typer.Option(help="NAME=VALUE: only experiments with that parameter; as often as needed.")
     ] = None,
     against: Annotated[
-        str | None,
-        typer.Option(help="A setting, e.g. a mechanism: the line that the others are held against; none: the best."),
+        list[str] | None,
+        typer.Option(
+            help="A setting, e.g. a mechanism or NAME=VALUE: the line that the others are held against, as often as "
+            "it takes; none: the best."
+        ),
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page here.")] = None,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
@@ -333,18 +336,18 @@ def compare(
     \b
     attention-lab compare
     attention-lab compare --against scaled_dot_product
-    attention-lab compare --task sentiment --only model.heads=4
+    attention-lab compare --task sentiment --only model.layers=2
     attention-lab compare --html experiments.html
 
-    Experiments that differ in their seed alone are one line. They are read from MLflow's store, mlflow.db or that of
-    MLFLOW_TRACKING_URI.
+    Experiments that differ in their seed alone are one line; trainings that failed are counted in it. They are read
+    from MLflow's store, mlflow.db or that of MLFLOW_TRACKING_URI.
     """
     from attention_lab import comparison
     from attention_lab.records import write_bytes
     from attention_lab.tracking import predictions, results
 
     found = comparison.compare(
-        results(), task=task, only=only or (), against=against, predictions=predictions
+        results(), task=task, only=only or (), against=against or (), predictions=predictions
     )  # fmt: skip
     if html is not None:
         write_bytes(comparison.page(found).encode() + b"\n", html)

@@ -18,6 +18,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+import yaml
 from jinja2 import Environment, PackageLoader
 from rich.console import Console
 from rich.table import Table
@@ -33,7 +34,10 @@ Predictions = Callable[[Result], pd.DataFrame | None]
 
 FIRST = "attention.mechanism"
 # What changes where, how fast or how much is said of a result, and not the result.
-BESIDE = ("interpret.", "seed", "train.device", "train.threads", "train.processes", "train.checkpoint_steps")
+BESIDE = (
+    "interpret.", "seed", "train.device", "train.threads", "train.checkpoint_steps",
+    "evaluate.bootstrap", "evaluate.tokens_per_batch",
+)  # fmt: skip
 KNOWN = {"alignment_error_rate": "alignment error", "average_precision": "average precision"}
 COSTS = {
     "train.parameters": "parameters",
@@ -47,37 +51,41 @@ RESAMPLES = 2000  # of test rows
 class Line:
     """Results with the same parameters but for their seeds.
 
-    settings: of the parameters that differ between lines. score: the mean over seeds. low, high: 95 %, over seeds
-    (Student's t), of one seed over test rows (bootstrap; None of one row). difference: of the score from that of the
-    line that all are held against, in the mean over the seeds that both have; None if they share none. margin: half its
-    95 % interval, and chance: the probability of such a difference or a larger one where there is none, with as many
-    tests as there are lines (false discovery rate, Benjamini & Hochberg 1995). over: what these two are of: seeds
-    (paired t-test), or the rows of the one seed that both have (paired bootstrap, Koehn 2004; approximate
-    randomisation, Riezler & Maxwell 2005); None, as they are, where the two have not predicted the same rows. more:
-    other figures by title, means over seeds.
+    settings: of the parameters that differ between lines. failed: seeds of trainings that ended without a score.
+    score: the mean over seeds. low, high: 95 %, over seeds (Student's t), of one seed over test rows (bootstrap; None
+    of one row). difference: of the score from that of the line that all are held against, in the mean over the seeds
+    that both have; None if they share none. shared: how many these are. margin: half its 95 % interval, and chance: the
+    probability of such a difference or a larger one where there is none, with as many tests as there are lines (false
+    discovery rate, Benjamini & Hochberg 1995). over: what these two are of: seeds (paired t-test), or the rows of the
+    one seed that both have (paired bootstrap, Koehn 2004; approximate randomisation, Riezler & Maxwell 2005); None, as
+    they are, where the two have not predicted the same rows, or differ alike in all seeds, so that there is no spread
+    to go by. more: other figures by title, means over seeds.
     """
 
     settings: dict[str, str]
     seeds: list[str]
+    failed: list[str]
     score: float
     low: float | None
     high: float | None
     difference: float | None = None
     margin: float | None = None
     chance: float | None = None
+    shared: int = 0
     over: Literal["seeds", "rows"] | None = None
     more: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Lines of one task, the best first. against: which of them the others are held against. others: finished results
-    of other tasks."""
+    """Lines of one task, the best first. against: which of them the others are held against. named: that was asked for.
+    others: results of other tasks."""
 
     task: str
     score_name: str
     lines: list[Line]
     against: int
+    named: bool
     others: int
 
     @property
@@ -90,17 +98,27 @@ class Comparison:
                 "chance is how often one as large comes about where there is none (paired t-test, corrected for the "
                 "number of lines)."
             )
-        if self.against == 0 and any(line.chance is not None for line in self.lines):
+        if not self.named and any(line.chance is not None for line in self.lines):
             found.append(
                 "The line that the others are held against is the best by these same scores, so their chances are too "
                 "small; --against names one beforehand."
             )
-        if any(len(line.seeds) == 1 for line in self.lines):
+        if any(len(line.seeds) == 1 or line.over == "rows" for line in self.lines):
             found.append(
                 "One seed: the interval is over test rows, as is what is marked (rows): chance is how often so large a "
                 "difference comes about if it does not matter which of the two models an answer is of (approximate "
                 "randomisation, corrected for the number of lines). That says nothing of other trainings; queue some, "
                 "e.g. dvc exp run --queue -S 'seed=1,2,3'."
+            )
+        if any(line.failed for line in self.lines):
+            found.append(
+                "Trainings that failed have no score and are not in the mean: a line with some is better than what was "
+                "set."
+            )
+        if any(title in line.more for line in self.lines for title in KNOWN.values()):
+            found.append(
+                "Alignment error and average precision are of the method that valid rows chose, on the rows that every "
+                "method explains; attention-lab summary has those of the weights, on more rows."
             )
         if self.others:
             found.append(f"{self.others} results of other tasks are left out; --task names one.")
@@ -112,7 +130,7 @@ def compare(
     *,
     task: str | None = None,
     only: Sequence[str] = (),
-    against: str | None = None,
+    against: Sequence[str] = (),
     predictions: Predictions = lambda _: None,
 ) -> Comparison:
     """Put results, the newest first, side by side.
@@ -120,14 +138,15 @@ def compare(
     Args:
         task: None: that of the newest result.
         only: "name=value": results with these parameters alone.
-        against: a setting of the line that all are held against; None: the best line.
+        against: settings of the line that all are held against, "value" or "name=value"; none: the best line.
         predictions: what the model of a result predicted, row by row, or None; differences of one seed are held
             against these rows.
 
     Raises:
         InputError: there is nothing to compare, or a name fits no result or no line.
     """
-    scored = [result for result in results if "evaluate.score" in result.metrics]
+    known = [result for result in results if {"task", "seed", FIRST} <= result.params.keys()]
+    scored = [result for result in known if "evaluate.score" in result.metrics]
     if not scored:
         raise InputError("no experiment has been evaluated yet; run `dvc repro` or `dvc exp run` first")
     task = task or scored[0].params["task"]
@@ -138,7 +157,8 @@ def compare(
     others = len(scored) - len(chosen)
     for condition in only:
         chosen = _with(condition, chosen)
-    pairs = [(_line(seeds, settings), seeds) for settings, seeds in _grouped(chosen)]
+    failed = [result for result in known if result.failed and "evaluate.score" not in result.metrics]
+    pairs = [(_line(seeds, settings, failed), seeds) for settings, seeds in _grouped(chosen)]
     pairs.sort(key=lambda pair: -pair[0].score)
     where = _where([line for line, _ in pairs], against)
     reference = pairs[where][1]
@@ -147,18 +167,34 @@ def compare(
         line if number == where else _held_against(line, seeds, reference, predictions, held)
         for number, (line, seeds) in enumerate(tqdm(pairs, "compare", unit="line", leave=False, delay=2.0))
     ]
-    return Comparison(task, chosen[0].tags["evaluate.score_name"], _corrected(lines), where, others)
+    return Comparison(
+        task, chosen[0].tags["evaluate.score_name"], _corrected(lines), where, bool(against), others
+    )  # fmt: skip
 
 
 def _with(condition: str, results: list[Result]) -> list[Result]:
     """Those with a parameter of "name=value"."""
     name, _, value = condition.partition("=")
-    fitting = [result for result in results if result.params.get(name) == value]
+    fitting = [result for result in results if name in result.params and _same(value, result.params[name])]
     if not fitting:
         values = sorted({result.params[name] for result in results if name in result.params})
         there = f"; {name} has been {', '.join(values)}" if values else ""
         raise InputError(f"--only {condition}: no experiment has that parameter with that value{there}")
     return fitting
+
+
+def _same(value: str, logged: str) -> bool:
+    """Is that how params.yaml would have it? There it is true, null or 1e-3, and True, None or 0.001 in the books."""
+    try:
+        read = yaml.safe_load(value)
+        return logged in (value, str(read)) or float(value) == float(logged)
+    except (yaml.YAMLError, ValueError):
+        return False
+
+
+def _of_training(result: Result) -> dict[str, str]:
+    """What a training was given but for its seed."""
+    return {name: value for name, value in result.params.items() if not name.startswith((*BESIDE, "evaluate."))}
 
 
 def _grouped(results: Sequence[Result]) -> list[tuple[dict[str, str], dict[str, Result]]]:
@@ -178,8 +214,10 @@ def _grouped(results: Sequence[Result]) -> list[tuple[dict[str, str], dict[str, 
     return [({name: settings[key].get(name, "") for name in differing}, seeds) for key, seeds in groups.items()]
 
 
-def _line(seeds: dict[str, Result], settings: dict[str, str]) -> Line:
+def _line(seeds: dict[str, Result], settings: dict[str, str], failed: Sequence[Result]) -> Line:
     every = list(seeds.values())
+    wanted = _of_training(every[0])
+    lost = {result.params["seed"] for result in failed if _of_training(result) == wanted} - seeds.keys()
     scores = np.array([result.metrics["evaluate.score"] for result in every])
     low, high = (every[0].metrics.get(f"evaluate.score_{end}") for end in ("low", "high"))
     if len(scores) > 1:
@@ -193,7 +231,7 @@ def _line(seeds: dict[str, Result], settings: dict[str, str]) -> Line:
     for name, title in COSTS.items():
         if all(name in result.metrics for result in every):
             more[title] = float(np.mean([result.metrics[name] for result in every]))
-    return Line(settings, sorted(seeds), float(scores.mean()), low, high, more=more)
+    return Line(settings, sorted(seeds), sorted(lost), float(scores.mean()), low, high, more=more)
 
 
 def margin(values: np.ndarray) -> float:
@@ -201,14 +239,16 @@ def margin(values: np.ndarray) -> float:
     return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
 
 
-def _where(lines: Sequence[Line], against: str | None) -> int:
-    if against is None:
+def _where(lines: Sequence[Line], against: Sequence[str]) -> int:
+    if not against:
         return 0
-    fitting = [number for number, line in enumerate(lines) if against in line.settings.values()]
+    of_lines = [{*line.settings.values(), *(f"{n}={v}" for n, v in line.settings.items())} for line in lines]
+    fitting = [number for number, settings in enumerate(of_lines) if settings.issuperset(against)]
     if len(fitting) != 1:
-        known = sorted({value for line in lines for value in line.settings.values() if value})
+        known = sorted({f"{name}={value}" for line in lines for name, value in line.settings.items() if value})
+        given = " ".join(f"--against {one}" for one in against)
         many = "more than one line has" if fitting else "no line has"
-        raise InputError(f"--against {against}: {many} that setting; settings here are {', '.join(known)}")
+        raise InputError(f"{given}: {many} that; settings here are {', '.join(known)}, and several can be given")
     return fitting[0]
 
 
@@ -224,14 +264,15 @@ def _held_against(
     if not shared:
         return line
     scores = np.array([[by[seed].metrics["evaluate.score"] for seed in shared] for by in (own, reference)])
-    differences = scores[0] - scores[1]
-    line = replace(line, difference=float(differences.mean()))
+    differences = np.round(scores[0] - scores[1], 9)  # scores have six decimals, and what is below is no difference
+    line = replace(line, difference=float(differences.mean()), shared=len(shared))
     if len(shared) < 2:
         (seed,) = shared
         return _over_rows(line, own[seed].params["task"], predictions(own[seed]), held(seed))
-    alike = np.ptp(differences) == 0.0  # the test would divide by 0
-    chance = float(differences[0] == 0.0) if alike else float(stats.ttest_rel(*scores).pvalue)
-    return replace(line, margin=margin(differences), chance=chance, over="seeds")
+    if np.ptp(differences) > 0.0:
+        chance = float(stats.ttest_1samp(differences, 0.0).pvalue)  # which the paired test is
+        return replace(line, margin=margin(differences), chance=chance, over="seeds")
+    return line if differences[0] else replace(line, margin=0.0, chance=1.0, over="seeds")
 
 
 def _over_rows(line: Line, task: str, own: pd.DataFrame | None, reference: pd.DataFrame | None) -> Line:
@@ -277,7 +318,7 @@ def table(found: Comparison) -> tuple[list[str], list[list[str]]]:
         rows.append(
             [
                 *line.settings.values(),
-                str(len(line.seeds)),
+                str(len(line.seeds)) + f" ({len(line.failed)} failed)" * bool(line.failed),
                 f"{line.score:.{digits}f}",
                 "" if line.low is None else f"{line.low:.{digits}f} to {line.high:.{digits}f}",
                 "" if number == found.against else _signed(line, digits),
@@ -291,10 +332,11 @@ def table(found: Comparison) -> tuple[list[str], list[list[str]]]:
 def _signed(line: Line, digits: int) -> str:
     if line.difference is None:
         return "no seed in common"
+    of = f" ({line.shared} of {len(line.seeds)} seeds)" * (line.shared < len(line.seeds))
     if not line.margin:
-        return f"{line.difference:+.{digits}f}" + ("" if line.margin is None else f" ± {0:.{digits}f}")
+        return f"{line.difference:+.{digits}f}" + ("" if line.margin is None else f" ± {0:.{digits}f}") + of
     digits = max(digits, -math.floor(math.log10(line.margin)))  # a margin of 0.0004 is not 0
-    return f"{line.difference:+.{digits}f} ± {line.margin:.{digits}f}"
+    return f"{line.difference:+.{digits}f} ± {line.margin:.{digits}f}{of}"
 
 
 def _figure(title: str, value: float | None) -> str:

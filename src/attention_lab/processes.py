@@ -21,14 +21,11 @@ STARTED_BY = "ATTENTION_LAB_STARTED_BY"  # the launcher's number, for the proces
 
 @contextmanager
 def alone(work: Path) -> Iterator[None]:
-    """Nobody else does this work meanwhile, in this process or in those that it starts.
+    """Nobody else does this work meanwhile, in this process or in those that it starts; whoever comes later waits.
 
     Args:
         work: a path that names it; the lock is a file beside it, which the system frees when the process ends, whatever
             ends it.
-
-    Raises:
-        InputError: somebody does.
     """
     if "RANK" in os.environ:  # the one that started this process has the lock
         yield
@@ -38,7 +35,8 @@ def alone(work: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise InputError("another process is at this very work; wait until it is done, or end it") from None
+        print("another process is at this very work; waiting until it is done", file=sys.stderr)
+        lock.acquire()
     try:
         yield
     finally:

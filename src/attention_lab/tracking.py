@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,10 +64,9 @@ class Run:
         params = [Param(name, str(value)) for name, value in flatten(values).items()]
         self.client.log_batch(self.identifier, params=params)
 
-    def tags(self, values: dict[str, str | None]) -> None:
+    def tags(self, values: dict[str, str]) -> None:
         for name, value in values.items():
-            if value is not None:
-                self.client.set_tag(self.identifier, name, value)
+            self.client.set_tag(self.identifier, name, value)
 
     def result(self, stage: str, values: dict[str, Any], speed: dict[str, float] | None = None) -> None:
         """Final metrics: numbers under `stage.name`, single texts as tags. What differs from run to run by nature
@@ -123,16 +122,20 @@ class Run:
 
 @dataclass(frozen=True)
 class Result:
-    """A finished run: parameters under dotted names, final metrics under `stage.name`, and texts. run: its number."""
+    """A run that has ended: parameters under dotted names, final metrics under `stage.name`, and texts.
+
+    run: its number. failed: its last stage did.
+    """
 
     params: dict[str, str]
     metrics: dict[str, float]
     tags: dict[str, str]
     run: str = ""
+    failed: bool = False
 
 
 def results() -> list[Result]:
-    """The finished runs, the newest first.
+    """The runs that have ended, the newest first.
 
     Raises:
         InputError: there are none yet.
@@ -141,8 +144,12 @@ def results() -> list[Result]:
         raise InputError("mlflow.db is missing, for nothing has run here yet; run `dvc repro` or `dvc exp run` first")
     client, experiment = _connect()
     newest_first = ["attributes.start_time DESC"]
-    runs = client.search_runs([experiment], "attributes.status = 'FINISHED'", max_results=MOST, order_by=newest_first)
-    return [Result(run.data.params, run.data.metrics, run.data.tags, run.info.run_id) for run in runs]
+    ended = "attributes.status != 'RUNNING'"
+    runs = client.search_runs([experiment], ended, max_results=MOST, order_by=newest_first)
+    return [
+        Result(run.data.params, run.data.metrics, run.data.tags, run.info.run_id, run.info.status != "FINISHED")
+        for run in runs
+    ]
 
 
 def predictions(result: Result) -> pd.DataFrame | None:
@@ -175,49 +182,75 @@ def training_run(key: str, what: str, params: dict[str, Any]) -> Iterator[Run]:
         name = f"{what} ({of})" if of else what
         identifier = client.create_run(experiment, run_name=name, tags={"training_key": key}).info.run_id
     run = Run(client, identifier)
-    run.tags(
-        {
-            "dvc.experiment": os.environ.get("DVC_EXP_NAME"),
-            "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV"),
-        }
-    )
+    run.tags(_experiment())
     with _ending(run):
         run.params(wanted)
         yield run
 
 
-@contextmanager
-def run_of(model: Path, params: dict[str, Any]) -> Iterator[Run]:
-    """The newest run of the model in that folder, to add what was found out about it under `params`.
+ON_MODELS = ("evaluate", "interpret")  # stages that find out about a model, in their order
 
-    A run's params cannot change. If that run was evaluated under others, this is a new result of the same model, and
-    gets a run of its own with the training's params, tags and final metrics.
+
+@contextmanager
+def run_of(model: Path, params: dict[str, Any], stage: str) -> Iterator[Run]:
+    """The newest run of the model in that folder, to add what a stage of `ON_MODELS` finds out about it.
+
+    A run's params cannot change. If that run was made with others of these stages, this is a new result of the same
+    model, and gets a run of its own with what is known from the stages before: params, tags, final metrics, data set.
+
+    Args:
+        params: all of params.yaml; those of the stage, and of the one before it, tell results of a model apart. The
+            others are logged where the model has no run.
     """
     client, experiment = _connect()
     checksum = digest(model)
     known = client.search_runs(
         [experiment], f"tags.model_digest = '{checksum}'", order_by=["attributes.start_time DESC"]
     )
-    wanted = {name: str(value) for name, value in flatten(params).items()}
-    fitting = [run for run in known if all(run.data.params.get(name, value) == value for name, value in wanted.items())]
+    place = ON_MODELS.index(stage)
+    told, yet = ON_MODELS[: place + 1], ON_MODELS[place:]
+    every = {name: str(value) for name, value in flatten(params).items()}
+    wanted = _of(told, every)
+
+    def fit(run: Any, names: dict[str, str]) -> bool:
+        return all(run.data.params.get(name, value) == value for name, value in names.items())
+
+    fitting = [run for run in known if fit(run, wanted)]
     if fitting:
         identifier = fitting[0].info.run_id
     else:
-        tags = {"model_digest": checksum}
-        if known:
-            tags |= {name: value for name, value in known[0].data.tags.items() if not name.startswith("mlflow.")}
-        name = known[0].info.run_name if known else os.environ.get("DVC_EXP_NAME")
+        # Of several results of the model that of the same stages before.
+        base = next((run for run in known if fit(run, _of(ON_MODELS[:place], every))), known[0] if known else None)
+        tags = {} if base is None else {n: v for n, v in base.data.tags.items() if not n.startswith("mlflow.")}
+        tags = _but(yet, tags) | _experiment() | {"model_digest": checksum}
+        name = os.environ.get("DVC_EXP_NAME") if base is None else base.info.run_name
         identifier = client.create_run(experiment, run_name=name, tags=tags).info.run_id
-        if known:
-            run = Run(client, identifier)
-            sections = {name.split(".")[0] for name in wanted}
-            run.params({n: v for n, v in known[0].data.params.items() if n.split(".")[0] not in sections})
-            run.metrics(0, known[0].data.metrics)
+        run = Run(client, identifier)
+        if base is None:
+            run.params(_but(yet, every))
+        else:
+            run.params(_but(yet, base.data.params))
+            run.metrics(0, _but(yet, base.data.metrics))
+            client.log_inputs(identifier, datasets=base.inputs.dataset_inputs)
             run.flush()
     run = Run(client, identifier)
     with _ending(run):
         run.params(wanted)
         yield run
+
+
+def _of(sections: Sequence[str], values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name.split(".")[0] in sections}
+
+
+def _but(sections: Sequence[str], values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name.split(".")[0] not in sections}
+
+
+def _experiment() -> dict[str, str]:
+    """DVC's name for what runs, and what it goes back to."""
+    known = {"dvc.experiment": "DVC_EXP_NAME", "dvc.baseline": "DVC_EXP_BASELINE_REV"}
+    return {tag: os.environ[name] for tag, name in known.items() if os.environ.get(name)}
 
 
 @contextmanager

@@ -123,16 +123,6 @@ def configure(options: Params, vocab: Path) -> Config:
     return config
 
 
-def in_full(values: dict[str, Any], config: Config) -> dict[str, Any]:
-    """Parameters for the books, with what the task decides where the sections model and train have null: a run that
-    names that value is the same run."""
-    decided = {"model": config.model_dump(), "train": {"word_dropout": TASKS[config.task].word_dropout}}
-    return values | {
-        section: {name: of_task.get(name) if value is None else value for name, value in values[section].items()}
-        for section, of_task in decided.items()
-    }
-
-
 def fit(
     config: Config,
     options: Params,

@@ -21,7 +21,7 @@ from attention_lab import training
 from attention_lab.batching import Examples
 from attention_lab.errors import InputError
 from attention_lab.params import Train, load
-from attention_lab.tasks import TASKS
+from attention_lab.tasks import TASKS, in_full
 from attention_lab.transformer import Model, build
 
 ROOT = Path(__file__).parents[2]
@@ -190,9 +190,9 @@ def test_what_the_task_decides_is_in_the_books_as_if_it_had_been_named() -> None
     made = config(architecture="classifier", task="sentiment")
     nothing = {"model": {"layers": None, "heads": 4}, "train": {"word_dropout": None, "patience": None}, "seed": 1}
     named = {"model": {"layers": made.layers, "heads": 4}, "train": {"word_dropout": 0.05, "patience": None}, "seed": 1}
-    assert training.in_full(nothing, made) == training.in_full(named, made) == named
+    assert in_full(nothing, made) == in_full(named, made) == named
     none_at_all = {"model": {"layers": 7}, "train": {"word_dropout": 0.0}}
-    assert training.in_full(none_at_all, made) == none_at_all
+    assert in_full(none_at_all, made) == none_at_all
 
 
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine", "inverse_sqrt"])

@@ -79,6 +79,7 @@ class Mechanism:
         return OPERATIONS[self.operation].weighs or NORMALISERS[self.normaliser].weighs
 
 
+PARTS = ("score", "normaliser", "pattern", "position", "heads", "operation")  # of which one is chosen
 MAY_BE_ZERO = frozenset(("window", "tokens", "blocks", "prefix", "lambda_init"))  # of the options that are numbers
 MOST = 2**20  # of what is counted: positions, features, rounds
 
@@ -98,10 +99,10 @@ def mechanism(name: str, options: dict[str, Any] | None = None) -> Mechanism:
     given = dict(options or {})
     if name == "composed":
         row = Mechanism(name="composed", paper="", formula="as chosen")
-        for kind in ("score", "normaliser", "pattern", "position", "heads", "operation"):
+        for kind in PARTS:
             if kind in given:
-                chosen = given.pop(kind)
-                if chosen not in CHOICES[kind]:
+                chosen: Any = given.pop(kind)
+                if str(chosen) not in CHOICES[kind]:
                     known = ", ".join(CHOICES[kind])
                     raise InputError(f"attention.options.{kind}: there is no {chosen!r}; choose one of {known}")
                 row = replace(row, **{kind: chosen})
@@ -117,7 +118,7 @@ def mechanism(name: str, options: dict[str, Any] | None = None) -> Mechanism:
     known_options = available(row)
     for option, value in given.items():
         if option not in known_options:
-            known = ", ".join(known_options) or "none"
+            known = ", ".join([*PARTS] * (name == "composed") + [*known_options]) or "none"
             raise InputError(f"attention.options: {name} has no option {option!r}; it has {known}")
         default = known_options[option]
         if not _alike(value, default):

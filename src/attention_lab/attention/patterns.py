@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from attention_lab.attention.contract import Call, Sizes
+from attention_lab.errors import InputError
 
 
 class Pattern(Protocol):
@@ -167,6 +168,8 @@ class Hashed(Full):
     """
 
     def __init__(self, sizes: Sizes, *, buckets: int = 4, rounds: int = 2) -> None:
+        if buckets % 2:
+            raise InputError(f"attention.options.buckets: {buckets} is not even; a plane has a bucket on either side")
         generator = torch.Generator().manual_seed(0)
         self.planes = torch.randn(sizes.heads, sizes.head, rounds, buckets // 2, generator=generator)
 

@@ -88,7 +88,7 @@ class Cosine(Dot):
 
     def __init__(self, sizes: Sizes, *, temperature: float = 10.0) -> None:
         super().__init__(sizes)
-        self.temperature = nn.Parameter(torch.full((sizes.heads, 1, 1), temperature))
+        self.temperature = nn.Parameter(torch.full((sizes.heads, 1, 1), float(temperature)))
 
     def fold(self, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
         return F.normalize(query, dim=-1) * self.temperature.to(query.dtype), F.normalize(key, dim=-1)

@@ -1,5 +1,7 @@
 """The applications, one file each."""
 
+from typing import Any
+
 from attention_lab.tasks.generation import Generation
 from attention_lab.tasks.multi_label import MultiLabel
 from attention_lab.tasks.question_answering import QuestionAnswering
@@ -7,10 +9,21 @@ from attention_lab.tasks.sentiment import Sentiment
 from attention_lab.tasks.summarization import Summarization
 from attention_lab.tasks.task import Loss, Task, Trainable
 from attention_lab.tasks.translation import Translation
+from attention_lab.transformer import Config
 
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (Translation(), Summarization(), QuestionAnswering(), Generation(), Sentiment(), MultiLabel())
 }
 
-__all__ = ["TASKS", "Loss", "Task", "Trainable"]
+__all__ = ["TASKS", "Loss", "Task", "Trainable", "in_full"]
+
+
+def in_full(values: dict[str, Any], config: Config) -> dict[str, Any]:
+    """Parameters for the books, with what the task decides where the sections model and train have null: a run that
+    names that value is the same run."""
+    decided = {"model": config.model_dump(), "train": {"word_dropout": TASKS[config.task].word_dropout}}
+    return values | {
+        section: {name: of_task.get(name) if value is None else value for name, value in values[section].items()}
+        for section, of_task in decided.items()
+    }

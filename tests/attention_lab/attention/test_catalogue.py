@@ -47,7 +47,8 @@ def test_every_part_is_in_some_row() -> None:
         ("local", {"window": "wide"}, "window of local should be like 16, not 'wide'"),
         ("uniform", {"score": "dot"}, "uniform has no option 'score'"),
         ("composed", {"score": "cosin"}, "score: there is no 'cosin'; choose one of dot, scaled_dot"),
-        ("composed", {"window": 3}, "composed has no option 'window'"),
+        ("composed", {"window": 3}, "composed has no option 'window'; it has score, normaliser, pattern, position, "),
+        ("composed", {"score": ["additive"]}, r"score: there is no \['additive'\]; choose one of dot"),
         ("local", {"window": -1}, "window of local may not be below 0, it is -1"),
         ("topk", {"k": 0}, "k of topk has to be above 0, it is 0"),
         ("hard_coded", {"deviation": 0.0}, "deviation of hard_coded has to be above 0, it is 0.0"),
@@ -62,6 +63,7 @@ def test_what_does_not_exist_is_refused(name: str, options: dict[str, Any], sent
 @pytest.mark.parametrize(
     ("name", "options", "place", "sentence"),
     [
+        ("reformer", {"buckets": 3}, "encoder_self", "buckets: 3 is not even; a plane has a bucket on either side"),
         ("fnet", {}, "cross", "fnet is not for cross-attention: "),
         ("grouped_query", {"key_heads": 2}, "cross", "key_heads: 2 does not divide the 3 heads"),
         ("differential", {}, "cross", "33 / 3 heads is not even"),
@@ -71,6 +73,19 @@ def test_what_does_not_exist_is_refused(name: str, options: dict[str, Any], sent
 def test_what_does_not_fit_is_refused(name: str, options: dict[str, Any], place: Any, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         build(mechanism(name, options), sizes(place), dropout=0.0, rotary=False)
+
+
+def test_a_whole_number_can_stand_for_a_fraction() -> None:
+    row = mechanism("cosine", {"temperature": 20})
+    (found,) = (
+        parameter
+        for part in build(row, sizes("encoder_self"), dropout=0.0, rotary=False)
+        if isinstance(part, torch.nn.Module)
+        for name, parameter in part.named_parameters()
+        if name.endswith("temperature")
+    )
+    assert found.is_floating_point()
+    assert (found == 20.0).all()
 
 
 def test_options_reach_their_parts() -> None:
