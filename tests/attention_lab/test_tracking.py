@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from attention_lab import tracking
+from attention_lab import records, tracking
 
 PARAMS = {"seed": 1, "task": "sentiment", "vocab": {"size": 100}}
 
@@ -47,6 +47,46 @@ def test_classes_of_any_name_a_failure_and_a_training_that_goes_on(store: Any) -
     client.set_terminated(left, "RUNNING")
     with tracking.training_run("third", "again", {**PARAMS, "vocab": {"size": 200}}) as log:
         assert log.identifier != left
+
+
+def test_an_explanation_goes_with_the_evaluation_it_is_of(
+    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, data = tmp_path / "model", tmp_path / "data"
+    for folder in (model, data):
+        folder.mkdir()
+        (folder / "file").write_text(folder.name)
+    monkeypatch.setenv("DVC_EXP_NAME", "first-try")
+    with tracking.training_run("key", "trained", PARAMS) as log:
+        log.data("sentiment", data)
+        log.tags({"model_digest": records.digest(model)})
+
+    def found(stage: str, value: float, *, beams: int, steps: int = 12) -> str:
+        params = {**PARAMS, "evaluate": {"beams": beams}, "interpret": {"steps": steps}}
+        with tracking.run_of(model, params, stage) as log:
+            log.result(stage, {"score": value})
+            return log.identifier
+
+    first = found("evaluate", 0.1, beams=1)
+    assert found("interpret", 0.5, beams=1) == first  # all of one result in one run
+    monkeypatch.setenv("DVC_EXP_NAME", "second-try")
+    second = found("evaluate", 0.2, beams=4)
+    third = found("interpret", 0.6, beams=1, steps=5)
+    runs = {run.info.run_id: run for run in store()}
+    assert len({first, second, third}) == len(runs) == 3
+    assert runs[second].data.metrics == {"evaluate.score": 0.2}  # nobody has explained it yet
+    assert runs[third].data.metrics == {"evaluate.score": 0.1, "interpret.score": 0.6}
+    assert runs[third].data.params["evaluate.beams"] == "1"
+    assert [runs[one].data.tags["dvc.experiment"] for one in (first, third)] == ["first-try", "second-try"]
+    assert all(len(run.inputs.dataset_inputs) == 1 for run in runs.values())
+    assert found("interpret", 0.7, beams=4) == second
+
+    (model / "file").write_text("another, whose training is in another store")
+    assert store()[-1].data.params["seed"] == "1"
+    fourth = found("evaluate", 0.3, beams=1)
+    assert {run.info.run_id: run.data.params for run in store()}[fourth] == {
+        "seed": "1", "task": "sentiment", "vocab.size": "100", "evaluate.beams": "1",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["C++", "what?", "a, b", "a//b", "/a", "a/", "é ü", "x" * 300, "日本"])
