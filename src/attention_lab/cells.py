@@ -29,6 +29,11 @@ def text(value: Any, column: str, row: str) -> str:
     return _wrong(value, column, row, "a text or a number")
 
 
+def _answer(value: Any, column: str, row: str) -> str | None:
+    """An answer; "" says that there is none, None that nobody knows."""
+    return None if value is None or value != value else text(value, column, row)
+
+
 def _start(value: Any, column: str, row: str) -> int:
     """The place of an answer; −1 if it is not given."""
     if value is None or value != value or value == "":
@@ -133,6 +138,7 @@ GOLD: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 # What becomes of a value, its column and its row. Columns that are not here hold texts.
 CONVERSIONS: dict[str, Callable[[Any, str, str], Any]] = {
+    "answer": _answer,
     "start": _start,
     "references": _references,
     "labels": _labels,

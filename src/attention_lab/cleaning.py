@@ -24,6 +24,7 @@ REASONS = (
     "too_short",  # a text below clean.min_characters
     "too_long",  # a text above clean.max_characters
     "no_label",
+    "no_answer",  # nobody has said; a row whose answer is "" has none, and stays
     "answer_not_in_text",  # an answer that is to be found in a text does not occur in it
     "conflicting_label",  # the same texts occur with two labels, or two sets of labels: all of them go
     "overlap",  # the source text also stands in a given split that goes before
@@ -116,7 +117,7 @@ def _normalised(raw: pd.DataFrame, shape: Shape, normal: normalizers.Normalizer)
             dtype=object,
         )
     if shape.answer is not None:
-        answers = [normal.normalize_str(text).strip() for text in raw[shape.answer]]
+        answers = [None if text is None else normal.normalize_str(text).strip() for text in raw[shape.answer]]
         before = [
             normal.normalize_str(text[: max(0, start)])
             for text, start in zip(raw[shape.source], raw["start"], strict=True)
@@ -130,7 +131,7 @@ def _normalised(raw: pd.DataFrame, shape: Shape, normal: normalizers.Normalizer)
     return rows
 
 
-def _place(text: str, answer: str, wanted: int | None) -> int:
+def _place(text: str, answer: str | None, wanted: int | None) -> int:
     """Where an answer begins: where it should, else where it stands as whole words, nearest to that or first, else
     where it stands at all; −1 if it stands nowhere."""
     if not answer:
@@ -165,6 +166,7 @@ def _row_filters(rows: pd.DataFrame, shape: Shape, params: Clean) -> Iterator[tu
     if shape.label is not None:
         yield "no_label", rows[shape.label].isna()
     if shape.answer is not None:
+        yield "no_answer", rows[shape.answer].isna()
         yield "answer_not_in_text", (rows["start"] < 0) & (rows[shape.answer] != "")
 
 

@@ -97,8 +97,8 @@ def check_clean(
                 f"no two rows have the same {' and '.join(shape.required)}",
             )
         )
-    if shape.label is not None:
-        checks.append(_there(shape.label, f"every row has its {shape.label}"))
+    known = [name for name in (shape.label, shape.answer) if name is not None]
+    checks += [_there(name, f"every row has its {name}") for name in known]
     points = [
         Check(
             "ExpectColumnPairValuesAToBeGreaterThanB",

@@ -103,15 +103,21 @@ def _asked(record: dict[str, Any], shape: Shape) -> dict[str, Any]:
 
 
 def _answered(record: dict[str, Any]) -> dict[str, Any]:
-    """SQuAD's lists of answers: the first is the truth, the others are as good; none where there is none."""
-    answers = record.get("answers")
-    if "answer" in record or answers is None or answers != answers:  # NaN, of a table
+    """SQuAD's lists of answers: the first is the truth, the others are as good; "" where it is said that there is none.
+    Where nothing is said the record stays as it is."""
+    if record.get("answer") is not None:
         return record
+    if str(record.get("is_impossible")).lower() in ("true", "1"):  # a table may have it as text
+        return {**record, "answer": "", "start": -1}
+    answers = record.get("answers")
     if isinstance(answers, str) and answers[:1] in ("[", "{"):  # a file without lists
         try:
             answers = json.loads(answers)
         except ValueError:
             answers = [answers]
+    said = answers.get("text") if isinstance(answers, dict) else answers
+    if said is None or said != said:  # NaN, of a table
+        return record
     if isinstance(answers, dict):  # as on the Hub: a list of texts and a list of places
         texts, starts = (_listed(answers.get(name)) for name in ("text", "answer_start"))
         pairs = list(zip(texts, starts or [None] * len(texts), strict=False))
@@ -121,7 +127,7 @@ def _answered(record: dict[str, Any]) -> dict[str, Any]:
             (one.get("text"), one.get("answer_start", one.get("start"))) if isinstance(one, dict) else (one, None)
             for one in answers
         ]
-    if record.get("is_impossible") or not pairs:
+    if not pairs:
         return {**record, "answer": "", "start": -1}
     (answer, start), *others = pairs
     return {**record, "answer": answer, "start": start, "references": list(dict.fromkeys(text for text, _ in others))}

@@ -18,7 +18,8 @@ and the columns of its task, listed in `SHAPES`. Gold columns tell what is known
 A text has one label, `label`, or any number of them, `labels`: ["…", …], [] for none, None where nobody has said.
 
 Where a text is to be given as the answer, `references` has further ones that are as good, ["…", …], or None. An answer
-that is a piece of a text begins at the character `start` of it (from 0), −1 if there is none or nobody has said.
+that is a piece of a text begins at the character `start` of it (from 0), −1 if there is none or nobody has said. `answer` is
+"" where the text has none, and None where nobody has said.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class Shape:
 
     texts: what is read, cleaned and tokenized; the first is the model's input and decides the split.
     target: the text to be produced, if the task produces text.
-    answer: the piece of the first text to be found, if the task looks for one; "" where there is none.
+    answer: the piece of the first text to be found, if the task looks for one; "" where there is none, None where
+    nobody has said.
     label: the class, if the task has classes; or the list of labels, if a row can have any number (several_labels).
     gold: the column of known truth.
     """

@@ -24,6 +24,10 @@ def test_a_value_as_text(value: Any, text: str) -> None:
 @pytest.mark.parametrize(
     ("column", "value", "meaning"),
     [
+        ("answer", None, None),
+        ("answer", math.nan, None),
+        ("answer", "", ""),
+        ("answer", 1.0, "1"),
         ("start", None, -1),
         ("start", "7", 7),
         ("start", 7.0, 7),

@@ -301,7 +301,7 @@ def test_kept_and_rejected_are_the_raw_rows(rows: list[Any], form: dict[str, Any
 QUESTIONS = records.SHAPES["question_answering"]
 
 
-def question(context: str, answer: str, start: int = -1, references: list[str] | None = None) -> pd.DataFrame:
+def question(context: str, answer: str | None, start: int = -1, references: list[str] | None = None) -> pd.DataFrame:
     row = {"row": "x.json:1", "split": None, "context": context, "question": "What?", "answer": answer, "start": start}
     return pd.DataFrame([{**row, "references": references, "support": None}])[records.columns(QUESTIONS)].astype(object)
 
@@ -333,5 +333,6 @@ def test_an_answer_moves_with_the_text_that_is_normalised() -> None:
 
 def test_an_answer_that_does_not_occur_is_a_reason_and_no_answer_is_none() -> None:
     assert reasons(question("A cat.", "dog", 2), QUESTIONS) == ["answer_not_in_text"]
+    assert reasons(question("A cat.", None), QUESTIONS) == ["no_answer"], "nobody has said, which is not to have none"
     kept, _ = cleaning.clean(question("A cat.", " "), QUESTIONS, CLEAN)
     assert (kept["answer"][0], kept["start"][0]) == ("", -1)

@@ -77,6 +77,27 @@ def test_answers_of_a_file_without_lists(answers: Any, expected: tuple[Any, Any]
     assert (found["answer"], found.get("references")) == expected
 
 
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        ({}, None),
+        ({"answer": None}, None),
+        ({"answers": None}, None),
+        ({"answers": float("nan")}, None),
+        ({"answers": {"text": None}}, None),
+        ({"answer": None, "answers": []}, ""),
+        ({"answers": {"text": []}}, ""),
+        ({"answer": None, "is_impossible": True}, ""),
+        ({"is_impossible": "True"}, ""),
+        ({"answer": "hall", "is_impossible": "False"}, "hall"),
+        ({"answers": ["hall"], "is_impossible": "False"}, "hall"),
+    ],
+)
+def test_no_answer_is_said_and_a_missing_one_is_not_known(said: dict[str, Any], answer: str | None) -> None:
+    ((_, found),) = understood([(1, {"context": "c", "question": "q", **said})], QUESTIONS)
+    assert found.get("answer") == answer
+
+
 @pytest.mark.parametrize("paragraph", [{"qas": ["why?"]}, "text", {"qas": 3}, {"qas": {"question": "q"}}])
 def test_what_is_no_squad_is_one_sentence(paragraph: Any) -> None:
     with pytest.raises(InputError, match="element 4: a paragraph of SQuAD is like"):
