@@ -23,6 +23,14 @@ import pyarrow.parquet as pq
 from attention_lab.errors import InputError
 from attention_lab.records import Shape
 
+# What plain text may be called: nothing, .txt, .md, or by its language, such as .en or .pt-br. Of any other name nobody
+# knows that it holds no table, whose syntax would be learned.
+PLAIN = re.compile(r"|\.txt|\.md|\.[a-z]{2}([-_][a-z]{2,4})?")
+
+# What packed files begin with, whatever they are called (zip, bzip2, xz, gzip, 7z, zstd), and what they are called.
+PACKED = re.compile(rb"PK\x03\x04|BZh[1-9]1AY|\xfd7zXZ|\x1f\x8b|7z\xbc\xaf|\x28\xb5\x2f\xfd")
+ARCHIVES = (".zip", ".bz2", ".xz", ".7z", ".zst", ".rar", ".tar", ".tgz")
+
 Records = list[tuple[int, dict[str, Any]]]  # (line or element, counted from 1; values by their own column names)
 
 
@@ -40,28 +48,32 @@ def _reader(names: list[str], shape: Shape, unit: str) -> Callable[[list[str], l
     extensions = [_extension(name) for name in names]
     if len(names) == 1 and extensions[0] in READERS:
         return lambda names, contents: READERS[extensions[0]](names[0], contents[0])
-    table = next((name for name in names if _extension(name) in READERS), None)
-    if shape.required == shape.texts[:1] and len(names) == 1 and unit != "line":
+    texts_alone, several = shape.required == shape.texts, len(shape.texts) > 1
+    table = any(extension in READERS for extension in extensions)
+    # The extensions of a parallel text may also say which side each file is, as in x.src and x.tgt.
+    sides = len(set(extensions)) == len(names) > 1
+    strange = [] if sides else [name for name in names if not PLAIN.fullmatch(_extension(name))]
+    if texts_alone and len(names) == len(shape.texts) and not table and not strange:
+        if several or unit == "line":
+            return lambda names, contents: _parallel(names, contents, shape)
         return lambda names, contents: _plain(names[0], contents[0], shape, unit)
-    if shape.required == shape.texts and len(names) == len(shape.texts) and table is None:
-        return lambda names, contents: _parallel(names, contents, shape)
-    parallel = len(shape.texts) > 1 and shape.required == shape.texts
-    if len(names) > 1 and table is None and parallel:
-        raise InputError(f"{', '.join(names)}: parallel text is one file for each of {', '.join(shape.texts)}")
-    if len(names) != 1:
+    if len(names) > 1 and (table or not (texts_alone and several)):
         raise InputError(
             f"{', '.join(names)}: only parallel text (plain files, no labels) comes as a list; name one file"
         )
+    if len(names) > 1 and len(names) != len(shape.texts):
+        raise InputError(f"{', '.join(names)}: parallel text is one file for each of {', '.join(shape.texts)}")
+    name = (strange or names)[0]
     raise InputError(
-        f"{names[0]}: the extension {extensions[0] or '(none)'} is unknown; "
+        f"{name}: the extension {_extension(name) or '(none)'} is unknown; "
         f"use {', '.join(READERS)}, each also with .gz"
-        + (f", or parallel text, a list of one file for each of {', '.join(shape.texts)}" * parallel)
-        + (", or plain text" * (shape.required == shape.texts[:1]))
+        + (f", or parallel text, a list of one file for each of {', '.join(shape.texts)}" * (texts_alone and several))
+        + (", or .txt for plain text" * (texts_alone and not several))
     )
 
 
 def _extension(name: str) -> str:
-    return Path(name.removesuffix(".gz")).suffix.lower()
+    return Path(re.sub(r"\.gz$", "", name, flags=re.IGNORECASE)).suffix.lower()
 
 
 def shown(name: str) -> str:
@@ -91,11 +103,16 @@ def _stored(name: str) -> bytes:
 
 
 def _unpacked(name: str, content: bytes) -> bytes:
-    if name.endswith(".gz"):
+    if name.lower().endswith(".gz"):
         try:
             content = gzip.decompress(content)
         except (OSError, EOFError, zlib.error) as error:
             raise InputError(f"{name} is no whole gzip file ({error}); fetch it again") from None
+    if PACKED.match(content) or _extension(name) in ARCHIVES:
+        raise InputError(
+            f"{name} is an archive or a file of Excel; unpack it or save its table as CSV, and name that under data in "
+            "params.yaml"
+        )
     if not content.strip(b"\xef\xbb\xbf \t\r\n"):
         raise InputError(f"{name} is empty; name a file with rows under data in params.yaml")
     return content
@@ -246,5 +263,6 @@ READERS: dict[str, Callable[[str, bytes], Records]] = {
     ".tsv": _tsv,
     ".json": _json,
     ".jsonl": _jsonl,
+    ".ndjson": _jsonl,
     ".parquet": _parquet,
 }

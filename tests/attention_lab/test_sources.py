@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
 import json
+import lzma
 import os
 import subprocess
 import sys
@@ -51,7 +53,7 @@ def _in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def put(name: str, content: str | bytes) -> str:
     raw = content.encode() if isinstance(content, str) else content
     Path(name).parent.mkdir(parents=True, exist_ok=True)
-    Path(name).write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
+    Path(name).write_bytes(gzip.compress(raw) if name.lower().endswith(".gz") else raw)
     return name
 
 
@@ -72,12 +74,13 @@ WRITERS: dict[str, Callable[[list[tuple[str, str]]], str | bytes]] = {
     "x.tsv": lambda rows: "text\tlabel\n" + "".join(f"{t}\t{label}\n" for t, label in rows),
     "x.json": lambda rows: json.dumps([{"text": t, "label": label} for t, label in rows]),
     "x.jsonl": as_jsonl,
+    "x.ndjson": as_jsonl,
     "x.parquet": as_parquet,
 }
-FIRST_ROW = {"x.csv": 2, "x.tsv": 2, "x.json": 1, "x.jsonl": 1, "x.parquet": 1}
+FIRST_ROW = {"x.csv": 2, "x.tsv": 2, "x.json": 1, "x.jsonl": 1, "x.ndjson": 1, "x.parquet": 1}
 
 
-@pytest.mark.parametrize("packed", ["", ".gz"])
+@pytest.mark.parametrize("packed", ["", ".gz", ".GZ"])
 @pytest.mark.parametrize("name", WRITERS)
 def test_every_format_gives_the_same_records(name: str, packed: str) -> None:
     path = put(name + packed, WRITERS[name](ROWS))
@@ -402,7 +405,7 @@ MISTAKES: list[tuple[str, str | bytes, list[str]]] = [
     (
         "r.xlsx",
         "x",
-        ["r.xlsx: the extension .xlsx is unknown; use .csv, .tsv, .json, .jsonl, .parquet, each also with"],
+        ["r.xlsx: the extension .xlsx is unknown; use .csv, .tsv, .json, .jsonl, .ndjson, .parquet, each also"],
     ),
     ("s", "x", ["s: the extension (none) is unknown"]),
     ("u.parquet", "no parquet", ["u.parquet is no readable Parquet file", "write or fetch it again"]),
@@ -444,6 +447,43 @@ def test_unreadable_file(monkeypatch: pytest.MonkeyPatch) -> None:
     put("x.csv", as_csv(ROWS))
     monkeypatch.setattr(Path, "read_bytes", denied)
     assert refusal(path="x.csv") == "x.csv cannot be read (Permission denied); check its permissions"
+
+
+@pytest.mark.parametrize("name", ["x.txt", "x.MD", "x", "x.en", "x.pt-BR", "x.txt.gz", "x.en.GZ"])
+def test_names_of_plain_text(name: str) -> None:
+    assert load("generation", path=put(name, "a\nb\n"))[0]["text"].tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize("unit", ["line", "file"])
+@pytest.mark.parametrize("name", ["x.jsonl.bak", "x.xml", "x.html.gz", "x.yaml"])
+def test_a_name_that_is_not_of_plain_text_is_not_read_as_such(name: str, unit: str) -> None:
+    message = refusal("generation", path=put(name, '{"text": "a"}\n'), unit=unit)
+    assert f"{name}: the extension {Path(name.removesuffix('.gz')).suffix} is unknown; use .csv, " in message
+    assert message.endswith("or .txt for plain text")
+
+
+def test_extensions_may_be_the_sides_of_parallel_text() -> None:
+    assert len(load("translation", path=[put("x.src", "a\n"), put("x.tgt", "b\n")])[0]) == 1
+    message = refusal("translation", path=[put("en.bak", "a\n"), put("de.bak", "b\n")])
+    assert message.startswith("en.bak: the extension .bak is unknown; use ")
+    assert "or parallel text, a list of one file for each of source, target" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.csv.bz2", bz2.compress(b"text,label\n")),
+        ("x.csv", lzma.compress(b"text,label\n")),
+        ("x.csv", gzip.compress(b"text,label\n")),
+        ("x.txt", b"PK\x03\x04 and so on"),
+        ("x.csv.gz", gzip.compress(b"text,label\n")),  # packed twice
+        ("x.zip", b"text,label\n"),
+        ("x.tar.gz", b"text,label\n"),
+    ],
+)
+@pytest.mark.parametrize("task", ["sentiment", "generation"])
+def test_archives_are_to_be_unpacked(task: str, name: str, content: bytes) -> None:
+    assert refusal(task, path=put(name, content)).startswith(f"{name} is an archive or a file of Excel; unpack it")
 
 
 def test_parallel_text_mistakes() -> None:
