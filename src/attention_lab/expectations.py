@@ -74,6 +74,12 @@ def check_clean(
     rejected: the raw columns and `reason`.
     """
     loosen = "the counts of rejected rows by reason say what to loosen under clean"
+    if len(rejected):
+        commonest = rejected["reason"].value_counts()[:3].items()
+        reasons = ", ".join(f"{reason} {rows}" for reason, rows in commonest)
+        loosen = (
+            f"{len(rejected)} of {len(raw)} rows are rejected: {reasons}; mend them or loosen what is set under clean"
+        )
     checks = [
         Check("ExpectTableRowCountToBeBetween", {"min_value": 1}, "cleaning keeps at least one row", loosen),
         *_named_once(),

@@ -106,10 +106,14 @@ def read(path: Path) -> Report:
 
 
 def page(directory: Path) -> Path:
-    """Render the reports in `directory` as one self-contained page, index.html beside them."""
+    """Render the reports in `directory` as one self-contained page, index.html beside them.
+
+    Behind a gate that failed no stage has run with these data, so what a later one has found in others is left out.
+    """
     reports = [read(path) for stage in STAGES if (path := directory / f"{stage}.json").is_file()]
+    failed = next((number for number, report in enumerate(reports) if not report.success), len(reports))
     with records.replaced(directory / "index.html") as temporary:
-        temporary.write_text(render(reports), encoding="utf-8", newline="\n")
+        temporary.write_text(render(reports[: failed + 1]), encoding="utf-8", newline="\n")
     return directory / "index.html"
 
 

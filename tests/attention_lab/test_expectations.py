@@ -15,7 +15,7 @@ from attention_lab import encoding, expectations, vocabulary
 from attention_lab.errors import InputError
 from attention_lab.params import Clean, Encode, Split, Vocab
 from attention_lab.records import SHAPES
-from attention_lab.validation import Report, Result, together
+from attention_lab.validation import Report, Result, publish, together
 
 PAIRS = SHAPES["translation"]
 CLASSES = SHAPES["sentiment"]
@@ -490,6 +490,23 @@ def test_the_page_is_self_contained_escaped_and_says_the_verdict_in_words(tmp_pa
     assert "x.csv:7" in html
     assert html.index('id="ingest"') < html.index('id="clean"')
     assert expectations.page(tmp_path).read_text(encoding="utf-8") == html
+
+
+def test_what_later_stages_found_in_other_data_is_not_shown(tmp_path: Path) -> None:
+    passed = expectations.check_ingest(pairs(), PAIRS)
+    for stage in ("ingest", "vocab", "split", "encode"):
+        expectations.write(replace(passed, stage=stage), tmp_path / f"{stage}.json")
+    with pytest.raises(InputError):
+        publish(bad_report(), tmp_path)
+    shown = re.findall(r'<section id="(\w+)">', (tmp_path / "index.html").read_text(encoding="utf-8"))
+    assert shown == ["ingest", "clean"]
+
+
+def test_a_cleaning_that_keeps_nothing_says_why() -> None:
+    rejected = pairs().assign(reason=["too_long"] * 3 + ["empty"] * 17)
+    report = expectations.check_clean(pairs(), pairs()[:0], rejected, PAIRS, CLEAN)
+    with pytest.raises(InputError, match="20 of 20 rows are rejected: empty 17, too_long 3; mend them or loosen"):
+        expectations.enforce(report)
 
 
 def test_the_page_of_no_reports_says_so(tmp_path: Path) -> None:
