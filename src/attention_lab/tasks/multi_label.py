@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from attention_lab import metrics, params
 from attention_lab.batching import Batch
-from attention_lab.tasks.task import Loss, Task, classified, classifier_of, one_answer, true_label
+from attention_lab.tasks.task import Loss, Task, classified, classifier_of, has_words, one_answer, true_label
 
 
 class MultiLabel(Task):
@@ -84,17 +84,18 @@ class MultiLabel(Task):
             TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"),
             OneVsRestClassifier(LogisticRegression(C=10.0, solver="liblinear", random_state=seed)),
         )
-        model.fit(train["text"], has)
         guesses = {
             "baseline": (
                 f"the {len(frequent)} most frequent label{'s' * (len(frequent) > 1)} for every text",
                 np.isin(np.arange(has.shape[1]), frequent)[None].repeat(len(test), 0),
-            ),
-            "classical": (
+            )
+        }
+        if has_words(train["text"]):
+            model.fit(train["text"], has)
+            guesses["classical"] = (
                 "tf-idf (1-2 words) with a logistic regression for each label",
                 model.predict_proba(test["text"]) >= options.threshold,
-            ),
-        }
+            )
         keys = ("f1_micro", "f1_macro", "subset_accuracy", "hamming_loss")
         result = {}
         for name, (what, guessed) in guesses.items():

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from attention_lab import metrics, params
 from attention_lab.batching import Batch
-from attention_lab.tasks.task import Loss, Task, classified, classifier_of, true_label, unigram_nll
+from attention_lab.tasks.task import Loss, Task, classified, classifier_of, has_words, true_label, unigram_nll
 
 
 class Sentiment(Task):
@@ -61,16 +61,17 @@ class Sentiment(Task):
 
         truth = test["label"].tolist()
         majority = train["label"].mode()[0]
+        found = {"baseline": {"what": f"always {majority!r}", **_short(truth, [majority] * len(truth))}}
+        if not has_words(train["text"]):
+            return found
         model = make_pipeline(
             TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"),
             LogisticRegression(C=10.0, max_iter=1000, random_state=seed),
         )
         model.fit(train["text"], train["label"])
         guessed = model.predict(test["text"]).tolist()
-        return {
-            "baseline": {"what": f"always {majority!r}", **_short(truth, [majority] * len(truth))},
-            "classical": {"what": "tf-idf (1-2 words) with logistic regression", **_short(truth, guessed)},
-        }
+        what = "tf-idf (1-2 words) with logistic regression"
+        return {**found, "classical": {"what": what, **_short(truth, guessed)}}
 
     def trivial_nll(self, train: Iterable[Batch], valid: Iterable[Batch]) -> float:
         return unigram_nll((true_label(b) for b in train), (true_label(b) for b in valid))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from attention_lab import metrics, params
 from attention_lab.tasks.sequence_to_sequence import SequenceToSequence
-from attention_lab.tasks.task import accepted
+from attention_lab.tasks.task import accepted, has_words
 
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
@@ -35,15 +35,14 @@ class Summarization(SequenceToSequence):
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         sentences = [SENTENCE_END.split(document.strip()) for document in test["document"]]
-        vectors = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b").fit(train["document"])
-        central = []
-        for each, document in zip(sentences, test["document"], strict=True):
-            nearness = vectors.transform(each) @ vectors.transform([document]).T
-            central.append(each[int(np.argmax(nearness.toarray()))])
-        found = {
-            "baseline": ("the document's first sentence", [each[0] for each in sentences]),
-            "classical": ("the document's most central sentence by tf-idf", central),
-        }
+        found = {"baseline": ("the document's first sentence", [each[0] for each in sentences])}
+        if has_words(train["document"]):
+            vectors = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b").fit(train["document"])
+            central = []
+            for each, document in zip(sentences, test["document"], strict=True):
+                nearness = vectors.transform(each) @ vectors.transform([document]).T
+                central.append(each[int(np.argmax(nearness.toarray()))])
+            found["classical"] = ("the document's most central sentence by tf-idf", central)
         keys = ("rouge1", "rouge2", "rougeL", "exact_match")
         return {
             name: {"what": what}

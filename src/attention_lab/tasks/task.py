@@ -5,6 +5,7 @@ To add a task: a file like `translation.py`, a line in `tasks/__init__.py`, its 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -142,6 +143,11 @@ def accepted(rows: pd.DataFrame, column: str) -> list[list[str]]:
     """All answers to each question that are right: that of the column, and its further references."""
     further: Sequence[Any] = rows["references"].tolist() if "references" in rows else [None] * len(rows)
     return [[text, *(others if others is not None else [])] for text, others in zip(rows[column], further, strict=True)]
+
+
+def has_words(texts: Iterable[str]) -> bool:
+    """Whether tf-idf has something to count: texts of emoji alone have no word, and no classical baseline."""
+    return any(re.search(r"\w", text) for text in texts)
 
 
 def classifier_of(model: nn.Module) -> Classifier:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from attention_lab import params, training
@@ -45,3 +46,11 @@ def test_a_model_has_what_its_task_decides(
     changed = given.model_copy(update={"task": task, "model": given.model.model_copy(update=asked)})
     config = training.configure(changed, tmp_path)
     assert (config.layers, config.width) == found
+
+
+@pytest.mark.parametrize("task", ["sentiment", "multi_label", "summarization"])
+def test_texts_without_a_word_have_no_classical_baseline(task: str) -> None:
+    texts = ["😀 🎉", "😢 💩"]
+    rows = {"text": texts, "label": ["good", "bad"], "labels": [["good"], ["bad"]], "document": texts, "summary": texts}
+    found = TASKS[task].baselines(pd.DataFrame(rows), pd.DataFrame(rows), params.load(PARAMS).evaluate, 1)
+    assert list(found) == ["baseline"]
