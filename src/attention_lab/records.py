@@ -18,18 +18,20 @@ and the columns of its task, listed in `SHAPES`. Gold columns tell what is known
 A text has one label, `label`, or any number of them, `labels`: ["…", …], [] for none, None where nobody has said.
 
 Where a text is to be given as the answer, `references` has further ones that are as good, ["…", …], or None. An answer
-that is a piece of a text begins at the character `start` of it (from 0), −1 if there is none or nobody has said. `answer` is
-"" where the text has none, and None where nobody has said.
+that is a piece of a text begins at the character `start` of it (from 0), −1 if there is none or nobody has said; it is
+"" where there is none, None where nobody has said.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -201,9 +203,19 @@ def write_bytes(content: bytes, path: Path) -> None:
 
 
 def write_lines(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table as JSON lines, for people and other programs."""
-    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in frame.to_dict("records")]
+    """Write a table as JSON lines, for people and other programs; what is no finite number is null, as JSON has no word
+    for it."""
+    rows = [_finite(row) for row in frame.to_dict("records")]
+    lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows]
     write_bytes("".join(lines).encode(), path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class replaced:  # noqa: N801 - reads as a statement: with replaced(path) as temporary
@@ -232,7 +244,13 @@ class replaced:  # noqa: N801 - reads as a statement: with replaced(path) as tem
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file, or of a folder's files in the order of their names."""
+    """SHA-256 of a file, or of a folder's files in the order of their names.
+
+    Raises:
+        InputError: it is not there.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file; `dvc repro` makes it")
     total = hashlib.sha256()
     for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
         if path.is_dir():
