@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, NoReturn
 
 import pandas as pd
@@ -24,7 +26,7 @@ def text(value: Any, column: str, row: str) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, int | float):
+    if isinstance(value, int | float | Decimal):  # of Parquet
         return str(int(value)) if value == value // 1 else str(value)
     return _wrong(value, column, row, "a text or a number")
 
@@ -38,10 +40,13 @@ def _start(value: Any, column: str, row: str) -> int:
     """The place of an answer; −1 if it is not given."""
     if value is None or value != value or value == "":
         return -1
+    expected = "a number of characters"
     try:
-        return int(value)
+        start = int(value)
     except (TypeError, ValueError, OverflowError):
-        return _wrong(value, column, row, "a number of characters")
+        _wrong(value, column, row, expected)
+    possible = type(value) is not bool and -1 <= start <= sys.maxsize
+    return start if possible else _wrong(value, column, row, expected)
 
 
 def _references(value: Any, column: str, row: str) -> list[str] | None:
@@ -73,7 +78,7 @@ def _labels(value: Any, column: str, row: str) -> list[str] | None:
     if value is None or value != value:
         return None
     found = value if isinstance(value, list) else [value]
-    if not all(isinstance(label, str | int | float) for label in found):
+    if not all(isinstance(label, str | int | float | Decimal) for label in found):
         _wrong(value, column, row, expected)
     return [text(label, column, row) for label in found]
 
@@ -89,6 +94,8 @@ def _gold(value: Any, column: str, row: str) -> list[Any] | None:
             _wrong(value, column, row, expected)
     if value is None or value != value or value == "":
         return None
+    if isinstance(value, Decimal):
+        value = float(value)
     return value if fits(value) else _wrong(value, column, row, expected)
 
 
@@ -96,14 +103,16 @@ _PHARAOH = re.compile(r"\s*\d+-\d+(\s+\d+-\d+)*\s*")
 
 
 def numbered(gold: list[Any] | None, text: str) -> list[Any] | None:
-    """Word numbers; a list with a 0 or 1, or false or true, for each word of the text says which words they are.
+    """Word numbers; a list with a 0 or 1, or false or true, for each word of the text says which words they are. One of
+    another length stays as it is.
 
     Where a text has one or two words, 0 and 1 can be either: if they differ they are numbers.
     """
     if not gold:
         return gold
-    mask = len(gold) == len(text.split(" ")) and set(gold) <= {0, 1} and len(set(gold)) < len(gold)
-    return [number for number, value in enumerate(gold) if value] if mask or type(gold[0]) is bool else gold
+    fits = len(gold) == len(text.split(" ")) and set(gold) <= {0, 1}
+    mask = fits and (type(gold[0]) is bool or len(set(gold)) < len(gold))
+    return [number for number, value in enumerate(gold) if value] if mask else gold
 
 
 def _wrong(value: Any, column: str, row: str, expected: str) -> NoReturn:
@@ -111,6 +120,11 @@ def _wrong(value: Any, column: str, row: str, expected: str) -> NoReturn:
         f"{row}: {column} should be {expected}, not {json.dumps(value, default=str)[:60]}; "
         "mend the row or name another column in data.columns"
     )
+
+
+def _nats(value: Any) -> bool:
+    """Whether it is a number of 0 or more that a float can hold."""
+    return type(value) in (int, float) and 0 <= value <= sys.float_info.max
 
 
 def _numbers(value: Any) -> bool:
@@ -132,7 +146,7 @@ GOLD: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "rationale": ("a list of word numbers, or of a 0 or 1 for each word", _words),
     "salient": ("a list of word numbers, or of a 0 or 1 for each word", _words),
     "support": ("a list of word numbers, or of a 0 or 1 for each word", _words),
-    "true_nats": ("a number", lambda value: isinstance(value, int | float)),
+    "true_nats": ("a number that is 0 or more", _nats),
 }
 
 
@@ -153,6 +167,11 @@ def check_words(frame: pd.DataFrame, shape: Shape, column: str) -> None:
         per_text = zip(*gold, strict=True) if len(shape.gold_texts) > 1 else [gold]
         for name, text, numbers in zip(shape.gold_texts, texts, per_text, strict=False):
             words = len(text.split(" "))
+            if numbers and type(numbers[0]) is bool:
+                raise InputError(
+                    f"{row}: {column} says true or false of {len(numbers)} words, but {name} has {words}, divided by "
+                    "single spaces; say it of each"
+                )
             if max(numbers, default=0) >= words:
                 raise InputError(
                     f"{row}: {column} names word {max(numbers)} of {name}, but its {words} words, divided "

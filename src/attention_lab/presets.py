@@ -39,33 +39,39 @@ ALIASES: dict[str, tuple[str, ...]] = {
 }
 
 
-def understood(records: Records, shape: Shape) -> Records:
-    """Records with the columns of this shape where a known format has them nested; the others as they are."""
+def understood(records: Records, shape: Shape, name: str) -> Records:
+    """Records with the columns of this shape where a known format has them nested; the others as they are.
+
+    name: where they are from, for messages.
+
+    Raises:
+        InputError: a format is known by its columns, and they hold something else.
+    """
     if shape.answer is None:
-        return [(number, _asked(record, shape)) for number, record in records]
-    flat = [record for number, outer in records for record in _unnested(number, outer)]
+        return [(number, _asked(record, shape, f"{name}:{number}")) for number, record in records]
+    flat = [(number, record) for number, outer in records for record in _unnested(outer, f"{name}:{number}")]
     if len(flat) != len(records):  # several to an element: counted anew
         flat = [(number, record) for number, (_, record) in enumerate(flat, start=1)]
-    return [(number, _answered(_told(record))) for number, record in flat]
+    return [(number, _answered(_told(record, f"{name}:{number}"))) for number, record in flat]
 
 
-def _unnested(number: int, outer: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+def _unnested(outer: dict[str, Any], row: str) -> Iterator[dict[str, Any]]:
     """SQuAD's articles → paragraphs → questions."""
     if not isinstance(outer.get("paragraphs"), list):
-        yield number, outer
+        yield outer
         return
     for paragraph in outer["paragraphs"]:
         questions = paragraph.get("qas") or [] if isinstance(paragraph, dict) else None
         if not isinstance(questions, list) or not all(isinstance(asked, dict) for asked in questions):
             raise InputError(
-                f'element {number}: a paragraph of SQuAD is like {{"context": …, "qas": [{{"question": …}}]}}, '
-                f"not {json.dumps(paragraph, ensure_ascii=False)[:60]}; mend it"
+                f'{row}: a paragraph of SQuAD is like {{"context": …, "qas": [{{"question": …}}]}}, '
+                f"not {json.dumps(paragraph, ensure_ascii=False, default=str)[:60]}; mend it"
             )
         for asked in questions:
-            yield number, {"context": paragraph.get("context"), **asked}
+            yield {"context": paragraph.get("context"), **asked}
 
 
-def _told(record: dict[str, Any]) -> dict[str, Any]:
+def _told(record: dict[str, Any], row: str) -> dict[str, Any]:
     """bAbI: a list of sentences, and which of them the answer follows from (from 0); the last that has it is where it
     begins."""
     story = record.get("story")
@@ -74,8 +80,8 @@ def _told(record: dict[str, Any]) -> dict[str, Any]:
     sentences, facts = list(map(str, story)), record.get("supporting") or []
     if not isinstance(facts, list) or not all(isinstance(fact, int) and 0 <= fact < len(story) for fact in facts):
         raise InputError(
-            f"a story has {len(story)} sentences, and supporting is {json.dumps(facts)[:60]}; give a list of their "
-            "numbers, counted from 0"
+            f"{row}: the story has {len(story)} sentences, and supporting is {json.dumps(facts, default=str)[:60]}; "
+            "give a list of their numbers, counted from 0"
         )
     words = [0, *accumulate(len(sentence.split(" ")) for sentence in sentences)]
     support = [word for fact in facts for word in range(words[fact], words[fact + 1])]
@@ -87,9 +93,9 @@ def _told(record: dict[str, Any]) -> dict[str, Any]:
     return told
 
 
-def _asked(record: dict[str, Any], shape: Shape) -> dict[str, Any]:
+def _asked(record: dict[str, Any], shape: Shape, row: str) -> dict[str, Any]:
     """bAbI for tasks that do not look for a piece of the text: some of its answers, such as yes, are in no story."""
-    told = _told(record)
+    told = _told(record, row)
     answer = shape.truth
     if told is record or answer is None or answer in record:
         return record
@@ -130,7 +136,9 @@ def _answered(record: dict[str, Any]) -> dict[str, Any]:
     if not pairs:
         return {**record, "answer": "", "start": -1}
     (answer, start), *others = pairs
-    return {**record, "answer": answer, "start": start, "references": list(dict.fromkeys(text for text, _ in others))}
+    references = [text for text, _ in others]
+    once = [text for number, text in enumerate(references) if text not in references[:number]]
+    return {**record, "answer": answer, "start": start, "references": once}
 
 
 def _listed(value: Any) -> list[Any]:

@@ -130,10 +130,21 @@ def _decoded(name: str, content: bytes) -> str:
         ) from None
 
 
+def _lined(name: str, content: bytes) -> str:
+    """Text whose lines mean something."""
+    text = _decoded(name, content)
+    if "\r" in text and "\n" not in text:
+        raise InputError(
+            f"{name}: its lines end in CR alone, so it would be one line; convert its line ends, perhaps by "
+            f"`tr '\\r' '\\n' < {name} > converted{_extension(name)}`"
+        )
+    return text
+
+
 def _csv(name: str, content: bytes) -> Records:
     """RFC 4180: quoted fields may hold commas, quotes (doubled) and newlines. Where the header has no comma, a
     semicolon or a tab in it separates the fields, as in files of Excel."""
-    text = _decoded(name, content)
+    text = _lined(name, content)
     header = text.lstrip("\r\n").partition("\n")[0]
     separator = next((mark for mark in ",;\t" if mark in header), ",")
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # its default refuses documents above 128 KiB
@@ -156,7 +167,7 @@ def _numbered(name: str, reader: Any) -> Iterator[tuple[int, list[str]]]:
 
 def _tsv(name: str, content: bytes) -> Records:
     """One row a line. Quotes are CSV's if all lines can be read so, else they are plain characters."""
-    lines = [line.removesuffix("\r") for line in _decoded(name, content).split("\n")]
+    lines = [line.removesuffix("\r") for line in _lined(name, content).split("\n")]
     csv.field_size_limit(max(csv.field_size_limit(), len(content)))
     try:
         rows = [next(csv.reader([line], delimiter="\t", strict=True), []) for line in lines]
@@ -202,7 +213,7 @@ def _json(name: str, content: bytes) -> Records:
 
 def _jsonl(name: str, content: bytes) -> Records:
     # Not splitlines(): texts may hold U+2028 and others that it takes for line ends.
-    lines = enumerate(_decoded(name, content).split("\n"), start=1)
+    lines = enumerate(_lined(name, content).split("\n"), start=1)
     return [(n, _object(_parsed(line, name, n), f"{name}:{n}")) for n, line in lines if line.strip()]
 
 
@@ -235,7 +246,7 @@ def _parquet(name: str, content: bytes) -> Records:
 
 def _parallel(names: list[str], contents: list[bytes], shape: Shape) -> Records:
     """Plain text, line n of every file is row n."""
-    texts = [_decoded(n, c).removesuffix("\n").split("\n") for n, c in zip(names, contents, strict=True)]
+    texts = [_lined(n, c).removesuffix("\n").split("\n") for n, c in zip(names, contents, strict=True)]
     if len({len(lines) for lines in texts}) > 1:
         found = ", ".join(f"{name} has {len(lines)}" for name, lines in zip(names, texts, strict=True))
         raise InputError(f"parallel text needs the same number of lines, but {found}; mend the files")
@@ -246,7 +257,7 @@ def _parallel(names: list[str], contents: list[bytes], shape: Shape) -> Records:
 
 def _plain(name: str, content: bytes, shape: Shape, unit: str) -> Records:
     """Plain text in paragraphs, divided by empty lines and numbered by their first line, or as one text."""
-    text = _decoded(name, content).replace("\r\n", "\n")
+    text = _lined(name, content).replace("\r\n", "\n")
     if unit == "file":
         return [(1, {shape.source: text})]
     found, line = [], 1

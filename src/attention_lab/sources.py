@@ -76,6 +76,9 @@ def _embedded(data: Data, shape: Shape, seed: int, task: str) -> Loaded:
 
 def _file(data: Data, shape: Shape, seed: int, task: str) -> Loaded:
     given = {None: data.path, "train": data.train, "valid": data.valid, "test": data.test}
+    for split, names in given.items():
+        if names and not all(names):
+            raise InputError(f"data.{split or 'path'} has an empty name among its files; name one or take it out")
     tables = [_read(names, split, shape, data.unit) for split, names in given.items() if names]
     twice = Counter(table.prefix for table in tables)
     if len({table.name for table in tables}) < len(tables):
@@ -180,9 +183,8 @@ def _frame(table: Table, data: Data, shape: Shape) -> pd.DataFrame:
     for name in {shape.gold, *shape.beside_gold} & set(frame.columns):
         cells.check_words(frame, shape, name)
     # JSON can spell half a character ("\ud83d" alone); no file in UTF-8 could hold the row.
-    whole = ~frame[list(shape.required)].map(lambda cell: bool(HALF_CHARACTER.search(records.spelled(cell)))).any(
-        axis=1
-    )
+    texts = frame[[*shape.required, *shape.optional]]
+    whole = ~texts.map(lambda cell: bool(HALF_CHARACTER.search(records.spelled(cell)))).any(axis=1)
     if not whole.all():
         table.refused["half_character"] += int((~whole).sum())
     return frame[whole]
@@ -212,7 +214,7 @@ def _check_classes(frame: pd.DataFrame, label: str, name: str) -> None:
 def _read(given: str | list[str], split: str | None, shape: Shape, unit: str) -> Table:
     names = [given] if isinstance(given, str) else given
     rows, contents = readers.read(names, shape, unit)
-    rows = presets.understood(rows, shape)
+    rows = presets.understood(rows, shape, shown(names[0]))
     if not rows:
         raise InputError(f"{names[0]} holds no rows (a header at most); add some or name another file")
     files = [_entry(shown(n), c, len(rows), split) for n, c in zip(names, contents, strict=True)]
@@ -260,7 +262,7 @@ def _table(dataset: Any, split: str, data: Data, shape: Shape) -> Table:
     rows = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
     content = "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows).encode()
     entry = _entry(split, content, len(rows), SPLIT_NAMES[split])
-    understood = presets.understood(list(enumerate(rows, start=1)), shape)
+    understood = presets.understood(list(enumerate(rows, start=1)), shape, split)
     known = list(dict.fromkeys([*known, *_known(understood)]))
     return Table(f"{data.name}, split {split}", split, SPLIT_NAMES[split], understood, known, [entry])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from typing import Any
 
 import pandas as pd
@@ -15,7 +16,19 @@ from attention_lab.records import SHAPES
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [("a", "a"), (None, ""), (math.nan, ""), (True, "true"), (1, "1"), (1.0, "1"), (1.5, "1.5"), ("", "")],
+    [
+        ("a", "a"),
+        (None, ""),
+        (math.nan, ""),
+        (True, "true"),
+        (1, "1"),
+        (1.0, "1"),
+        (1.5, "1.5"),
+        ("", ""),
+        (Decimal("2.00"), "2"),
+        (Decimal("2.50"), "2.50"),
+        (Decimal(2**60 + 1), str(2**60 + 1)),
+    ],
 )
 def test_a_value_as_text(value: Any, text: str) -> None:
     assert cells.text(value, "text", "a.csv:1") == text
@@ -37,6 +50,9 @@ def test_a_value_as_text(value: Any, text: str) -> None:
         ("labels", "[]", []),
         ("labels", [1.0, "b"], ["1", "b"]),
         ("labels", None, None),
+        ("labels", [Decimal("1.0")], ["1"]),
+        ("start", Decimal(3), 3),
+        ("true_nats", Decimal("1.5"), 1.5),
         ("alignment", "0-0 1-2", [[0, 0], [1, 2]]),
         ("possible", "[[3, 4]]", [[3, 4]]),
         ("rationale", [False, True], [False, True]),
@@ -52,11 +68,19 @@ def test_a_value_of_a_column(column: str, value: Any, meaning: Any) -> None:
     ("column", "value", "expected"),
     [
         ("start", "two", "a number of characters"),
+        ("start", 1e30, "a number of characters"),
+        ("start", 10**400, "a number of characters"),
+        ("start", -7, "a number of characters"),
+        ("start", True, "a number of characters"),
         ("references", "a, b", "a list of texts"),
         ("labels", [None], "a list of labels"),
         ("alignment", "0-0 1", r"a list of \[source word, target word\] pairs"),
         ("rationale", [-1], "a list of word numbers"),
         ("true_nats", "many", "a number"),
+        ("true_nats", 10**400, "a number that is 0 or more"),
+        ("true_nats", math.inf, "a number that is 0 or more"),
+        ("true_nats", -1.0, "a number that is 0 or more"),
+        ("true_nats", True, "a number that is 0 or more"),
     ],
 )
 def test_what_cannot_be_understood_is_one_sentence(column: str, value: Any, expected: str) -> None:
@@ -80,4 +104,11 @@ def test_gold_points_at_words_that_are_there() -> None:
     frame = pd.DataFrame({"row": ["a:1", "a:2"], "text": ["one two", "one"], "rationale": [[1], [1]]})
     cells.check_words(frame[:1], SHAPES["sentiment"], "rationale")
     with pytest.raises(InputError, match="a:2: rationale names word 1 of text, but its 1 words"):
+        cells.check_words(frame, SHAPES["sentiment"], "rationale")
+
+
+def test_true_or_false_is_said_of_each_word() -> None:
+    gold = cells.numbered([True, False], "one two three")
+    frame = pd.DataFrame({"row": ["a:1"], "text": ["one two three"], "rationale": [gold]})
+    with pytest.raises(InputError, match="a:1: rationale says true or false of 2 words, but text has 3, divided"):
         cells.check_words(frame, SHAPES["sentiment"], "rationale")

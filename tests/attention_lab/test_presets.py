@@ -42,7 +42,7 @@ def test_squad_as_published() -> None:
         ],
     }
     (one, first), (two, second), (three, _) = understood(
-        [(1, article), (2, {"context": "c", "question": "q"})], QUESTIONS
+        [(1, article), (2, {"context": "c", "question": "q"})], QUESTIONS, "x.json"
     )
     assert (one, two, three) == (1, 2, 3)
     assert first["context"] == second["context"] == "The Normans came from France."
@@ -54,7 +54,7 @@ def test_squad_as_on_the_hub_and_lists_of_texts() -> None:
     hub = {"context": "a b", "question": "q", "answers": {"text": ["b", "a b"], "answer_start": [2, 0]}}
     texts = {"context": "a b", "question": "q", "answers": ["b", "a"]}
     nothing = {"context": "a b", "question": "q", "answers": {"text": [], "answer_start": []}}
-    found = [record for _, record in understood(list(enumerate([hub, texts, nothing], 1)), QUESTIONS)]
+    found = [record for _, record in understood(list(enumerate([hub, texts, nothing], 1)), QUESTIONS, "x")]
     assert [(row["answer"], row["start"]) for row in found] == [("b", 2), ("b", None), ("", -1)]
     assert found[0]["references"] == ["a b"]
     assert found[1]["references"] == ["a"]
@@ -70,10 +70,11 @@ def test_squad_as_on_the_hub_and_lists_of_texts() -> None:
         ("[sic]", ("[sic]", [])),
         (3, (3, [])),
         ("", ("", None)),
+        (["b", ["c"], ["c"]], ("b", [["c"]])),  # no text: its cell says so
     ],
 )
 def test_answers_of_a_file_without_lists(answers: Any, expected: tuple[Any, Any]) -> None:
-    ((_, found),) = understood([(1, {"context": "c", "question": "q", "answers": answers})], QUESTIONS)
+    ((_, found),) = understood([(1, {"context": "c", "question": "q", "answers": answers})], QUESTIONS, "x")
     assert (found["answer"], found.get("references")) == expected
 
 
@@ -94,27 +95,28 @@ def test_answers_of_a_file_without_lists(answers: Any, expected: tuple[Any, Any]
     ],
 )
 def test_no_answer_is_said_and_a_missing_one_is_not_known(said: dict[str, Any], answer: str | None) -> None:
-    ((_, found),) = understood([(1, {"context": "c", "question": "q", **said})], QUESTIONS)
+    ((_, found),) = understood([(1, {"context": "c", "question": "q", **said})], QUESTIONS, "x")
     assert found.get("answer") == answer
 
 
 @pytest.mark.parametrize("paragraph", [{"qas": ["why?"]}, "text", {"qas": 3}, {"qas": {"question": "q"}}])
 def test_what_is_no_squad_is_one_sentence(paragraph: Any) -> None:
-    with pytest.raises(InputError, match="element 4: a paragraph of SQuAD is like"):
-        understood([(4, {"paragraphs": [paragraph]})], QUESTIONS)
+    with pytest.raises(InputError, match=r"^x\.json:4: a paragraph of SQuAD is like"):
+        understood([(4, {"paragraphs": [paragraph]})], QUESTIONS, "x.json")
 
 
 @pytest.mark.parametrize("supporting", [[2], [-1], "1", ["0"]])
 def test_facts_that_are_no_sentence_are_refused(supporting: Any) -> None:
     row = {"story": ["Mary left .", "John slept ."], "question": "Who?", "answer": "John", "supporting": supporting}
-    with pytest.raises(InputError, match="a story has 2 sentences, and supporting is"):
-        understood([(1, row)], QUESTIONS)
+    for shape in (QUESTIONS, SHAPES["sentiment"]):
+        with pytest.raises(InputError, match=r"^x\.jsonl:3: the story has 2 sentences, and supporting is"):
+            understood([(3, row)], shape, "x.jsonl")
 
 
 def test_babi_with_its_supporting_facts() -> None:
     story = ["Mary went to the hall .", "John took the ball .", "Mary left ."]
     row = {"story": story, "question": "Who has it?", "answer": "John", "supporting": [1]}
-    ((_, found),) = understood([(7, row)], QUESTIONS)
+    ((_, found),) = understood([(7, row)], QUESTIONS, "x")
     assert found["context"] == "Mary went to the hall . John took the ball . Mary left ."
     assert [found["context"].split(" ")[word] for word in found["support"]] == story[1].split(" ")
 
@@ -134,11 +136,11 @@ def test_babi_with_its_supporting_facts() -> None:
 def test_an_answer_of_babi_begins_where_it_follows_from(answer: str, supporting: Any, start: int | None) -> None:
     story = ["Mary went to the hall.", "John took it.", "He is in the hall.", "The hall is red."]
     row = {"story": story, "question": "Where?", "answer": answer, "supporting": supporting}
-    ((_, found),) = understood([(7, row)], QUESTIONS)
+    ((_, found),) = understood([(7, row)], QUESTIONS, "x")
     assert found.get("start") == start
     if start is not None:
         assert found["context"][start:].startswith(answer)
-    ((_, given),) = understood([(7, row | {"start": 3})], QUESTIONS)
+    ((_, given),) = understood([(7, row | {"start": 3})], QUESTIONS, "x")
     assert given["start"] == 3
 
 
@@ -149,7 +151,7 @@ def test_an_answer_of_babi_begins_where_it_follows_from(answer: str, supporting:
 def test_babi_for_tasks_that_classify_or_write(task: str, asked: str, told: str) -> None:
     story = ["Mary is in the hall .", "John took the ball ."]
     row = {"story": story, "question": "Is Mary in the park?", "answer": "no", "supporting": [0]}
-    ((number, found),) = understood([(5, row)], SHAPES[task])
+    ((number, found),) = understood([(5, row)], SHAPES[task], "x")
     assert number == 5
     assert found[asked] == "Mary is in the hall . John took the ball . Is Mary in the park?"
     assert found[told] == "no"
@@ -161,4 +163,4 @@ def test_babi_for_tasks_that_classify_or_write(task: str, asked: str, told: str)
 
 def test_other_records_stay_as_they_are() -> None:
     records = [(3, {"text": "a", "answers": [1]}), (4, {"story": ["a"], "question": "b", "answer": "c", "label": "d"})]
-    assert understood(records, SHAPES["sentiment"]) == records
+    assert understood(records, SHAPES["sentiment"], "x") == records

@@ -345,6 +345,20 @@ def test_parallel_text_divides_at_newlines_only(packed: str) -> None:
     assert [f["rows"] for f in manifest["files"]] == [3, 3]
 
 
+@pytest.mark.parametrize("unit", ["line", "paragraph", "file"])
+def test_plain_text_whose_lines_end_in_cr_alone(unit: str) -> None:
+    message = refusal("generation", path=put("x.txt", "one\rtwo\r"), unit=unit)
+    assert message.startswith("x.txt: its lines end in CR alone, so it would be one line; convert its line ends")
+    assert message.endswith(r"`tr '\r' '\n' < x.txt > converted.txt`")
+
+
+def test_half_a_character_in_a_further_answer_is_refused() -> None:
+    rows = [{"source": "a", "target": "b", "references": ["c", "\ud83d"]}, {"source": "a", "target": "b"}]
+    frame, manifest = load("translation", path=put("x.jsonl", "\n".join(map(json.dumps, rows))))
+    assert frame["row"].tolist() == ["x.jsonl:2"]
+    assert manifest["refused"] == {"half_character": 1}
+
+
 def test_half_characters_are_refused_and_counted() -> None:
     path = put("x.jsonl", '{"text": "a \\ud83d", "label": 1}\n{"text": "b", "label": 1}\n{"text": "c", "label": 0}\n')
     frame, manifest = load(path=path)
@@ -414,6 +428,13 @@ MISTAKES: list[tuple[str, str | bytes, list[str]]] = [
     ("x.json", '[{"text": ["a"], "label": 1}]', ['x.json:1: text should be a text or a number, not ["a"]', "columns"]),
     ("y.jsonl", '{"text": "a b", "label": 1, "rationale": [2]}', ["y.jsonl:1: rationale names word 2", "0 to 1"]),
     ("z.jsonl", '{"text": "a", "label": 1, "rationale": [0.5]}', ["z.jsonl:1: rationale should be a list of word"]),
+    (
+        "z3.csv",
+        "text,label\ra,1\rb,0\r",
+        ["z3.csv: its lines end in CR alone", "convert its line ends, perhaps by `tr"],
+    ),
+    ("z4.tsv", "text\tlabel\ra\t1\r", ["z4.tsv: its lines end in CR alone"]),
+    ("z5.jsonl", OBJECT + "\r" + OBJECT, ["z5.jsonl: its lines end in CR alone"]),
     ("z2.csv", "text,label,rationale\na,1,why\n", ["z2.csv:2: rationale should be a list of word numbers"]),
 ]
 
@@ -432,6 +453,18 @@ def test_damaged_gzip() -> None:
         message = refusal(path="x.csv.gz")
         assert message.startswith("x.csv.gz is no whole gzip file")
         assert message.endswith("fetch it again")
+
+
+def test_an_empty_name_among_files() -> None:
+    message = "data.path has an empty name among its files; name one or take it out"
+    assert refusal("translation", path=["x.en", ""]) == message
+
+
+@pytest.mark.parametrize("answers", [[{"text": ["a"]}, {"text": ["b"]}], [[1], [2]]])
+def test_answers_that_are_no_texts_name_their_row(answers: Any) -> None:
+    rows = [{"context": "a b", "question": "q", "answers": answers}]
+    message = refusal("question_answering", path=put("x.json", json.dumps(rows)))
+    assert message.startswith("x.json:1: answer should be a text or a number, not [")
 
 
 def test_missing_file_and_directory() -> None:
