@@ -50,7 +50,7 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _source_has_what_it_needs(self) -> Data:
-        of = {"embedded": ("size",), "hub": ("name", "config"), "file": ("path", "train", "valid", "test")}
+        of = {"hub": ("name", "config"), "file": ("path", "train", "valid", "test")}
         for source, names in of.items():
             given = [name for name in names if getattr(self, name)]
             if given and source != self.source:

@@ -75,8 +75,6 @@ class Project:
             for part in sections:
                 section = section[part]
             section[last] = value
-        if values["data"]["source"] != "embedded":
-            values["data"]["size"] = None  # that of an embedded corpus
         path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
         return self
 
