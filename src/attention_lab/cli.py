@@ -20,7 +20,6 @@ commands = typer.Typer(
 )
 
 TEXTS = ("text", "source", "document")  # what a row of JSON lines may call its text
-TABLES = (".csv", ".tsv", ".json", ".parquet", ".gz", ".bz2", ".xz", ".zip")  # what could be taken for lines of text
 LINES = (".jsonl", ".ndjson")
 AT_ONCE = 500  # texts between two steps of the progress bar
 
@@ -153,6 +152,8 @@ def _plain(answer: dict[str, Any]) -> list[str]:
 
 def _inputs(arguments: list[str] | None, file: Path | None) -> list[tuple[str, dict[str, Any]]]:
     """What is given, as rows with the place of each; those of a file of JSON lines keep all that they have."""
+    from attention_lab.readers import ARCHIVES, READERS
+
     if arguments and file is not None:
         raise InputError("give either texts or --input, not both")
     if arguments and arguments != ["-"]:
@@ -163,8 +164,9 @@ def _inputs(arguments: list[str] | None, file: Path | None) -> list[tuple[str, d
         file = None
     if file is not None and (not file.exists() or file.is_dir()):
         raise InputError(f"{file}: there is no such file; --input takes a text or .jsonl file")
-    if file is not None and file.suffix.lower() in TABLES:
-        raise InputError(f"{file}: --input takes .jsonl, or text with one a line, not {file.suffix}; convert it first")
+    suffix = "" if file is None else file.suffix.lower()
+    if suffix in (".gz", *ARCHIVES, *READERS) and suffix not in LINES:  # what could be taken for lines of text
+        raise InputError(f"{file}: --input takes .jsonl, or text with one a line, not {suffix}; convert it first")
     name = str(file) if file is not None else "standard input"
     try:
         content = (file.read_bytes() if file is not None else sys.stdin.buffer.read()).decode("utf-8-sig")
@@ -176,7 +178,7 @@ def _inputs(arguments: list[str] | None, file: Path | None) -> list[tuple[str, d
         raise InputError(f"{name} holds no text; give one text a line")
     if len(lines) < len(every):
         typer.echo(f"blank lines of {name}, which have no prediction: {len(every) - len(lines)}", err=True)
-    if file is not None and file.suffix.lower() in LINES:
+    if suffix in LINES:
         return [(where, _row(line, where)) for where, line in lines]
     where, first = lines[0]
     if first.lstrip().startswith("{") and _is_row(first):

@@ -112,8 +112,8 @@ class Comparison:
             )
         if any(line.failed for line in self.lines):
             found.append(
-                "Trainings that failed have no score and are not in the mean: a line with some is better than what was "
-                "set."
+                "Trainings that failed have no score and are not in the mean: a line with some looks better than its "
+                "setting is."
             )
         if any(title in line.more for line in self.lines for title in KNOWN.values()):
             found.append(

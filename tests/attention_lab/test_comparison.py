@@ -176,8 +176,8 @@ def test_trainings_that_failed_are_counted() -> None:
     found = compare(some)
     assert [line.failed for line in found.lines] == [["7", "8"], [], []]  # linear's seed 1 has been trained since
     assert table(found)[1][0][1] == "3 (2 failed)"
-    assert any("better than what was set" in note for note in found.notes)
-    assert not any("better than what was set" in note for note in compare(three()).notes)
+    assert any("looks better than its setting is" in note for note in found.notes)
+    assert not any("looks better than its setting is" in note for note in compare(three()).notes)
     shown = replace(result("shaw", 1, 90.0), failed=True)  # its evaluation was there before interpret failed
     assert compare([shown]).lines[0].score == 90.0
 
