@@ -38,6 +38,7 @@ BESIDE = (
     "interpret.", "seed", "train.device", "train.threads", "train.checkpoint_steps",
     "evaluate.bootstrap", "evaluate.tokens_per_batch",
 )  # fmt: skip
+DATA = ("seed", "data.", "clean.", "vocab.", "split.", "encode.")  # what decides the data that a training reads
 KNOWN = {"alignment_error_rate": "alignment error", "average_precision": "average precision"}
 COSTS = {
     "train.parameters": "parameters",
@@ -79,13 +80,15 @@ class Line:
 @dataclass(frozen=True)
 class Comparison:
     """Lines of one task, the best first. against: which of them the others are held against. named: that was asked for.
-    others: results of other tasks."""
+    changed: that some were trained on other data, though the parameters of data are the same. others: results of other
+    tasks."""
 
     task: str
     score_name: str
     lines: list[Line]
     against: int
     named: bool
+    changed: bool
     others: int
 
     @property
@@ -109,6 +112,12 @@ class Comparison:
                 "difference comes about if it does not matter which of the two models an answer is of (approximate "
                 "randomisation, corrected for the number of lines). That says nothing of other trainings; queue some, "
                 "e.g. dvc exp run --queue -S 'seed=1,2,3'."
+            )
+        if self.changed:
+            found.append(
+                "Some results with the same seed and the same parameters of data were trained on other data: the "
+                "content of a file has changed between them, or the package that makes it. A difference may be that of "
+                "the data; train the older ones anew."
             )
         if any(line.failed for line in self.lines):
             found.append(
@@ -158,7 +167,8 @@ def compare(
     for condition in only:
         chosen = _with(condition, chosen)
     failed = [result for result in known if result.failed and "evaluate.score" not in result.metrics]
-    pairs = [(_line(seeds, settings, failed), seeds) for settings, seeds in _grouped(chosen)]
+    groups = _grouped(chosen)
+    pairs = [(_line(seeds, settings, failed), seeds) for settings, seeds in groups]
     pairs.sort(key=lambda pair: -pair[0].score)
     where = _where([line for line, _ in pairs], against)
     reference = pairs[where][1]
@@ -167,9 +177,9 @@ def compare(
         line if number == where else _held_against(line, seeds, reference, predictions, held)
         for number, (line, seeds) in enumerate(tqdm(pairs, "compare", unit="line", leave=False, delay=2.0))
     ]
-    return Comparison(
-        task, chosen[0].tags["evaluate.score_name"], _corrected(lines), where, bool(against), others
-    )  # fmt: skip
+    changed = _changed([result for _, seeds in groups for result in seeds.values()])
+    score_name = chosen[0].tags["evaluate.score_name"]
+    return Comparison(task, score_name, _corrected(lines), where, bool(against), changed, others)
 
 
 def _with(condition: str, results: list[Result]) -> list[Result]:
@@ -212,6 +222,16 @@ def _grouped(results: Sequence[Result]) -> list[tuple[dict[str, str], dict[str, 
     names = sorted({name for own in settings.values() for name in own}, key=lambda name: (name != FIRST, name))
     differing = [name for name in names if len({own.get(name) for own in settings.values()}) > 1] or [FIRST]
     return [({name: settings[key].get(name, "") for name in differing}, seeds) for key, seeds in groups.items()]
+
+
+def _changed(results: Sequence[Result]) -> bool:
+    """Did the same parameters lead to different data?"""
+    read: dict[str, set[str]] = {}
+    for result in results:
+        if "data_digest" in result.tags:
+            named = {name: value for name, value in sorted(result.params.items()) if name.startswith(DATA)}
+            read.setdefault(json.dumps(named), set()).add(result.tags["data_digest"])
+    return any(len(digests) > 1 for digests in read.values())
 
 
 def _line(seeds: dict[str, Result], settings: dict[str, str], failed: Sequence[Result]) -> Line:

@@ -242,6 +242,21 @@ def test_a_mechanism_that_was_not_used_is_said_to_be_none() -> None:
     assert found == ["cope (not used: scaled_dot_product)", "additive"]
 
 
+def test_data_that_changed_under_the_same_parameters_are_told() -> None:
+    def of(name: str, digest: str, **params: str) -> Result:
+        one = result(name, 1, 80.0, **params)
+        return replace(one, tags=one.tags | {"data_digest": digest})
+
+    file = {"data.train": "reviews.csv"}
+    assert not compare([of("additive", "a", **file), of("linear", "a", **file)]).changed
+    assert not compare([of("additive", "a", **file), of("linear", "b", **{"data.train": "more.csv"})]).changed
+    found = compare([of("additive", "a", **file), of("linear", "b", **file)])
+    assert found.changed
+    assert any("were trained on other data" in note for note in found.notes)
+    # Of one line and one seed the newest counts alone.
+    assert not compare([of("additive", "b", **file), of("additive", "a", **file)]).changed
+
+
 def test_other_tasks_are_counted_and_left_out() -> None:
     some = [result("shaw", 1, 0.9, task="sentiment"), *three()]
     assert compare(some).task == "sentiment"
