@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import re
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ import pandas as pd
 from filelock import FileLock
 
 from attention_lab.errors import InputError
-from attention_lab.records import digest, read
+from attention_lab.records import digest, read, write_bytes
 
 EXPERIMENT = "attention-lab"
 MOST = 10_000  # runs that are read at once
@@ -47,7 +48,7 @@ class Run:
         """Metrics of a step; they are sent in batches."""
         from mlflow.entities import Metric
 
-        now = _now()
+        now = int(1000 * time.time())
         self._waiting += [Metric(name, float(value), now, step) for name, value in metrics.items()]
         if len(self._waiting) >= FLUSH:
             self.flush()
@@ -124,7 +125,7 @@ class Run:
 class Result:
     """A run that has ended: parameters under dotted names, final metrics under `stage.name`, and texts.
 
-    run: its number. failed: its last stage did.
+    run: its number. failed: its last stage did; one that a person has ended did not.
     """
 
     params: dict[str, str]
@@ -147,7 +148,7 @@ def results() -> list[Result]:
     ended = "attributes.status != 'RUNNING'"
     runs = client.search_runs([experiment], ended, max_results=MOST, order_by=newest_first)
     return [
-        Result(run.data.params, run.data.metrics, run.data.tags, run.info.run_id, run.info.status != "FINISHED")
+        Result(run.data.params, run.data.metrics, run.data.tags, run.info.run_id, run.info.status == "FAILED")
         for run in runs
     ]
 
@@ -166,17 +167,18 @@ def predictions(result: Result) -> pd.DataFrame | None:
 
 @contextmanager
 def training_run(key: str, what: str, params: dict[str, Any]) -> Iterator[Run]:
-    """A run for a training with these parameters; a training that was killed and goes on finds its run again by `key`,
-    if its parameters, of which the key has those that matter, are the same.
+    """A run for a training with these parameters; a training that was killed, or that a person has ended, and goes on
+    finds its run again by `key`, if its parameters, of which the key has those that matter, are the same.
 
     what: the run's name, with that of the DVC experiment behind it.
     """
     client, experiment = _connect()
     wanted = {name: str(value) for name, value in flatten(params).items()}
-    running = client.search_runs([experiment], f"tags.training_key = '{key}' and attributes.status = 'RUNNING'")
-    unfinished = [run for run in running if run.data.params in ({}, wanted)]
+    known = client.search_runs([experiment], f"tags.training_key = '{key}' and attributes.status != 'FINISHED'")
+    unfinished = [run for run in known if run.info.status != "FAILED" and run.data.params in ({}, wanted)]
     if unfinished:
         identifier = unfinished[0].info.run_id
+        client.update_run(identifier, status="RUNNING")
     else:
         of = os.environ.get("DVC_EXP_NAME")
         name = f"{what} ({of})" if of else what
@@ -255,14 +257,15 @@ def _experiment() -> dict[str, str]:
 
 @contextmanager
 def _ending(run: Run) -> Iterator[None]:
-    """Mark the run as finished or failed; a killed process leaves it running, to be taken up again."""
+    """Mark the run as finished or failed, or as killed where a person has ended it (Ctrl+C); a process that is killed
+    leaves it running. Those two are taken up again."""
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         try:
             run.flush()
         finally:
-            run.client.set_terminated(run.identifier, "FAILED")
+            run.client.set_terminated(run.identifier, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
     run.flush()
     run.client.set_terminated(run.identifier, "FINISHED")
@@ -313,9 +316,8 @@ def _record_time(stage: str, values: dict[str, float]) -> None:
     """Note in metrics/timing.json what differs from run to run; DVC does not track that file."""
     path = Path("metrics/timing.json")
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    path.parent.mkdir(exist_ok=True)
     known[stage] = {name: round(value, 3) for name, value in values.items()}
-    path.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_bytes(json.dumps(known, indent=2, sort_keys=True).encode() + b"\n", path)
 
 
 def _allowed(name: str) -> str:
@@ -325,9 +327,3 @@ def _allowed(name: str) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _now() -> int:
-    import time
-
-    return int(time.time() * 1000)

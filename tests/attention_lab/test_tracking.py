@@ -49,6 +49,29 @@ def test_classes_of_any_name_a_failure_and_a_training_that_goes_on(store: Any) -
         assert log.identifier != left
 
 
+def test_a_training_that_a_person_ends_did_not_fail_and_goes_on_in_its_run(store: Any) -> None:
+    def ended_by(error: BaseException, key: str) -> str:
+        try:
+            with tracking.training_run(key, "first", PARAMS) as log:
+                log.metrics(1, {"loss": 2.0})
+                raise error
+        except type(error):
+            return log.identifier
+
+    identifier, other = ended_by(KeyboardInterrupt(), "key"), ended_by(ValueError(), "other")
+    assert {run.info.run_id: run.info.status for run in store()} == {identifier: "KILLED", other: "FAILED"}
+    assert {result.run: result.failed for result in tracking.results()} == {identifier: False, other: True}
+
+    with tracking.training_run("key", "again", PARAMS) as log:
+        assert log.identifier == identifier
+        assert {run.info.run_id: run.info.status for run in store()}[identifier] == "RUNNING"
+        log.metrics(2, {"loss": 1.0})
+    client, _ = tracking._connect()
+    assert [point.step for point in client.get_metric_history(identifier, "loss")] == [1, 2]
+    with tracking.training_run("other", "again", PARAMS) as log:  # what has failed is not gone on with
+        assert log.identifier != other
+
+
 def test_an_explanation_goes_with_the_evaluation_it_is_of(
     store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
