@@ -105,18 +105,23 @@ def entries(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> pd.Data
         words.update((normal.normalize_str(text) if normal else text).split(" "))
     spaced = [f" {word}" for word in sorted(words)]  # with the space before it, as tokens have it
     pieces = {piece for word in spaced for piece, _ in cut.pre_tokenize_str(word)} if cut else set(spaced)
-    within = "\n".join(sorted(pieces))
-    whole = isinstance(backend.model, WordLevel)
-
-    def seen(token: str) -> bool:
-        return token in pieces if whole else token in within or token.removeprefix("##") in within
-
     ordered = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
     learned = [(token, number) for token, number in ordered if token not in SPECIALS]
+    forms = [token for token, _ in learned]
+    if not isinstance(backend.model, WordLevel):
+        forms = [token.removeprefix("##") for token in forms]
+        longest = max(map(len, forms), default=0)
+        # Each part of each piece is looked up once: to search all pieces for each entry would take minutes.
+        pieces = set(forms).intersection(
+            piece[start:end]
+            for piece in pieces
+            for start in range(len(piece))
+            for end in range(start + 1, min(start + longest, len(piece)) + 1)
+        )
     return pd.DataFrame(
         {
             "row": pd.Series([f"{number}: {token!r}" for token, number in learned], dtype=object),
-            "in_training": np.array([seen(token) for token, _ in learned], bool),
+            "in_training": np.array([form in pieces for form in forms], bool),
         }
     )
 

@@ -51,10 +51,11 @@ def evaluation(found: dict[str, Any], predictions: pd.DataFrame, shape: Shape, d
         write_bytes(pairs.to_csv(index=False, lineterminator="\n").encode(), directory / "confusion.csv")
         names = list(found["confusion"])
         counts = [[found["confusion"][row][column] for column in names] for row in names]
+        most = max(max(line) for line in counts)
         axes.imshow(counts, cmap="Blues")
         for row, values in enumerate(counts):
             for column, value in enumerate(values):
-                dark = value > max(max(line) for line in counts) / 2
+                dark = value > most / 2
                 axes.text(column, row, f"{value:,}", ha="center", va="center", color="white" if dark else "black")
         axes.set_xticks(range(len(names)), names, rotation=90 if len(names) > 4 else 0)
         axes.set_yticks(range(len(names)), names)

@@ -147,7 +147,9 @@ def _name(table: Table, ours: str) -> str:
 
 
 def _has(table: Table, column: str) -> bool:
-    return column in table.known or any(_pick(record, column) is not None for _, record in table.records)
+    return column in table.known or (
+        "." in column and any(_pick(record, column) is not None for _, record in table.records)
+    )
 
 
 def _pick(record: dict[str, Any], column: str) -> Any:

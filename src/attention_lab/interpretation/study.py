@@ -125,7 +125,7 @@ def _some(batches: Sequence[Asked], rows: int) -> list[Asked]:
     """Batches with at least so many rows, or all: those in the middle first, for they go from long rows to short."""
     middle = (len(batches) - 1) / 2
     found: list[Asked] = []
-    for asked in sorted(batches, key=lambda one: abs(batches.index(one) - middle)):
+    for _, asked in sorted(enumerate(batches), key=lambda numbered: abs(numbered[0] - middle)):
         if sum(len(other.names) for other in found) < rows:
             found.append(asked)
     return found
