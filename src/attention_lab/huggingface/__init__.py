@@ -38,8 +38,8 @@ from attention_lab.attention import CATALOGUE, Mechanism, Place, mechanism
 from attention_lab.attention.contract import Sizes, Where, here
 from attention_lab.errors import InputError
 from attention_lab.huggingface.attached import Attached
+from attention_lab.huggingface.configuration import LabConfig
 from attention_lab.huggingface.models import (
-    LabConfig,
     LabForCausalLM,
     LabForQuestionAnswering,
     LabForSeq2SeqLM,

@@ -11,9 +11,8 @@ a vocabulary of its own, "data/model/target" is the tokenizer that reads what it
 Shapes: B batch, Ls source positions, Lt target positions, V vocabulary, C classes.
 """
 
-# No `from __future__ import annotations`: transformers checks the fields of a configuration by their types.
+from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +27,6 @@ from transformers import (
     AutoModelForSequenceClassification,
     GenerationConfig,
     GenerationMixin,
-    PreTrainedConfig,
     PreTrainedModel,
 )
 from transformers.modeling_outputs import (
@@ -39,72 +37,13 @@ from transformers.modeling_outputs import (
     SequenceClassifierOutput,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.utils import can_return_tuple
 
 from attention_lab.errors import InputError
-from attention_lab.transformer import Config, EncoderDecoder, LanguageModel, Model, build
-from attention_lab.transformer.blocks import BlockCache
+from attention_lab.huggingface.cache import LabCache, rows_behind
+from attention_lab.huggingface.configuration import LabConfig
+from attention_lab.transformer import Config, EncoderDecoder, Model, build
 from attention_lab.transformer.models import Memory, Writer, begin, writing
-
-
-class LabConfig(PreTrainedConfig):
-    """transformer: the fields of `attention_lab.transformer.Config`; the others follow from it. vocab_size: of the
-    vocabulary that is written with, where the source has another one, whose size transformers never asks for."""
-
-    model_type = "attention_lab"
-
-    transformer: dict[str, Any] | None = None
-    vocab_size: int = 0
-    hidden_size: int = 0
-    num_attention_heads: int = 0
-    num_hidden_layers: int = 0
-    pad_token_id: int | None = None
-    bos_token_id: int | None = None
-    eos_token_id: int | None = None
-    decoder_start_token_id: int | None = None
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        if self.transformer is not None:  # transformers also makes one without any values, to compare with
-            config = Config(**self.transformer)
-            self.transformer = config.model_dump(mode="json")
-            self.vocab_size, self.hidden_size = config.written, config.width
-            self.num_attention_heads = config.heads
-            self.num_hidden_layers = config.layers or config.decoder_layers
-            self.pad_token_id, self.bos_token_id, self.eos_token_id = config.pad, config.start, config.end
-            self.is_encoder_decoder = config.architecture == "encoder_decoder"
-            self.decoder_start_token_id = config.start if self.is_encoder_decoder else None
-            if config.labels:
-                self.id2label = dict(enumerate(config.labels))
-                self.label2id = {label: number for number, label in enumerate(config.labels)}
-            if config.task == "multi_label":  # what pipelines and the Trainer go by
-                self.problem_type = "multi_label_classification"
-        super().__post_init__(**kwargs)
-
-
-class LabCache:
-    """What a decoding keeps, as `generate` asks for it.
-
-    blocks: what the blocks keep, which have one position for all rows: so by the number of tokens before a text.
-    padding: (B,), that number; None: it is 0 in all rows.
-    """
-
-    is_compileable = False
-
-    def __init__(self, model: EncoderDecoder | LanguageModel) -> None:
-        self.blocks: dict[int, list[BlockCache]] = defaultdict(model.caches)
-        self.padding: Tensor | None = None
-
-    def get_seq_length(self, layer: int = 0) -> int:
-        """How many tokens were read, padding included."""
-        return max((before + blocks[0].itself.length for before, blocks in self.blocks.items()), default=0)
-
-    def reorder_cache(self, rows: Tensor) -> None:
-        """Go on with these rows (beams)."""
-        old = self.padding
-        for before, blocks in self.blocks.items():
-            own = rows if old is None else torch.searchsorted(_rows(old, before), rows[old[rows] == before])
-            for block in blocks:
-                block.select(own)
-        self.padding = None if old is None else old[rows]
 
 
 class LabModel(PreTrainedModel):
@@ -156,7 +95,7 @@ class LabModel(PreTrainedModel):
         return found
 
     @classmethod
-    def of(cls, model: Model) -> "LabModel":
+    def of(cls, model: Model) -> LabModel:
         """A model of ours in this class; both then share its weights."""
         wrapped = cls(LabConfig(transformer=model.config.model_dump(mode="json")))
         wrapped.transformer = model
@@ -193,6 +132,7 @@ class LabForSeq2SeqLM(_Generating):
         """What `DataCollatorForSeq2Seq` and the label smoothing of `Trainer` ask for: see `shifted`."""
         return shifted(labels, self.transformer.config.start, self.transformer.config.pad)
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -203,7 +143,6 @@ class LabForSeq2SeqLM(_Generating):
         past_key_values: LabCache | None = None,
         use_cache: bool | None = None,
         output_attentions: bool | None = None,
-        return_dict: bool | None = None,
         **ignored: Any,
     ) -> Any:
         """input_ids (B, Ls) → logits (B, Lt, V), of a model that copies log-probabilities
@@ -231,7 +170,7 @@ class LabForSeq2SeqLM(_Generating):
             weights=bool(output_attentions),
         )
         logits = model.project(states)
-        found = Seq2SeqLMOutput(
+        return Seq2SeqLMOutput(
             loss=_loss(logits, labels),
             logits=logits,
             past_key_values=past_key_values,
@@ -240,7 +179,6 @@ class LabForSeq2SeqLM(_Generating):
             decoder_attentions=_seen(decoder_self, output_attentions),
             cross_attentions=_seen(cross, output_attentions),
         )
-        return found if return_dict is not False else found.to_tuple()
 
     def _prepare_text_encoder_decoder_kwargs_for_generation(
         self, inputs_tensor: Tensor, model_kwargs: dict[str, Any], **others: Any
@@ -271,6 +209,7 @@ class LabForCausalLM(_Generating):
         )
         return found
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -279,7 +218,6 @@ class LabForCausalLM(_Generating):
         past_key_values: LabCache | None = None,
         use_cache: bool | None = None,
         output_attentions: bool | None = None,
-        return_dict: bool | None = None,
         **ignored: Any,
     ) -> Any:
         """input_ids (B, L) → logits (B, L, V)
@@ -296,13 +234,12 @@ class LabForCausalLM(_Generating):
             raise InputError("the model needs input_ids")
         hidden, decoder_self = self._read(input_ids, attention_mask, past_key_values, bool(output_attentions))
         logits = self.transformer.project(hidden)
-        found = CausalLMOutputWithPast(
+        return CausalLMOutputWithPast(
             loss=None if labels is None else _loss(logits[:, :-1], _behind(labels, attention_mask)),
             logits=logits,
             past_key_values=past_key_values,
             attentions=_seen(decoder_self, output_attentions),
         )
-        return found if return_dict is not False else found.to_tuple()
 
     def _read(
         self, tokens: Tensor, mask: Tensor | None, cache: LabCache | None, wanted: bool
@@ -315,7 +252,7 @@ class LabForCausalLM(_Generating):
             cache.padding = padding
         rows, states, layers = [], [], []
         for before in padding.unique().tolist():
-            own, skipped = _rows(padding, before), max(0, before - seen)
+            own, skipped = rows_behind(padding, before), max(0, before - seen)
             hidden, weights, _ = model.decoder(
                 model.embedding(tokens[own, skipped:], start=max(0, seen - before)),
                 caches=None if cache is None else cache.blocks[before],
@@ -349,6 +286,7 @@ class LabForSequenceClassification(_Reading):
         if module is head:
             begin(head)
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -356,7 +294,6 @@ class LabForSequenceClassification(_Reading):
         token_type_ids: Tensor | None = None,
         labels: Tensor | None = None,
         output_attentions: bool | None = None,
-        return_dict: bool | None = None,
         **ignored: Any,
     ) -> Any:
         """input_ids (B, L) → logits (B, C)
@@ -366,17 +303,17 @@ class LabForSequenceClassification(_Reading):
         """
         logits, attentions = self.read(input_ids, attention_mask, token_type_ids, output_attentions)
         loss = _of_several if self.config.problem_type == "multi_label_classification" else _loss
-        found = SequenceClassifierOutput(
+        return SequenceClassifierOutput(
             loss=loss(logits, labels),
             logits=logits,
             attentions=attentions,
         )
-        return found if return_dict is not False else found.to_tuple()
 
 
 class LabForQuestionAnswering(_Reading):
     """`SpanExtractor`."""
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -385,31 +322,24 @@ class LabForQuestionAnswering(_Reading):
         start_positions: Tensor | None = None,
         end_positions: Tensor | None = None,
         output_attentions: bool | None = None,
-        return_dict: bool | None = None,
         **ignored: Any,
     ) -> Any:
         """input_ids (B, L) → start_logits and end_logits (B, L); positions: (B,), where the answer begins and ends"""
         logits, attentions = self.read(input_ids, attention_mask, token_type_ids, output_attentions)
         start, end = logits.unbind(1)
         asked = start_positions is not None and end_positions is not None
-        found = QuestionAnsweringModelOutput(
+        return QuestionAnsweringModelOutput(
             loss=(_loss(start, start_positions) + _loss(end, end_positions)) / 2.0 if asked else None,
             start_logits=start,
             end_logits=end,
             attentions=attentions,
         )
-        return found if return_dict is not False else found.to_tuple()
 
 
 def shifted(labels: Tensor, start: int, pad: int) -> Tensor:
     """What a decoder reads to be asked for the labels (B, Lt): the start token, and all of them but the last."""
     first = labels.new_full((len(labels), 1), start)
     return torch.cat((first, labels[:, :-1].masked_fill(labels[:, :-1] == -100, pad)), 1)
-
-
-def _rows(padding: Tensor, before: int) -> Tensor:
-    """The rows with that many tokens before their text."""
-    return (padding == before).nonzero().flatten()
 
 
 def _mask(mask: Tensor | None, like: Tensor | None) -> Tensor:
