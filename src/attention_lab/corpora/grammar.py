@@ -34,6 +34,7 @@ from functools import cache
 from random import Random
 from typing import Any, NamedTuple
 
+import pandas as pd
 from tqdm import tqdm
 
 from attention_lab.errors import InputError
@@ -281,6 +282,15 @@ def spell(pieces: list[list[Token]]) -> tuple[list[str], dict[int, int]]:
     return words, place
 
 
+def with_an(words: list[str]) -> list[str]:
+    """English words in which "a" becomes "an" before a vowel that is heard as one."""
+    following = [*words[1:], ""]
+    return [
+        w + "n" if w in ("a", "A") and n[:1] in tuple("aeiou") and not n.startswith("use") else w
+        for w, n in zip(words, following, strict=True)
+    ]
+
+
 # --- from derivations to a corpus ------------------------------------------------------------------------------
 
 HELD_OUT_PERCENT = 6  # of the bonds, for each of valid and test
@@ -380,3 +390,10 @@ def corpus(
     chosen = [(split, one) for (split, _), rows in rows_of.items() for one in rows]
     random.shuffle(chosen)
     return chosen
+
+
+def records_of(rows: Iterable[tuple[str, Candidate]]) -> pd.DataFrame:
+    """What `corpus` has drawn: columns row, split, and those of the candidates."""
+    return pd.DataFrame(
+        [{"row": f"embedded:{n}", "split": split, **one.columns} for n, (split, one) in enumerate(rows, 1)]
+    )

@@ -16,8 +16,8 @@ from random import Random
 
 import pandas as pd
 
-from attention_lab.corpora.grammar import Candidate, Derivation, Grammar, Rule, corpus, rule
-from attention_lab.corpora.sentiment import TOPICS, clause_rules, english, review_rules, word_rules
+from attention_lab.corpora.grammar import Candidate, Derivation, Grammar, Rule, corpus, records_of, rule, with_an
+from attention_lab.corpora.sentiment import TOPICS, clause_rules, review_rules, word_rules
 
 MOST = 100_000  # rows; of so many draws more than nine in ten still differ
 
@@ -72,7 +72,7 @@ def grammar() -> Grammar:
 
 def candidate(faults: str, found: Derivation) -> Candidate | None:
     """A review; None where it says two things of one aspect."""
-    words = english(found.source)
+    words = with_an(found.source)
     forms = [word.strip(".,") for word in words]
     bad = set(found.marks.get("bad", []))
     named = [i for i in sorted(bad.union(found.marks.get("good", []))) if forms[i] in ASPECTS]
@@ -100,7 +100,4 @@ def generate(size: int, seed: int) -> pd.DataFrame:
         return found
 
     rows = corpus(draw, size=size, most=MOST, random=random, strata=FAULTS)
-    return pd.DataFrame(
-        [{"row": f"embedded:{n}", "split": split, **one.columns} for n, (split, one) in enumerate(rows, 1)],
-        columns=["row", "split", "text", "labels", "rationale"],
-    )
+    return records_of(rows)

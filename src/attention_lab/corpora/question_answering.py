@@ -23,7 +23,7 @@ from random import Random
 
 import pandas as pd
 
-from attention_lab.corpora.grammar import Bond, Candidate, corpus, held_out, split_of
+from attention_lab.corpora.grammar import Bond, Candidate, corpus, held_out, records_of, split_of
 from attention_lab.corpora.templates import fill
 
 MOST = 100_000  # rows; of so many draws more than nine in ten still differ
@@ -368,7 +368,4 @@ def generate(size: int, seed: int) -> pd.DataFrame:
     """
     random = Random(seed)
     rows = corpus(lambda stratum, _: candidate(stratum, random), size=size, most=MOST, random=random, strata=STRATA)
-    return pd.DataFrame(
-        [{"row": f"embedded:{n}", "split": split, **one.columns} for n, (split, one) in enumerate(rows, 1)],
-        columns=["row", "split", "context", "question", "answer", "start", "support"],
-    )
+    return records_of(rows)

@@ -21,7 +21,7 @@ from random import Random
 
 import pandas as pd
 
-from attention_lab.corpora.grammar import Candidate, Derivation, Grammar, Rule, corpus, rule
+from attention_lab.corpora.grammar import Candidate, Derivation, Grammar, Rule, corpus, records_of, rule, with_an
 
 MOST = 100_000  # rows; of so many draws more than nine in ten still differ
 
@@ -322,17 +322,8 @@ def grammar() -> Grammar:
     return Grammar(word_rules() + clause_rules() + review_rules())
 
 
-def english(words: list[str]) -> list[str]:
-    """ "a" becomes "an" before a vowel."""
-    following = [*words[1:], ""]
-    return [
-        w + "n" if w in ("a", "A") and n[:1] in tuple("aeiou") and not n.startswith("use") else w
-        for w, n in zip(words, following, strict=True)
-    ]
-
-
 def candidate(label: str, found: Derivation) -> Candidate:
-    words = english(found.source)
+    words = with_an(found.source)
     forms = [word.strip(".,") for word in words]
     rationale = found.marks["why"]
     deciding = {forms[i] for i in rationale}
@@ -352,7 +343,4 @@ def generate(size: int, seed: int) -> pd.DataFrame:
         random=random,
         strata=LABELS,
     )
-    return pd.DataFrame(
-        [{"row": f"embedded:{n}", "split": split, **one.columns} for n, (split, one) in enumerate(rows, 1)],
-        columns=["row", "split", "text", "label", "rationale"],
-    )
+    return records_of(rows)

@@ -22,7 +22,7 @@ from random import Random
 
 import pandas as pd
 
-from attention_lab.corpora.grammar import Bond, Candidate, corpus
+from attention_lab.corpora.grammar import Bond, Candidate, corpus, records_of
 from attention_lab.corpora.templates import fill
 
 MOST = 100_000  # rows; of so many draws more than nine in ten still differ
@@ -283,7 +283,4 @@ def generate(size: int, seed: int) -> pd.DataFrame:
     """`size` reports with columns row, split, document, summary, salient ([word of the document, …])."""
     random = Random(seed)
     rows = corpus(lambda topic, _: candidate(topic, random), size=size, most=MOST, random=random, strata=tuple(TOPICS))
-    return pd.DataFrame(
-        [{"row": f"embedded:{n}", "split": split, **one.columns} for n, (split, one) in enumerate(rows, 1)],
-        columns=["row", "split", "document", "summary", "salient"],
-    )
+    return records_of(rows)

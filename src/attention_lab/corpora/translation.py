@@ -19,7 +19,18 @@ from random import Random
 
 import pandas as pd
 
-from attention_lab.corpora.grammar import Bond, Candidate, Derivation, Grammar, Rule, corpus, rule, written
+from attention_lab.corpora.grammar import (
+    Bond,
+    Candidate,
+    Derivation,
+    Grammar,
+    Rule,
+    corpus,
+    records_of,
+    rule,
+    with_an,
+    written,
+)
 from attention_lab.corpora.lexicon import (
     ADJECTIVES,
     COMPARATIVES,
@@ -332,14 +343,8 @@ def grammar() -> Grammar:
     )
 
 
-def english(words: list[str]) -> list[str]:
-    """ "a" becomes "an" before a vowel; every other form comes from the grammar."""
-    following = [*words[1:], ""]
-    return [w + "n" if w in ("a", "A") and n[:1] in "aeiou" and n else w for w, n in zip(words, following, strict=True)]
-
-
 def candidate(found: Derivation) -> Candidate:
-    source, target = english(found.source), found.target
+    source, target = with_an(found.source), found.target
     forms = {f"en {w.strip('.,?')}" for w in source} | {f"de {w.strip('.,?')}" for w in target}
     text = " ".join(source)
     columns = {"source": text, "target": " ".join(target), "alignment": [[i, j] for i, j in found.links]}
@@ -357,7 +362,4 @@ def generate(size: int, seed: int) -> pd.DataFrame:
         return candidate(written(tree, bonds)) if may_be_taken(bonds) else None
 
     rows = corpus(draw, size=size, most=MOST, random=random)
-    return pd.DataFrame(
-        [{"row": f"embedded:{n}", "split": split, **one.columns} for n, (split, one) in enumerate(rows, 1)],
-        columns=["row", "split", "source", "target", "alignment"],
-    )
+    return records_of(rows)

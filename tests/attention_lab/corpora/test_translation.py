@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attention_lab.corpora import lexicon, translation
-from attention_lab.corpora.grammar import Grammar, held_out
+from attention_lab.corpora.grammar import Grammar, held_out, with_an
 from attention_lab.corpora.translation import generate
 from attention_lab.errors import InputError
 
@@ -251,4 +251,4 @@ def test_golden_sentences(english: str, german: str, alignment: str) -> None:
     ],
 )
 def test_a_and_an(words: str, expected: str) -> None:
-    assert " ".join(translation.english(words.split(" "))) == expected
+    assert " ".join(with_an(words.split(" "))) == expected
