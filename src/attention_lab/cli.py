@@ -152,7 +152,7 @@ def _plain(answer: dict[str, Any]) -> list[str]:
 
 def _inputs(arguments: list[str] | None, file: Path | None) -> list[tuple[str, dict[str, Any]]]:
     """What is given, as rows with the place of each; those of a file of JSON lines keep all that they have."""
-    from attention_lab.readers import ARCHIVES, READERS
+    from attention_lab.readers import ARCHIVES, READERS, parsed
 
     if arguments and file is not None:
         raise InputError("give either texts or --input, not both")
@@ -173,30 +173,24 @@ def _inputs(arguments: list[str] | None, file: Path | None) -> list[tuple[str, d
     except UnicodeDecodeError as error:
         raise InputError(f"{name} is not UTF-8 (byte {error.start}); convert it with iconv first") from None
     every = content.removesuffix("\n").split("\n")
-    lines = [(f"{name} line {number}", line) for number, line in enumerate(every, start=1) if line.strip()]
+    lines = [(number, line) for number, line in enumerate(every, start=1) if line.strip()]
     if not lines:
         raise InputError(f"{name} holds no text; give one text a line")
     if len(lines) < len(every):
         typer.echo(f"blank lines of {name}, which have no prediction: {len(every) - len(lines)}", err=True)
     if suffix in LINES:
-        return [(where, _row(line, where)) for where, line in lines]
-    where, first = lines[0]
+        return [(f"{name}:{number}", _row(parsed(line, name, number), f"{name}:{number}")) for number, line in lines]
+    number, first = lines[0]
     if first.lstrip().startswith("{") and _is_row(first):
-        raise InputError(f"{where} is JSON and no plain text; put it into a file whose name ends with .jsonl")
-    return [(where, {"text": line.removesuffix("\r")}) for where, line in lines]
+        raise InputError(f"{name}:{number} is JSON and no plain text; put it into a file whose name ends with .jsonl")
+    return [(f"{name}:{number}", {"text": line.removesuffix("\r")}) for number, line in lines]
 
 
-def _row(line: str, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-        json.dumps(row, ensure_ascii=False).encode()
-    except json.JSONDecodeError as error:
-        raise InputError(f"{where} is no JSON ({error.msg}, column {error.colno}); mend that line") from None
-    except (ValueError, RecursionError) as error:  # half a character, a number of thousands of digits, endless lists
-        raise InputError(f"{where}: this JSON cannot be read ({error}); mend that line") from None
-    if _has_text(row):
-        return dict(row)
-    raise InputError(f"{where} has no field 'text', 'source', 'document' or 'question'; every line needs one")
+def _row(row: object, where: str) -> dict[str, Any]:
+    if not isinstance(row, dict) or not _has_text(row):
+        raise InputError(f"{where} has no field 'text', 'source', 'document' or 'question'; every line needs one")
+    check_unicode(json.dumps(row, ensure_ascii=False), where)  # all of it is written again, beside the prediction
+    return row
 
 
 def _is_row(line: str) -> bool:

@@ -202,7 +202,7 @@ def _with_header(
 
 def _json(name: str, content: bytes) -> Records:
     """An array of objects, or an object with one array of them."""
-    value = _parsed(_decoded(name, content), name, None)
+    value = parsed(_decoded(name, content), name)
     if isinstance(value, dict):
         arrays = [part for part in value.values() if isinstance(part, list)]
         value = arrays[0] if len(arrays) == 1 else None
@@ -214,10 +214,18 @@ def _json(name: str, content: bytes) -> Records:
 def _jsonl(name: str, content: bytes) -> Records:
     # Not splitlines(): texts may hold U+2028 and others that it takes for line ends.
     lines = enumerate(_lined(name, content).split("\n"), start=1)
-    return [(n, _object(_parsed(line, name, n), f"{name}:{n}")) for n, line in lines if line.strip()]
+    return [(n, _object(parsed(line, name, n), f"{name}:{n}")) for n, line in lines if line.strip()]
 
 
-def _parsed(text: str, name: str, line: int | None) -> Any:
+def parsed(text: str, name: str, line: int | None = None) -> Any:
+    """What JSON says.
+
+    Args:
+        line: the number of the only line of the file that this is; None: it is the whole file.
+
+    Raises:
+        InputError: it is no JSON, or more than can be read.
+    """
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:

@@ -102,12 +102,12 @@ def test_a_context_is_refused_where_no_question_is_answered(tmp_path: Path, opti
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("x.jsonl", '{"text": "a cat"}\n\n{"text": " "}', r"x\.jsonl line 3: the text is empty or missing; give at"),
-        ("x.ndjson", '{"id": 1}', r"x\.ndjson line 1 has no field 'text'"),
-        ("x.jsonl", '{"text": "\\ud83d"}', r"x\.jsonl line 1: this JSON cannot be read"),
-        ("x.jsonl", '{"text": "a cat", "n": ' + "1" * 5000 + "}", r"x\.jsonl line 1: this JSON cannot be read"),
-        ("x.jsonl", "[" * 100_000, r"x\.jsonl line 1"),
-        ("x.txt", '{"text": "a cat"}', r"x\.txt line 1 is JSON and no plain text; put it into a file whose name ends"),
+        ("x.jsonl", '{"text": "a cat"}\n\n{"text": " "}', r"x\.jsonl:3: the text is empty or missing; give at"),
+        ("x.ndjson", '{"id": 1}', r"x\.ndjson:1 has no field 'text'"),
+        ("x.jsonl", '{"text": "\\ud83d"}', r"x\.jsonl:1 is no UTF-8 at character 11"),
+        ("x.jsonl", '{"text": "a cat", "n": ' + "1" * 5000 + "}", r"x\.jsonl:1: this JSON cannot be read"),
+        ("x.jsonl", "[" * 100_000, r"x\.jsonl:1"),
+        ("x.txt", '{"text": "a cat"}', r"x\.txt:1 is JSON and no plain text; put it into a file whose name ends"),
         ("x.tsv.gz", "a", r"--input takes \.jsonl, or text with one a line, not \.gz; convert it first"),
     ],
 )
