@@ -6,12 +6,16 @@ import json
 import math
 import shutil
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from attention_lab.errors import InputError, check_unicode
+
+if TYPE_CHECKING:
+    from attention_lab.inference import Predictor
 
 commands = typer.Typer(
     add_completion=False,
@@ -84,10 +88,8 @@ def predict(
     attention-lab predict --best 3 "The old dog sees the cat."
     attention-lab predict --stream "The old dog sees the cat."
     """
-    from tqdm import tqdm
-
     from attention_lab.inference import Predictor
-    from attention_lab.records import replaced
+    from attention_lab.records import write_bytes
 
     rows = _inputs(text, input_file)
     given: list[str | dict[str, str]] = [_asked(row) for _, row in rows]
@@ -120,24 +122,31 @@ def predict(
             typer.echo()
         return
     search |= {"beams": beams, "best": best, "length_penalty": length_penalty, "threshold": threshold}
-    lines: list[str] = []
-    cut = 0
-    for start in tqdm(range(0, len(given), AT_ONCE), desc="predict", disable=len(given) <= AT_ONCE):
-        chunk = given[start : start + AT_ONCE]
-        answers = predictor.predict(chunk, first=start, **search)
-        for (_, row), one, answer in zip(rows[start : start + AT_ONCE], chunk, answers, strict=True):
-            cut += answer["truncated"]
-            texts = {"text": one} if isinstance(one, str) else one
-            structured = as_json or output_file is not None
-            lines += [json.dumps({**row, **texts, **answer}, ensure_ascii=False)] if structured else _plain(answer)
-    if cut:
+    answers = list(_answers(predictor, given, search))
+    if cut := sum(answer["truncated"] for answer in answers):
         typer.echo(f"longer than the model reads at once, and cut: {cut} of {len(given)} texts", err=True)
+    if not as_json and output_file is None:
+        typer.echo("\n".join(line for answer in answers for line in _plain(answer)))
+        return
+    lines = []
+    for (_, row), one, answer in zip(rows, given, answers, strict=True):
+        texts = {"text": one} if isinstance(one, str) else one
+        lines.append(json.dumps({**row, **texts, **answer}, ensure_ascii=False))
     if output_file is None:
         typer.echo("\n".join(lines))
     else:
-        with replaced(output_file) as temporary:
-            temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_bytes("".join(f"{line}\n" for line in lines).encode(), output_file)
         typer.echo(f"{len(lines)} predictions in {output_file}", err=True)
+
+
+def _answers(
+    predictor: Predictor, given: Sequence[str | dict[str, str]], search: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """What the model says of each, some at a time, for the sake of the progress bar."""
+    from tqdm import tqdm
+
+    for start in tqdm(range(0, len(given), AT_ONCE), desc="predict", disable=len(given) <= AT_ONCE):
+        yield from predictor.predict(given[start : start + AT_ONCE], first=start, **search)
 
 
 def _plain(answer: dict[str, Any]) -> list[str]:
@@ -251,7 +260,7 @@ def explain(
     from attention_lab.explanation.page import page
     from attention_lab.explanation.told import tell
     from attention_lab.interpretation.methods import METHODS
-    from attention_lab.records import replaced
+    from attention_lab.records import write_bytes
 
     if method is not None and method not in METHODS:
         raise InputError(f"there is no method {method!r}; --method is one of {', '.join(METHODS)}")
@@ -267,8 +276,7 @@ def explain(
         max_tokens=max_tokens,
     )
     if html is not None:
-        with replaced(html) as temporary:
-            temporary.write_text(page(told), encoding="utf-8")
+        write_bytes(page(told).encode(), html)
         typer.echo(f"{len(told[0].answers)} explained in {html}", err=True)
     if not every:
         told = [one.by_its_method() for one in told]

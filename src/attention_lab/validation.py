@@ -96,8 +96,7 @@ def publish(report: Report, directory: Path) -> None:
 def write(report: Report, path: Path) -> None:
     """Write a report as JSON, whole or not at all; the same findings give the same bytes."""
     text = json.dumps(asdict(report), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    with records.replaced(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8", newline="\n")
+    records.write_bytes(text.encode() + b"\n", path)
 
 
 def read(path: Path) -> Report:
@@ -112,8 +111,7 @@ def page(directory: Path) -> Path:
     """
     reports = [read(path) for stage in STAGES if (path := directory / f"{stage}.json").is_file()]
     failed = next((number for number, report in enumerate(reports) if not report.success), len(reports))
-    with records.replaced(directory / "index.html") as temporary:
-        temporary.write_text(render(reports[: failed + 1]), encoding="utf-8", newline="\n")
+    records.write_bytes(render(reports[: failed + 1]).encode(), directory / "index.html")
     return directory / "index.html"
 
 
