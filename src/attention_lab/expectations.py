@@ -15,24 +15,10 @@ import pandas as pd
 from attention_lab import facts, params, records
 from attention_lab.facts import Frames
 from attention_lab.records import SPLITS, Shape
-from attention_lab.validation import Check, Report, Table, enforce, page, read, render, validate, write
+from attention_lab.validation import Check, Report, Table, validate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
-
-__all__ = [
-    "Report",
-    "check_clean",
-    "check_encode",
-    "check_ingest",
-    "check_split",
-    "check_vocab",
-    "enforce",
-    "page",
-    "read",
-    "render",
-    "write",
-]
 
 # Share of texts that may hold the character for lost bytes: a stray one is data, many are a wrong encoding.
 DAMAGED = 0.01

@@ -21,7 +21,6 @@ from attention_lab.errors import InputError
 
 STAGES = ("ingest", "clean", "vocab", "split", "encode")
 EXAMPLES = 5  # failing rows shown
-PAGE = Path("metrics/validation/index.html")
 
 
 @dataclass(frozen=True)
@@ -126,8 +125,11 @@ def render(reports: Sequence[Report]) -> str:
     return environment.from_string(template).render(reports=reports)
 
 
-def enforce(report: Report, page: Path = PAGE) -> None:
+def enforce(report: Report, page: Path) -> None:
     """Let a good report pass.
+
+    Args:
+        page: where all reports can be read.
 
     Raises:
         InputError: the gate failed; the message names the first expectation, how many rows, examples and the remedy.

@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from attention_lab import encoding, expectations, vocabulary
+from attention_lab import encoding, expectations, validation, vocabulary
 from attention_lab.errors import InputError
 from attention_lab.params import Clean, Encode, Split, Vocab
 from attention_lab.records import SHAPES
 from attention_lab.validation import Report, Result, publish, together
 
+PAGE = Path("metrics/validation/index.html")
 PAIRS = SHAPES["translation"]
 CLASSES = SHAPES["sentiment"]
 SEVERAL = SHAPES["multi_label"]
@@ -99,7 +100,7 @@ def assert_only(report: Report, meaning: str, unexpected: int, row: str | None) 
     if row is not None:
         assert results[0].examples[0]["row"] == row, results
     with pytest.raises(InputError, match=rf"^the data gate of `{report.stage}` failed: it expects that "):
-        expectations.enforce(report)
+        validation.enforce(report, PAGE)
 
 
 # ---------------------------------------------------------------------------------------------- all is well
@@ -132,7 +133,7 @@ def test_good_data_pass_every_gate(tokenizer) -> None:
             assert not failed(report), (report.stage, failed(report))
             assert report.success
             assert report.rows in (20, len(everything) + len(texts["valid"]))
-            expectations.enforce(report)
+            validation.enforce(report, PAGE)
 
 
 def gates_of_several(frame: pd.DataFrame, names: list[str]) -> dict[str, Report]:
@@ -201,7 +202,7 @@ def test_ingest_sees_an_empty_table() -> None:
     results = failed(expectations.check_ingest(pairs()[:0], PAIRS))
     assert [result.meaning for result in results] == ["there is at least one row"]
     with pytest.raises(InputError, match="it expects that there is at least one row, but that is not so: found '0'"):
-        expectations.enforce(expectations.check_ingest(pairs()[:0], PAIRS))
+        validation.enforce(expectations.check_ingest(pairs()[:0], PAIRS), PAGE)
 
 
 @pytest.mark.parametrize(
@@ -299,7 +300,7 @@ def test_vocab_sees_too_many_unknown_tokens_and_names_them(tokenizer) -> None:
     report = expectations.check_vocab(tokenizer, texts, ["tree house house garden"], [], VOCAB)
     assert_only(report, "at most 10 % of the tokens of valid are unknown", 1, "valid, mostly house garden,")
     with pytest.raises(InputError, match=r"0\.75.*vocab\.max_unknown_share; see metrics/validation/index\.html"):
-        expectations.enforce(report)
+        validation.enforce(report, PAGE)
 
 
 def test_vocab_sees_a_size_that_is_exceeded_misplaced_special_tokens_and_bad_labels(tokenizer) -> None:
@@ -429,7 +430,7 @@ def test_encode_sees_too_many_cut_rows(tokenizer, overflow: str) -> None:
         report = replace(report, results=rest)
     assert_only(report, "at most 10 % of rows are cut or dropped", 20, "x.csv:2")
     with pytest.raises(InputError, match=r"raise encode\.max_source_tokens, encode\.max_target_tokens or"):
-        expectations.enforce(report)
+        validation.enforce(report, PAGE)
 
 
 def test_encode_sees_wrong_labels(tokenizer) -> None:
@@ -450,7 +451,7 @@ def bad_report() -> Report:
 
 def test_a_failed_gate_says_which_expectation_how_many_rows_and_where() -> None:
     with pytest.raises(InputError) as error:
-        expectations.enforce(bad_report(), Path("metrics/validation/index.html"))
+        validation.enforce(bad_report(), PAGE)
     assert str(error.value) == (
         "the data gate of `clean` failed: it expects that every source has 2 to 40 characters, but 1 of 20 rows are "
         "exceptions, e.g. x.csv:7 '</script><b>x</script><b>x</script><b>x…' (and 1 more expectation); "
@@ -459,11 +460,11 @@ def test_a_failed_gate_says_which_expectation_how_many_rows_and_where() -> None:
 
 
 def test_reports_have_the_same_bytes_and_come_back(tmp_path: Path) -> None:
-    expectations.write(bad_report(), tmp_path / "one.json")
-    expectations.write(bad_report(), tmp_path / "two.json")
+    validation.write(bad_report(), tmp_path / "one.json")
+    validation.write(bad_report(), tmp_path / "two.json")
     text = (tmp_path / "one.json").read_text(encoding="utf-8")
     assert text == (tmp_path / "two.json").read_text(encoding="utf-8")
-    assert expectations.read(tmp_path / "one.json") == bad_report()
+    assert validation.read(tmp_path / "one.json") == bad_report()
     content = json.loads(text)
     assert set(content) == {"stage", "success", "rows", "results"}
     assert not re.search(r"\d{4}-\d\d-\d\dT|[0-9a-f]{8}-[0-9a-f]{4}|NaN", text)
@@ -477,9 +478,9 @@ def test_at_most_five_examples_are_kept() -> None:
 
 
 def test_the_page_is_self_contained_escaped_and_says_the_verdict_in_words(tmp_path: Path) -> None:
-    expectations.write(expectations.check_ingest(pairs(), PAIRS), tmp_path / "ingest.json")
-    expectations.write(bad_report(), tmp_path / "clean.json")
-    path = expectations.page(tmp_path)
+    validation.write(expectations.check_ingest(pairs(), PAIRS), tmp_path / "ingest.json")
+    validation.write(bad_report(), tmp_path / "clean.json")
+    path = validation.page(tmp_path)
     html = path.read_text(encoding="utf-8")
     assert path == tmp_path / "index.html"
     assert "</script>" not in html
@@ -489,13 +490,13 @@ def test_the_page_is_self_contained_escaped_and_says_the_verdict_in_words(tmp_pa
     assert "✗ failed" in html
     assert "x.csv:7" in html
     assert html.index('id="ingest"') < html.index('id="clean"')
-    assert expectations.page(tmp_path).read_text(encoding="utf-8") == html
+    assert validation.page(tmp_path).read_text(encoding="utf-8") == html
 
 
 def test_what_later_stages_found_in_other_data_is_not_shown(tmp_path: Path) -> None:
     passed = expectations.check_ingest(pairs(), PAIRS)
     for stage in ("ingest", "vocab", "split", "encode"):
-        expectations.write(replace(passed, stage=stage), tmp_path / f"{stage}.json")
+        validation.write(replace(passed, stage=stage), tmp_path / f"{stage}.json")
     with pytest.raises(InputError):
         publish(bad_report(), tmp_path)
     shown = re.findall(r'<section id="(\w+)">', (tmp_path / "index.html").read_text(encoding="utf-8"))
@@ -506,11 +507,11 @@ def test_a_cleaning_that_keeps_nothing_says_why() -> None:
     rejected = pairs().assign(reason=["too_long"] * 3 + ["empty"] * 17)
     report = expectations.check_clean(pairs(), pairs()[:0], rejected, PAIRS, CLEAN)
     with pytest.raises(InputError, match="20 of 20 rows are rejected: empty 17, too_long 3; mend them or loosen"):
-        expectations.enforce(report)
+        validation.enforce(report, PAGE)
 
 
 def test_the_page_of_no_reports_says_so(tmp_path: Path) -> None:
-    assert "No stage has been checked yet." in expectations.page(tmp_path).read_text(encoding="utf-8")
+    assert "No stage has been checked yet." in validation.page(tmp_path).read_text(encoding="utf-8")
 
 
 def test_several_failures_are_counted() -> None:
@@ -518,4 +519,4 @@ def test_several_failures_are_counted() -> None:
     first = next(result for result in report.results if not result.success)
     many = replace(report, results=[first, first, first])
     with pytest.raises(InputError, match=r"\(and 2 more expectations\)"):
-        expectations.enforce(many)
+        validation.enforce(many, PAGE)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attention_lab.errors import InputError
+from attention_lab.records import replaced, write_bytes
 from attention_lab.transformer.blocks import BlockCache, Embedding
 from attention_lab.transformer.config import Architecture, Config
 from attention_lab.transformer.loss import projected_cross_entropy
@@ -313,8 +314,9 @@ def writing(config: Config) -> dict[str, Any]:
 
 
 def save(model: Model, directory: Path) -> None:
-    """Write config.json, model.safetensors and, of a model that writes, generation_config.json, the same bytes for the
-    same model, in the form of transformers: its `AutoModel…` read them too (see `attention_lab.huggingface.models`)."""
+    """Write config.json, model.safetensors and, of a model that writes, generation_config.json, each whole or not at
+    all, the same bytes for the same model, in the form of transformers: its `AutoModel…` read them too (see
+    `attention_lab.huggingface.models`)."""
     own = model.config
     files: dict[str, dict[str, Any]] = {
         "config.json": {
@@ -325,12 +327,12 @@ def save(model: Model, directory: Path) -> None:
     }
     if isinstance(model, Writer):
         files["generation_config.json"] = writing(own)
-    directory.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
-        (directory / name).write_text(text + "\n", encoding="utf-8")
+        write_bytes(text.encode() + b"\n", directory / name)
     tensors = {PREFIX + name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+    with replaced(directory / "model.safetensors") as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt"})
 
 
 def load(directory: Path, device: str | torch.device = "cpu") -> Model:
