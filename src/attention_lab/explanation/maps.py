@@ -20,7 +20,7 @@ from attention_lab.attention import Place
 from attention_lab.encoding import Ids, Window
 from attention_lab.inference import Predictor
 from attention_lab.interpretation import KINDS
-from attention_lab.interpretation.weights import Words, merge, owners_of, rollout, words_of
+from attention_lab.interpretation.weights import Words, merge, owners_of, rollout, stacked, words_of
 from attention_lab.transformer import Classifier, Config, LanguageModel, SpanExtractor
 from attention_lab.transformer.models import Seen, segments_of
 from attention_lab.vocabulary import BOS
@@ -183,10 +183,8 @@ def _merged(weights: np.ndarray, queries: Words, keys: Words, told: str, notes: 
 
 def _stacked(seen: Seen, place: Place, queries: Words, keys: Words) -> np.ndarray:
     """(N, H, Lq, Lk) of the only row of a batch; N = 0 if the mechanism gave none."""
-    layers: list[Tensor] = getattr(seen, place)
-    if not layers:
-        return np.zeros((0, 0, len(queries.owners), len(keys.owners)), dtype=np.float32)
-    return torch.stack([layer[0].float() for layer in layers]).cpu().numpy()
+    found = stacked(seen, place)[:, 0]
+    return found if len(found) else found.reshape(0, 0, len(queries.owners), len(keys.owners))
 
 
 def _first(length: int) -> Words:

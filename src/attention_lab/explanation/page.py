@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from attention_lab.explanation.told import Told, tell
 from attention_lab.explanation.words import Answer
 from attention_lab.inference import Predictor
@@ -18,8 +16,8 @@ from attention_lab.interpretation.examples import Example
 from attention_lab.interpretation.methods import METHODS, looked_at
 from attention_lab.interpretation.traces import Trace, traces
 from attention_lab.interpretation.viewer import Scores
+from attention_lab.interpretation.weights import readers_of
 from attention_lab.records import SHAPES
-from attention_lab.transformer import Classifier
 
 
 def page(told: Sequence[Told]) -> str:
@@ -72,9 +70,7 @@ def _shown(told: Told, *, named: bool) -> Shown:
         "reading": KINDS.get(mechanism.weights, []),
         "methods": {name: {"what": METHODS[name].what} for name in METHODS},
     }
-    shares: Mapping[str, np.ndarray] = {}
-    for answer, _ in told.answers:
-        shares = {**shares, **explained.shares_of_source([answer.asked])}
+    shares = explained.shares_of_source(answer.asked for answer, _ in told.answers)
     scores = Scores({answer.row["row"]: list(found) for answer, found in told.answers}, shares)
     return Shown(
         metrics,
@@ -102,7 +98,7 @@ def _example(predictor: Predictor, answer: Answer) -> Example:
         gold=None,
         shown="",
         inputs={name: str(answer.record[name]) for name in answer.texts} if not answer.goes_on else answer.texts,
-        readers=_readers(answer),
+        readers=readers_of(answer.asked.model, answer.asked.reading, 0, answer.asked.said[0].tolist()),
         traces=[_trace(predictor, answer)],
     )
 
@@ -115,17 +111,3 @@ def _trace(predictor: Predictor, answer: Answer) -> Trace:
         predictor.target_tokenizer,
     )  # fmt: skip
     return replace(found, of="output") if answer.asked.writes else found
-
-
-def _readers(answer: Answer) -> dict[str, list[int]]:
-    """The positions whose attention can speak for a class or an answer."""
-    asked: Any = answer.asked
-    if asked.writes:
-        return {}
-    if isinstance(asked.model, Classifier):
-        return {"attention": asked.model.config.read_from(len(answer.row["source"]))}
-    first, last = asked.said[0].tolist()
-    return {
-        "attention of the answer": list(range(first, last + 1)),
-        "attention of the question": list(range(1, asked.reading.asked[0])),
-    }

@@ -23,7 +23,7 @@ from attention_lab.inference import Predictor, Search
 from attention_lab.interpretation import explained
 from attention_lab.interpretation.asked import Asked
 from attention_lab.interpretation.findings import Attribution
-from attention_lab.interpretation.methods import METHODS, why_not
+from attention_lab.interpretation.methods import METHODS, looked_at, why_not
 from attention_lab.interpretation.subject import LOGITS_AT_ONCE
 from attention_lab.interpretation.weights import readings
 from attention_lab.records import SHAPES, spelled
@@ -154,8 +154,7 @@ def chosen(metrics: Mapping[str, Any], predictor: Predictor) -> tuple[str, dict[
     """The method to read, and the variant of each, as the interpret stage has chosen them for such a model: the content
     of metrics/interpret.json, or nothing where it is of another task or mechanism."""
     config = predictor.model.config
-    place = "cross" if "cross" in config.places else config.places[0]
-    if (metrics.get("task"), metrics.get("mechanism")) != (config.task, config.mechanisms[place].name):
+    if (metrics.get("task"), metrics.get("mechanism")) != (config.task, config.mechanisms[looked_at(config)].name):
         return "weights", {}
     # Behind the variant may stand how its scores were read as links.
     found = {name: row.get("variant", "").split(";")[0] for name, row in metrics.get("methods", {}).items()}

@@ -25,6 +25,7 @@ from attention_lab.interpretation.another import Another
 from attention_lab.interpretation.examples import Example, choose, describe
 from attention_lab.interpretation.findings import Head
 from attention_lab.interpretation.listing import jsonl
+from attention_lab.interpretation.methods import looked_at
 from attention_lab.interpretation.pictures import plots
 from attention_lab.interpretation.report import Shown, render
 from attention_lab.interpretation.study import Study, study
@@ -155,7 +156,7 @@ def interpret(
         InputError: gold names a word that is not there.
     """
     data = Subject(model, encoded, records, tokenizer, shape, options, seed, device, target_tokenizer)
-    place: Place = "cross" if "cross" in model.config.places else model.config.places[0]
+    place = looked_at(model.config)
     kind = model.config.mechanism(place).weights
     measure = MEASURES.get(shape.gold)
     measured = measure(data) if measure else None

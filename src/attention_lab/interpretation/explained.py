@@ -176,18 +176,15 @@ def table(
         row = rows[name]
         row["variant"] = ways.get(name, variants[name])
         if judge is not None:
-            row |= measures.with_intervals(
-                lambda some, name=name: judge.figures(counts[name][some]),  # type: ignore[misc]
-                len(counts[name]), resamples=resamples, seed=seed,
-            )  # fmt: skip
+            row |= measures.with_intervals(counts[name], judge.figures, resamples=resamples, seed=seed)
         known = faithful[name][np.isfinite(faithful[name]).all(1)]
         if len(known):
             row |= measures.with_intervals(
-                lambda some, known=known: dict(  # type: ignore[misc]
-                    zip(("comprehensiveness", "sufficiency"), known[some].mean(0).tolist(), strict=True)
-                ),
-                len(known), resamples=resamples, seed=seed,
-            )  # fmt: skip
+                known,
+                lambda some: dict(zip(measures.FAITHFUL, some.mean(0).tolist(), strict=True)),
+                resamples=resamples,
+                seed=seed,
+            )
     return Table(rows, variants, counts, judge, best)
 
 

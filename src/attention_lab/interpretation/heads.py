@@ -5,6 +5,7 @@ Shapes: B rows, H heads, N layers of a place, Lq queries, Lk keys.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,6 @@ from attention_lab.interpretation.measures import spearman
 from attention_lab.interpretation.shares import call_of
 from attention_lab.metrics import rounded
 from attention_lab.transformer import Model
-from attention_lab.transformer.config import HAS
 
 POSITIONAL = 0.9  # share of queries whose largest weight is at one offset (Voita et al. 2019, arXiv 1905.09418, 5.1)
 RARE = 0.5  # … at the rarest word (section 5.3, which names no share)
@@ -32,14 +32,14 @@ def found_in(model: Model, batches: Sequence[Asked]) -> dict[Place, list[Head]]:
 
     Ablation is the true one: the loss with the head's output at 0, everything else as it is.
     """
-    where = {place: _Looks(place) for place in HAS[model.config.architecture]}
+    where = {place: _Looks(place) for place in model.config.places}
     frequency = _frequency(batches)
     effects = [_effects(model, asked) for asked in batches]
     for asked in batches:
         _watch(asked, where, frequency)
     found: dict[Place, list[Head]] = {}
     for place, looks in where.items():
-        rows = [{name: values[name] for name in values} for values in (effect[place] for effect in effects)]
+        rows = [effect[place] for effect in effects]
         mean = {name: np.concatenate([row[name] for row in rows], 1).mean(1) for name in rows[0]}  # (N, H)
         roles, entropy = looks.roles(), looks.entropy(model.config.mechanism(place).weights == "probabilities")
         found[place] = [
@@ -126,7 +126,7 @@ class _Looks:
             "the last position": top == keys - 1,
             "the rarest word": top == rarest,
             **{_offset(self.place, step): top == at + step for step in range(-REACH, REACH + 1)},
-            "a token like its own": tokens[top] == reads[:, None].T,
+            "a token like its own": tokens[top] == reads,
         }.items():
             self.counts[name] = self.counts.get(name, 0) + (hit & one).sum(-1)
         # Of a query that can see one key alone, no weight tells anything.
@@ -200,10 +200,9 @@ def _lengths(place: Place, target: bool, s: int, t: int) -> tuple[int, int]:
 
 def _frequency(batches: Iterable[Asked]) -> dict[int, int]:
     """How often each token is there in these rows."""
-    found: dict[int, int] = {}
+    found: Counter[int] = Counter()
     for asked in batches:
         for tokens in (asked.batch.source, asked.batch.target):
             if tokens is not None:
-                for token, count in zip(*np.unique(tokens.cpu().numpy(), return_counts=True), strict=True):
-                    found[int(token)] = found.get(int(token), 0) + int(count)
+                found.update(tokens.flatten().tolist())
     return found

@@ -18,6 +18,7 @@ from attention_lab.interpretation.asked import Asked
 from attention_lab.interpretation.rationale import average_precision
 from attention_lab.metrics import interval, rounded
 
+FAITHFUL = ("comprehensiveness", "sufficiency")  # the columns of what `faithfulness` gives
 SHARES = (0.01, 0.05, 0.1, 0.2, 0.5)  # of the words, that are hidden or kept (DeYoung et al. 2020, section 4.2)
 
 
@@ -142,17 +143,20 @@ def best(measure: Plausibility, candidates: Mapping[str, np.ndarray]) -> str:
 
 
 def with_intervals(
-    figures: Callable[[np.ndarray], Mapping[str, float]], rows: int, *, resamples: int, seed: int
+    counts: np.ndarray, figures: Callable[[np.ndarray], Mapping[str, float]], *, resamples: int, seed: int
 ) -> dict[str, Any]:
     """Figures of all rows, by name, each with …_low and …_high, its 95 % interval over resampled rows; null for one
     row.
 
     Args:
-        figures: of row numbers.
+        counts: what figures of some rows are made from, (n, …).
     """
     found: dict[str, Any] = {}
-    for name, value in figures(np.arange(rows)).items():
-        low, high = interval(lambda some, name=name: figures(some)[name], rows, resamples, seed)  # type: ignore[misc]
+    for name, value in figures(counts).items():
+        low, high = interval(
+            lambda some, name=name: figures(counts[some])[name],  # type: ignore[misc]
+            len(counts), resamples, seed,
+        )  # fmt: skip
         found[name] = rounded(value)
         found[f"{name}_low"], found[f"{name}_high"] = low, high
     return found

@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerFast
 
 from attention_lab import vocabulary
 from attention_lab.attention import Place
-from attention_lab.interpretation.weights import words_of
+from attention_lab.interpretation.weights import stacked, words_of
 from attention_lab.records import Shape
 from attention_lab.transformer import Classifier, Config, EncoderDecoder, LanguageModel, Model
 from attention_lab.transformer.models import Seen, Writer, segments_of
@@ -127,7 +127,7 @@ def _translated(
         of,
         source,
         _text(text, written, tokenizer),
-        _stacked(model, seen),
+        _by_place(model, seen),
         _steps(model, states, target_ids, tokenizer),
     )
 
@@ -142,7 +142,9 @@ def _continued(
 ) -> Trace:
     tokens = _row(ids, device)
     states, seen = model(tokens[:, :-1], weights=True)
-    return Trace(of, None, _text(text, ids, tokenizer), _stacked(model, seen), _steps(model, states, tokens, tokenizer))
+    return Trace(
+        of, None, _text(text, ids, tokenizer), _by_place(model, seen), _steps(model, states, tokens, tokenizer)
+    )
 
 
 def _read(
@@ -158,7 +160,7 @@ def _read(
     text = str(record[shape.source])
     if isinstance(model, Classifier):
         _, seen = model(tokens, mask, weights=True)
-        return Trace("input", _text(text, ids, tokenizer), None, _stacked(model, seen))
+        return Trace("input", _text(text, ids, tokenizer), None, _by_place(model, seen))
     # <s> question </s> text </s>
     _, seen = model(tokens, mask, segments=segments_of(tokens, model.config), weights=True)
     behind = int(np.argmax(ids == model.config.end)) + 1
@@ -171,7 +173,7 @@ def _read(
         [*question.words, *context.words],
         [*question.owners, *owners],
     )
-    return Trace("input", both, None, _stacked(model, seen), asked=asked)
+    return Trace("input", both, None, _by_place(model, seen), asked=asked)
 
 
 def _text(text: str, ids: np.ndarray, tokenizer: PreTrainedTokenizerFast) -> Text:
@@ -207,13 +209,8 @@ def _steps(model: Writer, states: States, tokens: Tensor, tokenizer: PreTrainedT
     ]
 
 
-def _stacked(model: Model, seen: Seen) -> dict[Place, np.ndarray]:
-    found: dict[Place, np.ndarray] = {}
-    for place in model.config.places:
-        layers: list[Tensor] = getattr(seen, place)
-        empty = np.zeros((0, 0, 0, 0), dtype=np.float32)
-        found[place] = torch.stack([layer[0].float() for layer in layers]).cpu().numpy() if layers else empty
-    return found
+def _by_place(model: Model, seen: Seen) -> dict[Place, np.ndarray]:
+    return {place: stacked(seen, place)[:, 0] for place in model.config.places}
 
 
 def _row(ids: np.ndarray, device: torch.device | str) -> Tensor:

@@ -17,6 +17,7 @@ from attention_lab.interpretation.asked import Asked
 from attention_lab.interpretation.explained import Explained, Gold, Table, explain
 from attention_lab.interpretation.findings import Gate
 from attention_lab.interpretation.gradients import GAP, LEAST
+from attention_lab.interpretation.measures import Plausibility
 from attention_lab.interpretation.methods import looked_at
 from attention_lab.interpretation.weights import Row
 from attention_lab.metrics import rounded
@@ -37,9 +38,7 @@ def against_controls(table: Table) -> list[Gate]:
     if measure is None or best is None:
         reason = "There is no gold here, so no attribution can be right or wrong, and no control be compared with."
         return [Gate(name, None, None, None, reason) for name in measures.CONTROLS]
-    name, own = measure.name, table.rows[best]
-    bound = own[f"{name}_{'low' if measure.more_is_better else 'high'}"]
-    bound = own[name] if bound is None else bound
+    name, own, bound = measure.name, table.rows[best], _worse_end(table.rows[best], measure)
     found = []
     for control, what in list(measures.CONTROLS.items())[:-1]:
         figure = table.rows[control][name]
@@ -79,8 +78,7 @@ def other_example(test: Explained, table: Table) -> Gate:
     way = table.rows[best]["variant"]
     counts = measures.counted(measure, {table.variants[best]: others})[way].counts
     figure = measure.figures(counts)[measure.name]
-    side = table.rows[best][f"{measure.name}_{'low' if measure.more_is_better else 'high'}"]
-    bound = table.rows[best][measure.name] if side is None else side
+    bound = _worse_end(table.rows[best], measure)
     passed = measures.better(measure, bound, figure)
     return Gate(
         "other_example", rounded(figure), bound, passed,
@@ -264,6 +262,12 @@ ONE_MODEL = Gate(
     "There is one model here. Whether another seed would be explained alike takes a second one, in the folder that "
     "interpret.beside names.",
 )  # fmt: skip
+
+
+def _worse_end(row: Mapping[str, Any], measure: Plausibility) -> float:
+    """Of the interval of a method's figure; the figure itself where it has none."""
+    end = row[f"{measure.name}_{'low' if measure.more_is_better else 'high'}"]
+    return float(row[measure.name] if end is None else end)
 
 
 def _no_weights(name: str, mechanism: str) -> Gate:

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from attention_lab import vocabulary
+from attention_lab.attention import Place
 from attention_lab.batching import Batch, TokenBuckets, examples
 from attention_lab.records import Shape
 from attention_lab.transformer import Classifier, Config, EncoderDecoder, LanguageModel, Model, SpanExtractor
@@ -143,6 +144,23 @@ def readings(
         )
 
 
+def readers_of(model: Model, reading: Reading, row: int, answer: Sequence[int]) -> dict[str, list[int]]:
+    """Of a model that only reads, the positions whose attention can speak for the prediction, by what they are.
+
+    Args:
+        answer: the first and the last position of the answer that the model gives, if it looks for one.
+    """
+    if isinstance(model, Classifier):
+        return {"attention": model.config.read_from(int(reading.lengths[row][0]))}
+    if isinstance(model, SpanExtractor):
+        first, last = answer
+        return {
+            "attention of the answer": list(range(first, last + 1)),
+            "attention of the question": list(range(1, reading.asked[row])),
+        }
+    return {}
+
+
 @torch.inference_mode()
 def collect(
     model: Model,
@@ -161,6 +179,7 @@ def collect(
     model = model.to(device).eval()
     for reading in readings(model.config, encoded, records, tokenizer, shape, target_tokenizer):
         batch = reading.batch.to(device)
+        answers: list[list[int]] = [[] for _ in reading.names]
         if isinstance(model, EncoderDecoder):
             if batch.target is None:
                 raise ValueError("an encoder-decoder needs encoded rows with a target")
@@ -173,19 +192,12 @@ def collect(
             segments = segments_of(batch.source, model.config)
             _, seen = model(batch.source, batch.source_mask, segments=segments, weights=True)
             first, last, _ = best_span(ends(model, batch.source, batch.source_mask), LONGEST_ANSWER)
+            answers = torch.stack((first, last), 1).tolist()
         else:
             raise TypeError(f"attention of a {type(model).__name__} cannot be collected")
-        itself = "decoder_self" if isinstance(model, LanguageModel) else "encoder_self"
-        own, cross = _stacked(seen, itself, len(reading.names)), _stacked(seen, "cross", len(reading.names))
+        itself: Place = "decoder_self" if isinstance(model, LanguageModel) else "encoder_self"
+        own, cross = (stacked(seen, place, len(reading.names)) for place in (itself, "cross"))
         for index, name in enumerate(reading.names):
-            readers: dict[str, list[int]] = {}
-            if isinstance(model, Classifier):
-                readers = {"attention": model.config.read_from(int(reading.lengths[index][0]))}
-            elif isinstance(model, SpanExtractor):
-                readers = {
-                    "attention of the answer": list(range(int(first[index]), int(last[index]) + 1)),
-                    "attention of the question": list(range(1, reading.asked[index])),
-                }
             s, t = (int(length) for length in reading.lengths[index])
             yield Row(
                 row=name,
@@ -193,7 +205,7 @@ def collect(
                 target=None if reading.targets is None else reading.targets[index],
                 own=own[:, index, :, :s, :s],
                 cross=cross[:, index, :, : t - 1, :s] if reading.targets is not None else None,
-                readers=readers,
+                readers=readers_of(model, reading, index, answers[index]),
             )
 
 
@@ -284,9 +296,9 @@ def rollout(weights: np.ndarray) -> np.ndarray:
     return flow
 
 
-def _stacked(seen: Seen, name: str, rows: int) -> np.ndarray:
+def stacked(seen: Seen, place: Place, rows: int = 1) -> np.ndarray:
     """(N, B, H, Lq, Lk) as numbers NumPy knows; N = 0 if the mechanism gave none."""
-    layers: list[Tensor] = getattr(seen, name)
+    layers: list[Tensor] = getattr(seen, place)
     if not layers:
         return np.zeros((0, rows, 0, 0, 0), dtype=np.float32)
     return torch.stack([layer.float() for layer in layers]).cpu().numpy()

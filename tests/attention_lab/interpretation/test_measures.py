@@ -124,7 +124,7 @@ def test_at_most_so_many_words_are_looked_at() -> None:
 
 def test_intervals_hold_the_figure_and_one_row_has_none() -> None:
     values = np.random.default_rng(0).random(31)
-    found = measures.with_intervals(lambda rows: {"it": float(values[rows].mean())}, 31, resamples=100, seed=0)
+    found = measures.with_intervals(values, lambda some: {"it": float(some.mean())}, resamples=100, seed=0)
     assert found["it_low"] < found["it"] < found["it_high"]
-    single = measures.with_intervals(lambda rows: {"it": 0.5}, 1, resamples=100, seed=0)
+    single = measures.with_intervals(values[:1], lambda some: {"it": 0.5}, resamples=100, seed=0)
     assert single == {"it": 0.5, "it_low": None, "it_high": None}
