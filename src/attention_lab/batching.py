@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
+
+Given = TypeVar("Given")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,17 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         moved: dict[str, Any] = {n: value.to(device) for n, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **moved)
+
+
+def given(value: Given | None, name: str) -> Given:
+    """What of a batch has to be there for what is done with it.
+
+    Raises:
+        TypeError: the batch is of another task.
+    """
+    if value is None:
+        raise TypeError(f"a batch without {name} is of another task")
+    return value
 
 
 class Examples(Dataset[Batch]):

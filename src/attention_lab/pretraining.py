@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from attention_lab.batching import Batch, Examples
+from attention_lab.batching import Batch, Examples, given
 from attention_lab.errors import InputError
 from attention_lab.params import Train
 from attention_lab.tasks import Loss, Trainable
-from attention_lab.tasks.task import unigram_nll
+from attention_lab.tasks.task import of_kind, unigram_nll
 from attention_lab.transformer import LanguageModel, Model
 from attention_lab.transformer.loss import projected_cross_entropy
 from attention_lab.vocabulary import MASK_ID, PAD_ID, SPECIALS
@@ -100,22 +100,15 @@ class MaskedWords(Trainable):
     """What the pre-training asks for: cross-entropy of the tokens that were hidden."""
 
     def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss:
-        if not isinstance(model, MaskedReader):
-            raise TypeError(f"pre-training needs a masked reader, not {type(model).__name__}")
-        truth = _truth(batch)
+        model = of_kind(model, MaskedReader)
+        truth = given(batch.target, "a target")
         asked = truth != PAD_ID
         states = model(batch.source, batch.source_mask)[asked]
         weight = model.embedding.tokens.weight
         return Loss(*projected_cross_entropy(states, weight, truth[asked], smoothing), states, model.project)
 
     def trivial_nll(self, train: Iterable[Batch], valid: Iterable[Batch]) -> float:
-        return unigram_nll((_truth(b) for b in train), (_truth(b) for b in valid), ignore=PAD_ID)
-
-
-def _truth(batch: Batch) -> Tensor:
-    if batch.target is None:
-        raise TypeError("a batch of hidden words needs to know which they were")
-    return batch.target
+        return unigram_nll(train, valid, lambda batch: given(batch.target, "a target"), ignore=PAD_ID)
 
 
 def prepared(

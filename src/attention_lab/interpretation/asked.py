@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attention_lab.batching import Batch
+from attention_lab.batching import Batch, given
 from attention_lab.interpretation.weights import LONGEST_ANSWER, Reading, Words, merge
 from attention_lab.transformer import EncoderDecoder, LanguageModel, Model, SpanExtractor
 from attention_lab.transformer.spans import best_span, ends
@@ -33,7 +33,7 @@ def choices(model: Model, batch: Batch) -> list[Tensor]:
             states, _ = model(batch.source)
             count = batch.source.shape[1] - 1
         else:
-            target = _target(batch)
+            target = given(batch.target, "a target")
             states, _ = model(batch.source, batch.source_mask, target[:, :-1])
             count = target.shape[1] - 1
         # One choice at a time, so that the gradient of one does not pass the projection of all.
@@ -55,7 +55,7 @@ def several(model: Model) -> bool:
 def predicted(model: Model, batch: Batch) -> Tensor:
     """What the model says (B, C); of a model that writes, the tokens that it is given to say."""
     if isinstance(model, EncoderDecoder):
-        return _target(batch)[:, 1:]
+        return given(batch.target, "a target")[:, 1:]
     if isinstance(model, LanguageModel):
         return batch.source[:, 1:]
     if isinstance(model, SpanExtractor):
@@ -68,9 +68,7 @@ def truth(model: Model, batch: Batch) -> Tensor:
     """What it should say (B, C)."""
     if isinstance(model, EncoderDecoder | LanguageModel):
         return predicted(model, batch)
-    known = batch.span if isinstance(model, SpanExtractor) else batch.label
-    if known is None:
-        raise ValueError("a model that reads needs encoded rows with the truth")
+    known = given(batch.span if isinstance(model, SpanExtractor) else batch.label, "its truth")
     return known.long() if known.dim() == 2 else known.long().unsqueeze(1)
 
 
@@ -187,9 +185,3 @@ class Asked:
             if owner is not None:
                 found[owner] += log
         return found
-
-
-def _target(batch: Batch) -> Tensor:
-    if batch.target is None:
-        raise ValueError("an encoder-decoder needs encoded rows with a target")
-    return batch.target

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 
 from attention_lab import vocabulary
 from attention_lab.attention import Place
-from attention_lab.batching import Batch, TokenBuckets, examples
+from attention_lab.batching import Batch, TokenBuckets, examples, given
 from attention_lab.records import Shape
 from attention_lab.transformer import Classifier, Config, EncoderDecoder, LanguageModel, Model, SpanExtractor
 from attention_lab.transformer.models import Seen, segments_of
@@ -181,9 +181,7 @@ def collect(
         batch = reading.batch.to(device)
         answers: list[list[int]] = [[] for _ in reading.names]
         if isinstance(model, EncoderDecoder):
-            if batch.target is None:
-                raise ValueError("an encoder-decoder needs encoded rows with a target")
-            _, seen = model(batch.source, batch.source_mask, batch.target[:, :-1], weights=True)
+            _, seen = model(batch.source, batch.source_mask, given(batch.target, "a target")[:, :-1], weights=True)
         elif isinstance(model, Classifier):
             _, seen = model(batch.source, batch.source_mask, weights=True)
         elif isinstance(model, LanguageModel):

@@ -15,7 +15,7 @@ from attention_lab import metrics, params
 from attention_lab.batching import Batch
 from attention_lab.decoding import Draw, TextState, by_length, sample, stream
 from attention_lab.tasks.ngram import CharacterNGram
-from attention_lab.tasks.task import Loss, Task, one_answer, rules, unigram_nll
+from attention_lab.tasks.task import Loss, Task, of_kind, one_answer, rules, unigram_nll
 from attention_lab.transformer import LanguageModel
 from attention_lab.vocabulary import PAD_ID, behind
 
@@ -33,7 +33,7 @@ class Generation(Task):
 
         Where the batch has a target, it is the text as it has to be said, and the source the text as it is read.
         """
-        model = _language_model(model)
+        model = of_kind(model, LanguageModel)
         hidden, _ = model(batch.source[:, :-1])
         truth = (batch.source if batch.target is None else batch.target)[:, 1:]
         wanted = _new(batch)
@@ -51,7 +51,7 @@ class Generation(Task):
         What is drawn for a row depends on `options.seed` and on its number in its split.
         """
         one_answer(options, "a language model draws one of all texts there are")
-        model = _language_model(model)
+        model = of_kind(model, LanguageModel)
         hidden, _ = model(batch.source[:, :-1])
         truth = batch.source[:, 1:]
         logs = model.project(hidden).float().log_softmax(-1).gather(-1, truth.unsqueeze(-1)).squeeze(-1)
@@ -87,7 +87,7 @@ class Generation(Task):
 
     def stream(self, model: nn.Module, batch: Batch, options: params.Evaluate) -> Iterator[int]:
         """The prompt, and what is drawn after it with the seed that `predict` has."""
-        model = _language_model(model)
+        model = of_kind(model, LanguageModel)
         longer = batch.shared is not None and bool(batch.shared[0] > 0)
         prompt = _prompt(batch.source[0][batch.source_mask[0]].tolist(), model, options, longer=longer)
         yield from prompt
@@ -145,7 +145,7 @@ class Generation(Task):
         return result
 
     def trivial_nll(self, train: Iterable[Batch], valid: Iterable[Batch]) -> float:
-        return unigram_nll((b.source[:, 1:] for b in train), (b.source[:, 1:] for b in valid), ignore=PAD_ID)
+        return unigram_nll(train, valid, lambda batch: batch.source[:, 1:], ignore=PAD_ID)
 
 
 def _prompt(text: list[int], model: LanguageModel, options: params.Evaluate, *, longer: bool) -> list[int]:
@@ -168,9 +168,3 @@ def _new(batch: Batch) -> torch.Tensor:
         return there
     places = torch.arange(1, there.shape[1] + 1, device=there.device)
     return there & (places >= batch.shared.unsqueeze(1))
-
-
-def _language_model(model: nn.Module) -> LanguageModel:
-    if not isinstance(model, LanguageModel):
-        raise TypeError(f"generation needs a language model, not {type(model).__name__}")
-    return model

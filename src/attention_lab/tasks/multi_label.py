@@ -15,8 +15,9 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from attention_lab import metrics, params
-from attention_lab.batching import Batch
-from attention_lab.tasks.task import Loss, Task, classified, classifier_of, has_words, one_answer, true_label
+from attention_lab.batching import Batch, given
+from attention_lab.tasks.task import Loss, Task, classified, has_words, of_kind, one_answer
+from attention_lab.transformer import Classifier
 
 
 class MultiLabel(Task):
@@ -31,9 +32,9 @@ class MultiLabel(Task):
     def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss:
         """Binary cross-entropy of each label, B · C predictions. The sigmoid of a logit z is the softmax of 0 and z, so
         each is a choice of two classes."""
-        logits, _ = classifier_of(model)(batch.source, batch.source_mask)
+        logits, _ = of_kind(model, Classifier)(batch.source, batch.source_mask)
         pairs = torch.stack((torch.zeros_like(logits), logits), -1).flatten(0, 1)  # (B · C, 2)
-        return classified(pairs, true_label(batch).long().flatten(), smoothing)
+        return classified(pairs, given(batch.label, "labels").long().flatten(), smoothing)
 
     @torch.inference_mode()
     def predict(
@@ -42,7 +43,7 @@ class MultiLabel(Task):
         """All labels whose probability is `options.threshold` or more, in the order of their names; `probability` is
         that of having these and no other."""
         one_answer(options, "each label is decided by itself, and `probabilities` tells of all of them")
-        classifier = classifier_of(model)
+        classifier = of_kind(model, Classifier)
         logits, _ = classifier(batch.source, batch.source_mask)
         shares = logits.float().sigmoid().cpu()
         has = shares >= options.threshold
@@ -108,8 +109,8 @@ class MultiLabel(Task):
 
     def trivial_nll(self, train: Iterable[Batch], valid: Iterable[Batch]) -> float:
         """How often each label occurs, add-one smoothed: a label's frequency is its probability in every text."""
-        seen = torch.cat([true_label(batch) for batch in train]).double()
-        asked = torch.cat([true_label(batch) for batch in valid]).double()
+        seen = torch.cat([given(batch.label, "labels") for batch in train]).double()
+        asked = torch.cat([given(batch.label, "labels") for batch in valid]).double()
         share = (seen.sum(0) + 1.0) / (len(seen) + 2.0)
         return float(-(asked * share.log() + (1.0 - asked) * (1.0 - share).log()).mean())
 

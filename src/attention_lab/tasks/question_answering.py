@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from attention_lab import metrics, params
-from attention_lab.batching import Batch
-from attention_lab.tasks.task import Loss, Task, accepted, unigram_nll
+from attention_lab.batching import Batch, given
+from attention_lab.tasks.task import Loss, Task, accepted, of_kind, unigram_nll
 from attention_lab.transformer import SpanExtractor
 from attention_lab.transformer.spans import best_spans, ends
 
@@ -34,7 +34,8 @@ class QuestionAnswering(Task):
 
     def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss:
         """Cross-entropy of both ends. Smoothing goes to the places that an answer could have."""
-        logs, span = ends(_extractor(model), batch.source, batch.source_mask), _span(batch)  # (B, 2, L), (B, 2)
+        logs = ends(of_kind(model, SpanExtractor), batch.source, batch.source_mask)  # (B, 2, L)
+        span = given(batch.span, "an answer")  # (B, 2)
         nll = -logs.gather(-1, span.unsqueeze(-1)).sum()
         possible = logs.isfinite()
         uniform = -(logs.masked_fill(~possible, 0.0).sum(-1) / possible.sum(-1)).sum()
@@ -51,12 +52,11 @@ class QuestionAnswering(Task):
         """The most probable answers in each window, as many as `options.best`: `spans` of the characters `start` to
         `end` of the text, each with its `log_probability`; and that of no answer, `none`. `join` makes predictions of
         them."""
-        logs = ends(_extractor(model), batch.source, batch.source_mask)
+        logs = ends(of_kind(model, SpanExtractor), batch.source, batch.source_mask)
         first, last, best = best_spans(logs, options.max_tokens, options.best)
-        if batch.places is None:
-            raise TypeError("a batch of questions needs the places of its tokens")
         found = []
-        for row, (places, none) in enumerate(zip(batch.places, logs[:, :, 0].sum(1).tolist(), strict=True)):
+        places_of, nones = given(batch.places, "places"), logs[:, :, 0].sum(1).tolist()
+        for row, (places, none) in enumerate(zip(places_of, nones, strict=True)):
             ranked = zip(first[row].tolist(), last[row].tolist(), best[row].tolist(), strict=True)
             spans = [
                 {"start": int(places[one, 0]), "end": int(places[other, 1]), "log_probability": score}
@@ -114,7 +114,7 @@ class QuestionAnswering(Task):
         return result
 
     def trivial_nll(self, train: Iterable[Batch], valid: Iterable[Batch]) -> float:
-        return unigram_nll((_span(b) for b in train), (_span(b) for b in valid))
+        return unigram_nll(train, valid, lambda batch: given(batch.span, "an answer"))
 
 
 def _window(question: str, context: str, size: int) -> str:
@@ -133,15 +133,3 @@ def _window(question: str, context: str, size: int) -> str:
         if around > best:
             best, place = around, start
     return " ".join(words[place : place + size])
-
-
-def _span(batch: Batch) -> Tensor:
-    if batch.span is None:
-        raise TypeError("a batch of questions needs the places of the answers")
-    return batch.span
-
-
-def _extractor(model: nn.Module) -> SpanExtractor:
-    if not isinstance(model, SpanExtractor):
-        raise TypeError(f"question answering needs a model of spans, not {type(model).__name__}")
-    return model

@@ -11,8 +11,9 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from attention_lab import metrics, params
-from attention_lab.batching import Batch
-from attention_lab.tasks.task import Loss, Task, classified, classifier_of, has_words, true_label, unigram_nll
+from attention_lab.batching import Batch, given
+from attention_lab.tasks.task import Loss, Task, classified, has_words, of_kind, unigram_nll
+from attention_lab.transformer import Classifier
 
 
 class Sentiment(Task):
@@ -24,14 +25,14 @@ class Sentiment(Task):
     word_dropout = 0.05
 
     def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss:
-        logits, _ = classifier_of(model)(batch.source, batch.source_mask)
-        return classified(logits, true_label(batch), smoothing)
+        logits, _ = of_kind(model, Classifier)(batch.source, batch.source_mask)
+        return classified(logits, given(batch.label, "labels"), smoothing)
 
     @torch.inference_mode()
     def predict(
         self, model: nn.Module, batch: Batch, tokenizer: PreTrainedTokenizerFast, options: params.Evaluate
     ) -> list[dict[str, Any]]:
-        classifier = classifier_of(model)
+        classifier = of_kind(model, Classifier)
         logits, _ = classifier(batch.source, batch.source_mask)
         shares = logits.float().softmax(-1).cpu()
         names = classifier.config.labels
@@ -74,7 +75,7 @@ class Sentiment(Task):
         return {**found, "classical": {"what": what, **_short(truth, guessed)}}
 
     def trivial_nll(self, train: Iterable[Batch], valid: Iterable[Batch]) -> float:
-        return unigram_nll((true_label(b) for b in train), (true_label(b) for b in valid))
+        return unigram_nll(train, valid, lambda batch: given(batch.label, "labels"))
 
 
 def _short(truth: list[str], guessed: list[str]) -> dict[str, float]:

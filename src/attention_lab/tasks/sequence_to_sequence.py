@@ -10,9 +10,9 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from attention_lab import params
-from attention_lab.batching import Batch
+from attention_lab.batching import Batch, given
 from attention_lab.decoding import Draw, TargetState, beam_search, longest_targets, stream
-from attention_lab.tasks.task import Loss, Task, rules, unigram_nll
+from attention_lab.tasks.task import Loss, Task, of_kind, rules, unigram_nll
 from attention_lab.transformer import EncoderDecoder
 from attention_lab.vocabulary import PAD_ID
 
@@ -28,8 +28,8 @@ class SequenceToSequence(Task):
         Only positions with a next token are projected to the vocabulary: with padding left out before the projection
         the dearest layer does no idle work.
         """
-        model = _encoder_decoder(model)
-        target = _target(batch)
+        model = of_kind(model, EncoderDecoder)
+        target = given(batch.target, "a target")
         said, _ = model(batch.source, batch.source_mask, target[:, :-1])
         truth = target[:, 1:]
         wanted = truth != model.config.pad
@@ -40,7 +40,7 @@ class SequenceToSequence(Task):
         self, model: nn.Module, batch: Batch, tokenizer: PreTrainedTokenizerFast, options: params.Evaluate
     ) -> list[dict[str, Any]]:
         """The n best of a search need at least n beams. Of those that read alike, cut into other tokens, one stays."""
-        model = _encoder_decoder(model)
+        model = of_kind(model, EncoderDecoder)
         found = beam_search(
             model,
             batch.source,
@@ -66,7 +66,7 @@ class SequenceToSequence(Task):
         return answers
 
     def stream(self, model: nn.Module, batch: Batch, options: params.Evaluate) -> Iterator[int]:
-        model = _encoder_decoder(model)
+        model = of_kind(model, EncoderDecoder)
         return stream(
             TargetState(model, batch.source, batch.source_mask),
             torch.tensor([model.config.start], device=batch.source.device),
@@ -77,16 +77,4 @@ class SequenceToSequence(Task):
         )
 
     def trivial_nll(self, train: Iterable[Batch], valid: Iterable[Batch]) -> float:
-        return unigram_nll((_target(b)[:, 1:] for b in train), (_target(b)[:, 1:] for b in valid), ignore=PAD_ID)
-
-
-def _target(batch: Batch) -> torch.Tensor:
-    if batch.target is None:
-        raise TypeError("a batch of sequence to sequence needs a target")
-    return batch.target
-
-
-def _encoder_decoder(model: nn.Module) -> EncoderDecoder:
-    if not isinstance(model, EncoderDecoder):
-        raise TypeError(f"sequence to sequence needs an encoder-decoder, not {type(model).__name__}")
-    return model
+        return unigram_nll(train, valid, lambda batch: given(batch.target, "a target")[:, 1:], ignore=PAD_ID)

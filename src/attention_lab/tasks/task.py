@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import pandas as pd
 import torch
@@ -19,8 +19,10 @@ from attention_lab import metrics, params
 from attention_lab.batching import Batch
 from attention_lab.decoding import Rules
 from attention_lab.errors import InputError
-from attention_lab.transformer import Architecture, Classifier, Config
+from attention_lab.transformer import Architecture, Config
 from attention_lab.transformer.pointer import States
+
+Kind = TypeVar("Kind", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -150,17 +152,15 @@ def has_words(texts: Iterable[str]) -> bool:
     return any(re.search(r"\w", text) for text in texts)
 
 
-def classifier_of(model: nn.Module) -> Classifier:
-    if not isinstance(model, Classifier):
-        raise TypeError(f"classification needs a classifier, not {type(model).__name__}")
+def of_kind(model: nn.Module, kind: type[Kind]) -> Kind:
+    """The model of a task, which has to be of that kind.
+
+    Raises:
+        TypeError: it is of another.
+    """
+    if not isinstance(model, kind):
+        raise TypeError(f"this task needs a {kind.__name__}, not a {type(model).__name__}")
     return model
-
-
-def true_label(batch: Batch) -> Tensor:
-    """The label of each text (B,), or whether it has each (B, C)."""
-    if batch.label is None:
-        raise TypeError("a classification batch needs labels")
-    return batch.label
 
 
 def classified(logits: Tensor, truth: Tensor, smoothing: float) -> Loss:
@@ -172,10 +172,15 @@ def classified(logits: Tensor, truth: Tensor, smoothing: float) -> Loss:
     return Loss(smoothed, nll.detach(), correct, logits, project=lambda some: some)
 
 
-def unigram_nll(train: Iterable[Tensor], valid: Iterable[Tensor], *, ignore: int | None = None) -> float:
-    """Nats per value under the add-one smoothed frequencies of the training values."""
-    seen = torch.cat([t.flatten() for t in train])
-    asked = torch.cat([t.flatten() for t in valid])
+def unigram_nll(
+    train: Iterable[Batch], valid: Iterable[Batch], values: Callable[[Batch], Tensor], *, ignore: int | None = None
+) -> float:
+    """Nats per value under the add-one smoothed frequencies of the training values.
+
+    Args:
+        values: what is to be predicted of a batch.
+    """
+    seen, asked = (torch.cat([values(batch).flatten() for batch in batches]) for batches in (train, valid))
     if ignore is not None:
         seen, asked = seen[seen != ignore], asked[asked != ignore]
     counts = torch.bincount(seen, minlength=int(max(seen.max(), asked.max())) + 1).double() + 1.0
