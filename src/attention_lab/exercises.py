@@ -24,6 +24,10 @@ from attention_lab.interpretation.alignment import alignment_error_rate
 
 Answer = Callable[..., Any]
 Told = str | None  # what is wrong with an answer, None: nothing
+TURNED = (
+    "Your mask is right, but turned round: here True means that a word may look. (PyTorch's nn.MultiheadAttention has "
+    "it the other way; its scaled_dot_product_attention has it as here.)"
+)
 
 
 def check(answer: Answer) -> str:
@@ -51,6 +55,7 @@ def check(answer: Answer) -> str:
 def _softmax(answer: Answer) -> Told:
     scores = torch.randn(2, 3, 5)
     found, wanted = answer(scores.clone()), scores.softmax(-1)  # an answer may work in place
+    by_column = (scores - scores.amax(-2, keepdim=True)).softmax(-1)
     wrong = _compared(
         found,
         wanted,
@@ -64,11 +69,21 @@ def _softmax(answer: Answer) -> Told:
             f"Your first row sums to {float(found[0, 0].sum()):.2f} and not to 1: each exponential is to be divided by "
             "the sum of its own row (`keepdim=True` keeps the axis that you divide along).",
         ),
+        lambda: (
+            bool((found < 0.0).any()),
+            "Some of your weights are below 0: the exponential of a score is above 0, whatever the score is.",
+        ),
+        lambda: (
+            _close(found, by_column),
+            "You took away the largest score of each column. Weights stay as they are only if the same is taken from "
+            "the whole row: its largest score.",
+        ),
     )
     if wrong is None and not _close(answer(1000.0 * scores), (1000.0 * scores).softmax(-1)):
         return (
-            "For small scores it is right, for scores of 1000 it is not: e^1000 is more than a number can hold. Take "
-            "each row's largest score away first; numerator and denominator shrink alike, so no weight changes."
+            "For small scores it is right, for scores of 1000 it is not: e^1000 is more than a number can hold, and "
+            "e^−1000 is 0. Take from each row its own largest score first; numerator and denominator shrink alike, so "
+            "no weight changes."
         )
     return wrong
 
@@ -82,11 +97,20 @@ def _scaled_scores(answer: Answer) -> Told:
         1.0 / math.sqrt(7): "You divided by D, and its root is asked for.",
         7.0: "You multiplied by √D, and it is to divide.",
         1.0 / math.sqrt(2): "You divided by the root of all heads' width together; D is the width of one head.",
+        **{
+            math.sqrt(7 / length): f"You divided by the root of {length}, which is how many {what} there are; D is the "
+            "last axis."
+            for length, what in ((2, "heads"), (23, "queries"), (31, "keys"))
+        },
     }
     cause = next((text for factor, text in causes.items() if _same(found, wanted * factor)), None)
     return _compared(
         found,
         wanted,
+        lambda: (
+            _close(found, wanted.softmax(-1)),
+            "These are weights. Scores are asked for: what a softmax is made of.",
+        ),
         lambda: (
             cause is not None,
             f"{cause} Queries and keys of variance 1 should have scores of variance 1, and yours have "
@@ -99,11 +123,21 @@ def _masked_weights(answer: Answer) -> Told:
     scores = torch.randn(2, 3, 5, 7)
     exists = torch.ones(2, 7, dtype=torch.bool)
     exists[1, 4:] = False
-    wanted = scores.masked_fill(~exists[:, None, None, :], -torch.inf).softmax(-1)
-    found = answer(scores, exists)
-    return _compared(
+    low = scores - 1000.0
+    wanted, wanted_low = (each.masked_fill(~exists[:, None, None, :], -torch.inf).softmax(-1) for each in (scores, low))
+    found = answer(scores.clone(), exists.clone())
+    wrong = _compared(
         found,
         wanted,
+        lambda: (
+            bool(found.isnan().any()),
+            "Some of your weights are no numbers (NaN): the softmax went over scores that are all −inf, or something "
+            "was divided by 0. Weights are shared out among the keys, the last axis.",
+        ),
+        lambda: (
+            bool((found < 0.0).any()),
+            "Some of your weights are below 0, as scores may be: of scores the softmax makes weights.",
+        ),
         lambda: (
             bool((found[1, :, :, :4] == 0.0).all()),
             "Words get weight 0 and padding gets all of it: True means that a key is there, so it is `~exists` that "
@@ -120,10 +154,16 @@ def _masked_weights(answer: Answer) -> Told:
         ),
         lambda: (
             not bool((found[1, :, :, 4:] == 0.0).all()),
-            f"Padding still gets a weight, {float(found[1, 0, 0, 4:].max()):.3f}: a score of 0 is a score like others "
+            f"Padding still gets a weight, {float(found[1, 0, 0, 4:].max()):.1g}: a score of 0 is a score like others "
             "(e^0 = 1). Set it to −inf, of which e^−inf = 0 is left.",
         ),
     )
+    if wrong is None and not _close(answer(low, exists), wanted_low):
+        return (
+            "For small scores it is right. But take 1000 from every score, which changes no weight, and yours are "
+            "others: the score that you give to padding is then no longer the lowest. Set it to −inf, which always is."
+        )
+    return wrong
 
 
 def _causal_mask(answer: Answer) -> Told:
@@ -131,6 +171,7 @@ def _causal_mask(answer: Answer) -> Told:
     return _compared(
         found,
         wanted,
+        lambda: (_close(found, ~wanted), TURNED),
         lambda: (
             not bool(found.diagonal().all()),
             "A word may not look at itself, so the first word may look at nothing: the diagonal belongs to the mask.",
@@ -173,9 +214,11 @@ def _local_window(answer: Answer) -> Told:
     wrong = _compared(
         found,
         wanted,
+        lambda: (_close(found, ~wanted), TURNED),
         lambda: (
             not _close(found, found.T),
-            "Your window looks to one side only: a distance counts whichever way it goes, so take |i − j|.",
+            "Your window looks to one side only, or farther to one than to the other: a distance counts "
+            "whichever way it goes, so take |i − j|.",
         ),
         lambda: (
             _close(found, (place.unsqueeze(-1) - place).abs() < 4),
@@ -210,11 +253,16 @@ def _linear_attention(answer: Answer) -> Told:
             _close(found, (query.softmax(-1) @ (key.softmax(-1).transpose(-2, -1) @ value))),
             "Your features φ are a softmax; here they are elu(x) + 1.",
         ),
+        lambda: (
+            _close(found, _in_linear_time(F.elu(query), F.elu(key), value)),
+            "Your features φ are elu(x) without the 1: they can be below 0, and so can what you divide by.",
+        ),
     )
     if wrong is None and seen.most >= 129 * 131:
         return (
             "The numbers are right, but on the way you made a tensor with a number for each query and each key, which "
-            "is what linear attention saves. Multiply the keys with the values first: Σ φ(k)vᵀ is (D, Dv)."
+            "is what linear attention saves. Take the sums over the keys first, above and below: Σ φ(k)vᵀ is (D, Dv), "
+            "and Σ φ(k) is (D,)."
         )
     return wrong
 
@@ -234,6 +282,8 @@ def _alignment_error(answer: Answer) -> Told:
         "perfect; links too many are errors too.",
         1.0 - hits / (len(found) + len(sure)): "Of two equal sets you make 0.5 and not 0: a link in common stands in "
         "both sets, so it counts twice.",
+        1.0 - hits / len(found | sure): "You divided by the links that are in either set; here they are |A| + |S|, and "
+        "those in common count twice, above and below.",
     }
     for value, text in told.items():
         if math.isclose(rate, value, abs_tol=1e-6) and not math.isclose(rate, wanted, abs_tol=1e-6):
@@ -282,6 +332,11 @@ def _compared(found: Any, wanted: Tensor, *reasons: Callable[[], tuple[bool, str
     away = (found.double() - wanted.double()).abs().nan_to_num(nan=math.inf)
     place = tuple(int(index) for index in torch.unravel_index(away.argmax(), away.shape))
     return f"At {list(place)} you have {found[place].item():.4g}, and the reference has {wanted[place].item():.4g}."
+
+
+def _in_linear_time(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Of features (H, Lq, D) and (H, Lk, D)."""
+    return query @ (key.transpose(-2, -1) @ value) / (query @ key.sum(-2).unsqueeze(-1))
 
 
 def _close(left: Tensor, right: Tensor) -> bool:

@@ -49,8 +49,43 @@ def test_a_right_answer_may_work_in_place() -> None:
     assert check(scaled_scores).endswith("right.")
 
 
+RIGHT: list[tuple[str, Callable[..., Any]]] = [
+    ("softmax", lambda s: s.sub_(s.amax(-1, keepdim=True)).exp_().div_(s.sum(-1, keepdim=True))),
+    ("scaled_scores", lambda q, k: torch.einsum("hqd,hkd->hqk", q, k) * q.shape[-1] ** -0.5),
+    ("masked_weights", lambda s, e: closed(s, e, -1e9).softmax(-1)),
+    ("masked_weights", lambda s, e: torch.where(e[:, None, None], s, -torch.inf).softmax(-1)),
+    ("masked_weights", lambda s, e: s.masked_fill_(~e[:, None, None], -torch.inf).softmax(-1)),
+    ("masked_weights", lambda s, e: (s + e[:, None, None].float().log()).softmax(-1)),
+    ("masked_weights", lambda s, e: F.normalize(s.softmax(-1) * e[:, None, None], p=1, dim=-1)),
+    ("causal_mask", lambda n: ~torch.ones(n, n, dtype=torch.bool).triu(1)),
+    ("split_heads", lambda x, h: torch.stack(x.chunk(h, -1), 1)),
+    ("local_window", lambda n, w: torch.ones(n, n, dtype=torch.bool).triu(-w).tril(w)),
+    ("linear_attention", lambda q, k, v: undivided(q, k, v) / undivided(q, k, torch.ones_like(v[..., :1]))),
+    ("alignment_error", lambda a, s: 1 - 2 * sum(link in s for link in a) / (len(a) + len(s))),
+]
+
+
+@pytest.mark.parametrize(("name", "answer"), RIGHT)
+def test_there_is_more_than_one_right_answer(name: str, answer: Callable[..., Any]) -> None:
+    answer.__name__ = name
+    assert check(answer) == f"{name}: right."
+
+
 def undivided(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return (F.elu(query) + 1) @ ((F.elu(key) + 1).transpose(-2, -1) @ value)
+
+
+def quadratic_below(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """In linear time above the line alone."""
+    return undivided(query, key, value) / ((F.elu(query) + 1) @ (F.elu(key) + 1).mT).sum(-1, keepdim=True)
+
+
+def without_one(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    return F.elu(query) @ (F.elu(key).mT @ value) / (F.elu(query) @ F.elu(key).sum(-2).unsqueeze(-1))
+
+
+def closed(scores: Tensor, exists: Tensor, score: float) -> Tensor:
+    return scores.masked_fill(~exists[:, None, None], score)
 
 
 MISTAKES: list[tuple[str, Callable[..., Any], str]] = [
@@ -58,16 +93,28 @@ MISTAKES: list[tuple[str, Callable[..., Any], str]] = [
     ("softmax", lambda s: s.exp() / s.exp().sum(), "divided by the sum of its own row"),
     ("softmax", lambda s: s.exp(), "Your first row sums to"),
     ("softmax", lambda s: s.exp() / s.exp().sum(-1, keepdim=True), "e^1000 is more than a number can hold"),
+    ("softmax", lambda s: (s - s.max()).exp() / (s - s.max()).exp().sum(-1, keepdim=True), "its own largest score"),
+    ("softmax", lambda s: (s - s.amax(-2, keepdim=True)).softmax(-1), "the largest score of each column"),
+    ("softmax", lambda s: s / s.sum(-1, keepdim=True), "weights are below 0"),
     ("softmax", lambda s: (2 * s).softmax(-1), "the reference has"),
     ("scaled_scores", scaled(1.0), "You did not divide by √D"),
     ("scaled_scores", scaled(1 / 7), "You divided by D"),
     ("scaled_scores", scaled(math.sqrt(7)), "You multiplied by √D"),
     ("scaled_scores", scaled(1 / math.sqrt(14)), "all heads' width together"),
+    ("scaled_scores", lambda q, k: q @ k.mT / math.sqrt(q.shape[-2]), "how many queries there are"),
+    ("scaled_scores", lambda q, k: q @ k.mT / math.sqrt(k.shape[-2]), "how many keys there are"),
+    ("scaled_scores", lambda q, k: q @ k.mT / math.sqrt(q.shape[0]), "how many heads there are"),
+    ("scaled_scores", lambda q, k: (q @ k.mT / math.sqrt(7)).softmax(-1), "These are weights"),
     ("scaled_scores", lambda q, k: k @ q.transpose(-2, -1) / math.sqrt(7), "has the shape (2, 31, 23)"),
     ("masked_weights", lambda s, e: s.softmax(-1), "without a mask"),
     ("masked_weights", lambda s, e: s.softmax(-1) * e[:, None, None], "you closed the mask after the softmax"),
     ("masked_weights", lambda s, e: (s * e[:, None, None]).softmax(-1), "a score of 0 is a score like others"),
     ("masked_weights", lambda s, e: s.masked_fill(e[:, None, None], -1e9).softmax(-1), "padding gets all of it"),
+    ("masked_weights", lambda s, e: closed(s, e, -20.0).softmax(-1), "then no longer the lowest"),
+    ("masked_weights", lambda s, e: closed(s, e, -100.0).softmax(-1), "then no longer the lowest"),
+    ("masked_weights", lambda s, e: closed(s, e, -torch.inf).softmax(-2), "among the keys, the last axis"),
+    ("masked_weights", lambda s, e: closed(s, e, -torch.inf), "of scores the softmax makes weights"),
+    ("causal_mask", lambda n: places(n) > 0, "turned round"),
     ("causal_mask", lambda n: places(n) < 0, "the first word may look at nothing"),
     ("causal_mask", lambda n: places(n) >= 0, "changed the last of five words"),
     ("causal_mask", lambda n: (places(n) <= 0) & (places(n) > -3), "does not see all that was said"),
@@ -76,17 +123,22 @@ MISTAKES: list[tuple[str, Callable[..., Any], str]] = [
     ("split_heads", lambda x, h: x.unflatten(-1, (7, h)).movedim(-1, 1), "(H, D) and not into (D, H)"),
     ("split_heads", lambda x, h: x.unflatten(-1, (h, 7)), "should have (2, 3, 5, 7)"),
     ("local_window", lambda n, w: (places(n) <= 0) & (places(n) >= -w), "looks to one side only"),
+    ("local_window", lambda n, w: (places(n) < w) & (places(n) >= -w), "farther to one than to the other"),
+    ("local_window", lambda n, w: places(n).abs() > w, "turned round"),
     ("local_window", lambda n, w: places(n).abs() < w, "“at most” is `<=`"),
     ("local_window", lambda n, w: places(n).abs() <= w // 2, "4 to each side"),
     ("local_window", lambda n, w: places(n).abs() <= min(w, 4), "leave everything open"),
     ("linear_attention", quadratic, "a number for each query and each key"),
     ("linear_attention", quadratic_by_heads, "a number for each query and each key"),
+    ("linear_attention", quadratic_below, "Σ φ(k) is (D,)"),
+    ("linear_attention", without_one, "elu(x) without the 1"),
     ("linear_attention", undivided, "a mean of ones is 1"),
     ("linear_attention", lambda q, k, v: F.scaled_dot_product_attention(q, k, v), "the reference has"),
     ("alignment_error", lambda a, s: 2 * len(a & s) / (len(a) + len(s)), "the share that is right"),
     ("alignment_error", lambda a, s: 1 - len(a & s) / len(a), "links that were missed"),
     ("alignment_error", lambda a, s: 1 - len(a & s) / len(s), "links too many"),
     ("alignment_error", lambda a, s: 1 - len(a & s) / (len(a) + len(s)), "counts twice"),
+    ("alignment_error", lambda a, s: 1 - len(a & s) / len(a | s), "in either set"),
     ("alignment_error", lambda a, s: None, "returns a NoneType"),
 ]
 
