@@ -149,9 +149,14 @@ def curves(
     ] = 8.0,
     memory: Annotated[float, typer.Option(help="… or more memory than this, in GB.")] = 6.0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    output: Annotated[Path, typer.Option(help="Where curves.json, curves.md and curves.png go.")] = MEASURED,
+    output: Annotated[
+        Path | None, typer.Option(help="Where curves.json, curves.md and curves.png go; of all rows docs/measured.")
+    ] = None,
 ) -> None:
-    """Time and peak memory of one layer, forward and backward, against L: every row beside four peers."""
+    """Time and peak memory of one layer, forward and backward, against L: every row beside four peers.
+
+    Some of the rows are written only where `--output` says: figures of two runs cannot stand in one table.
+    """
     where, width = torch.device(device), heads * head
     wanted = list(CATALOGUE) if names == "all" else names.split(",")
     sizes = [int(length) for length in lengths.split(",")]
@@ -174,12 +179,13 @@ def curves(
         seconds = seconds_of(steps, rounds, where)
         for name in steps:
             found[name][str(length)] = {"seconds": seconds[name], "bytes": float(peak[name] or 0)}
-    output.mkdir(parents=True, exist_ok=True)
     about = {"batch": batch, "heads": heads, "head": head, "rounds": rounds, "device": device}
     about |= {"threads": torch.get_num_threads(), "torch": torch.__version__}
-    (output / "curves.json").write_text(json.dumps({"about": about, "curves": found}, indent=1) + "\n")
-    (output / "curves.md").write_text(table(found, sizes) + "\n")
-    picture(found, output / "curves.png")
+    if folder := output or (MEASURED if names == "all" else None):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "curves.json").write_text(json.dumps({"about": about, "curves": found}, indent=1) + "\n")
+        (folder / "curves.md").write_text(table(found, sizes) + "\n")
+        picture(found, folder / "curves.png")
     typer.echo(table(found, sizes))
 
 

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 
 import mlflow
 import typer
+import yaml
 
 from attention_lab.attention import CATALOGUE
 
@@ -48,12 +49,15 @@ def table(
     store: Annotated[str, typer.Option(help="MLflow's store.")] = "sqlite:///mlflow.db",
     output: Annotated[Path, typer.Option(help="Where quality.json and quality.md go.")] = MEASURED,
 ) -> None:
-    """The newest evaluated run of each mechanism, as JSON and as a table."""
+    """The newest evaluated run of each mechanism that `queue` could have queued, as JSON and as a table.
+
+    What the output folder says of mechanisms without such a run stays.
+    """
     mlflow.set_tracking_uri(store)
     found: dict[str, dict[str, Any]] = {}
     for run in mlflow.search_runs(search_all_experiments=True, order_by=["start_time DESC"], output_format="list"):
         row, metrics = run.data.params.get("attention.mechanism"), run.data.metrics
-        if row in CATALOGUE and row not in found and "evaluate.score" in metrics:
+        if row in CATALOGUE and row not in found and "evaluate.score" in metrics and in_setting(run.data.params):
             found[row] = {
                 "bleu": metrics["evaluate.bleu"],
                 "low": metrics["evaluate.score_low"],
@@ -65,12 +69,20 @@ def table(
                 "parameters": metrics["train.parameters"],
             }
     if not found:
-        raise SystemExit(f"{store}: no run there has been evaluated; queue and run the experiments first")
+        raise SystemExit(f"{store}: no run of `queue` there has been evaluated; queue and run the experiments first")
     output.mkdir(parents=True, exist_ok=True)
+    before = json.loads((output / "quality.json").read_text()) if (output / "quality.json").is_file() else {}
+    found = {**{name: run for name, run in before.items() if name in CATALOGUE}, **found}
     (output / "quality.json").write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
     text = markdown(found)
     (output / "quality.md").write_text(text + "\n")
     typer.echo(text)
+
+
+def in_setting(params: dict[str, str]) -> bool:
+    """Was a run made with SETTING, in translation? Another one of the same mechanism says nothing here."""
+    wanted = dict(value.split("=") for value in ("task=translation", "attention.options={}", *SETTING))
+    return all(yaml.safe_load(params.get(name, "")) == yaml.safe_load(value) for name, value in wanted.items())
 
 
 def markdown(found: dict[str, dict[str, Any]]) -> str:

@@ -148,7 +148,7 @@ def _paths(row: Mechanism) -> str:
 
 def _quality(row: Mechanism) -> str:
     if row.name not in measured.quality():
-        return "It has not been trained for the table of docs/measured."
+        return "It has not been trained for the table of docs/measured yet."
     said = (
         "A model of two layers that translates the embedded corpus, one training: differences between two rows may be "
         "those of the seed. See [findings](/findings.md)."

@@ -21,9 +21,9 @@ def read(name: str) -> dict[str, Any]:
 
 
 def curves(names: list[str]) -> dict[str, Any]:
-    """{name: {positions: {seconds, bytes}}}; a mechanism that was not measured is an error."""
+    """{name: {positions: {seconds, bytes}}} of those that have been measured; a new row has not."""
     found = read("curves")["curves"]
-    return {name: found[name] for name in names}
+    return {name: found[name] for name in names if name in found}
 
 
 def quality() -> dict[str, dict[str, float]]:
@@ -41,8 +41,11 @@ def cost_table(names: list[str]) -> str:
     """Time and memory of one layer at three lengths, as Markdown."""
     about = read("curves")["about"]
     lines = ["| |" + "".join(f" {n} positions |" for n in LENGTHS), "|---|" + "---:|" * len(LENGTHS)]
-    for name, curve in curves(list(dict.fromkeys([*names, "scaled_dot_product"]))).items():
-        lines.append(f"| {linked(name)} |" + "".join(f" {_figures(curve.get(n))} |" for n in LENGTHS))
+    shown = list(dict.fromkeys([*names, "scaled_dot_product"]))
+    known = curves(shown)
+    for name in shown:
+        figures = [_figures(known[name].get(n)) if name in known else "not measured yet" for n in LENGTHS]
+        lines.append(f"| {linked(name)} |" + "".join(f" {figure} |" for figure in figures))
     said = (
         f"One layer, forward and backward, {about['heads']} heads of {about['head']} features, batch {about['batch']}, "
         f"{about['threads']} threads of a {about['device'].upper()}, median of {about['rounds']} rounds: time, and "

@@ -18,7 +18,7 @@ import pytest
 for needed in ("furo", "latex2mathml", "myst_parser", "sphinx"):
     pytest.importorskip(needed, reason="the guide needs `pip install -e '.[docs]'`")
 
-from guide import figures, flow, measured, notebook, sources
+from guide import catalogue, figures, flow, measured, notebook, sources
 from guide_pages import ROOT, commands, overrides
 
 from attention_lab.attention import CATALOGUE
@@ -61,6 +61,8 @@ def pages(site: Path) -> dict[str, str]:
 
 
 def test_every_row_has_a_page_that_says_what_the_catalogue_says(site: Path) -> None:
+    for known in (measured.quality(), measured.curves(list(CATALOGUE))):
+        assert not set(CATALOGUE) - set(known), "not measured yet; docs/howto/extend.md says how that is done"
     for name, row in CATALOGUE.items():
         page = (site / "catalogue" / f"{name}.html").read_text(encoding="utf-8")
         text = html.unescape(re.sub(r"<[^>]+>", "", page))
@@ -76,6 +78,16 @@ def test_every_row_has_a_page_that_says_what_the_catalogue_says(site: Path) -> N
         assert cells == 0 if row.weights == "none" else cells % (2 * len(READ)) == 0
         assert measured.quality()[name] is not None
         assert f"{measured.quality()[name]['bleu']:.1f}" in flat
+
+
+def test_a_row_that_was_not_measured_has_a_page_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = measured.read("curves")
+    without = {name: curve for name, curve in read["curves"].items() if name != "sparsemax"}
+    parts = {"curves": {**read, "curves": without}, "quality": {}}
+    monkeypatch.setattr(measured, "read", parts.__getitem__)
+    page = catalogue.page(CATALOGUE["sparsemax"])
+    assert "| {row}`sparsemax` | not measured yet | not measured yet | not measured yet |" in page
+    assert "has not been trained" in page
 
 
 def test_no_page_asks_for_anything_from_elsewhere(site: Path) -> None:
