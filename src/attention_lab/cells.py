@@ -103,15 +103,15 @@ _PHARAOH = re.compile(r"\s*\d+-\d+(\s+\d+-\d+)*\s*")
 
 
 def numbered(gold: list[Any] | None, text: str) -> list[Any] | None:
-    """Word numbers; a list with a 0 or 1, or false or true, for each word of the text says which words they are. One of
-    another length stays as it is.
+    """Word numbers; a list with a 0 or 1, or false or true, for each word of the text says which words they are, and so
+    does one of polarities, −1, 0 or 1, of words that speak for or against. One of another length stays as it is.
 
     Where a text has one or two words, 0 and 1 can be either: if they differ they are numbers.
     """
     if not gold:
         return gold
-    fits = len(gold) == len(text.split(" ")) and set(gold) <= {0, 1}
-    mask = fits and (type(gold[0]) is bool or len(set(gold)) < len(gold))
+    fits = len(gold) == len(text.split(" ")) and set(gold) <= {-1, 0, 1}
+    mask = fits and (type(gold[0]) is bool or -1 in gold or len(set(gold)) < len(gold))
     return [number for number, value in enumerate(gold) if value] if mask else gold
 
 
@@ -132,7 +132,10 @@ def _numbers(value: Any) -> bool:
 
 
 def _words(value: Any) -> bool:
-    return _numbers(value) or (isinstance(value, list) and all(type(truth) is bool for truth in value))
+    if not isinstance(value, list):
+        return False
+    polarities = all(type(number) is int and -1 <= number <= 1 for number in value)
+    return _numbers(value) or polarities or all(type(truth) is bool for truth in value)
 
 
 def _pairs(value: Any) -> bool:
@@ -143,9 +146,9 @@ def _pairs(value: Any) -> bool:
 GOLD: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "alignment": ("a list of [source word, target word] pairs, or links like 0-0 1-2", _pairs),
     "possible": ("a list of [source word, target word] pairs, or links like 0-0 1-2", _pairs),
-    "rationale": ("a list of word numbers, or of a 0 or 1 for each word", _words),
-    "salient": ("a list of word numbers, or of a 0 or 1 for each word", _words),
-    "support": ("a list of word numbers, or of a 0 or 1 for each word", _words),
+    "rationale": ("a list of word numbers, or of a 0 or 1 (or -1) for each word", _words),
+    "salient": ("a list of word numbers, or of a 0 or 1 (or -1) for each word", _words),
+    "support": ("a list of word numbers, or of a 0 or 1 (or -1) for each word", _words),
     "true_nats": ("a number that is 0 or more", _nats),
 }
 
@@ -167,9 +170,10 @@ def check_words(frame: pd.DataFrame, shape: Shape, column: str) -> None:
         per_text = zip(*gold, strict=True) if len(shape.gold_texts) > 1 else [gold]
         for name, text, numbers in zip(shape.gold_texts, texts, per_text, strict=False):
             words = len(text.split(" "))
-            if numbers and type(numbers[0]) is bool:
+            if numbers and (type(numbers[0]) is bool or min(numbers) < 0):
+                said = "true or false" if type(numbers[0]) is bool else "-1, 0 or 1"
                 raise InputError(
-                    f"{row}: {column} says true or false of {len(numbers)} words, but {name} has {words}, divided by "
+                    f"{row}: {column} says {said} of {len(numbers)} words, but {name} has {words}, divided by "
                     "single spaces; say it of each"
                 )
             if max(numbers, default=0) >= words:

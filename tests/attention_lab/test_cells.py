@@ -56,6 +56,7 @@ def test_a_value_as_text(value: Any, text: str) -> None:
         ("alignment", "0-0 1-2", [[0, 0], [1, 2]]),
         ("possible", "[[3, 4]]", [[3, 4]]),
         ("rationale", [False, True], [False, True]),
+        ("rationale", "[-1, 0, 1]", [-1, 0, 1]),
         ("support", "", None),
         ("true_nats", 1.5, 1.5),
     ],
@@ -75,7 +76,8 @@ def test_a_value_of_a_column(column: str, value: Any, meaning: Any) -> None:
         ("references", "a, b", "a list of texts"),
         ("labels", [None], "a list of labels"),
         ("alignment", "0-0 1", r"a list of \[source word, target word\] pairs"),
-        ("rationale", [-1], "a list of word numbers"),
+        ("rationale", [-2, 0], "a list of word numbers"),
+        ("rationale", [-1, 2], "a list of word numbers"),
         ("true_nats", "many", "a number"),
         ("true_nats", 10**400, "a number that is 0 or more"),
         ("true_nats", math.inf, "a number that is 0 or more"),
@@ -94,7 +96,15 @@ def test_every_gold_column_has_a_meaning() -> None:
 
 @pytest.mark.parametrize(
     ("gold", "numbers"),
-    [([0, 1, 1], [1, 2]), ([True, False, False], [0]), ([0, 2], [0, 2]), ([0, 1], [0, 1]), ([], []), (None, None)],
+    [
+        ([0, 1, 1], [1, 2]),
+        ([True, False, False], [0]),
+        ([-1, 0, 1], [0, 2]),
+        ([0, 2], [0, 2]),
+        ([0, 1], [0, 1]),
+        ([], []),
+        (None, None),
+    ],
 )
 def test_a_mask_says_which_words_are_gold(gold: list[Any] | None, numbers: list[int] | None) -> None:
     assert cells.numbered(gold, "one two three") == numbers
@@ -107,8 +117,9 @@ def test_gold_points_at_words_that_are_there() -> None:
         cells.check_words(frame, SHAPES["sentiment"], "rationale")
 
 
-def test_true_or_false_is_said_of_each_word() -> None:
-    gold = cells.numbered([True, False], "one two three")
-    frame = pd.DataFrame({"row": ["a:1"], "text": ["one two three"], "rationale": [gold]})
-    with pytest.raises(InputError, match="a:1: rationale says true or false of 2 words, but text has 3, divided"):
+@pytest.mark.parametrize(("gold", "said"), [([True, False], "true or false"), ([0, -1], "-1, 0 or 1")])
+def test_what_is_said_of_words_is_said_of_each(gold: list[Any], said: str) -> None:
+    frame = pd.DataFrame({"row": ["a:1"], "text": ["one two three"]})
+    frame["rationale"] = [cells.numbered(gold, "one two three")]
+    with pytest.raises(InputError, match=f"a:1: rationale says {said} of 2 words, but text has 3, divided"):
         cells.check_words(frame, SHAPES["sentiment"], "rationale")
