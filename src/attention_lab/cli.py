@@ -7,6 +7,7 @@ import math
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -77,6 +78,10 @@ def predict(
     stream: Annotated[
         bool, typer.Option("--stream", help="Print what is written as it is written, one text after the other.")
     ] = False,
+    attention: Annotated[
+        bool,
+        typer.Option("--attention", help="With --json or --output: the weights between words, of each layer and head."),
+    ] = False,
 ) -> None:
     """Predict for new text.
 
@@ -87,6 +92,7 @@ def predict(
     attention-lab predict "Where is Anna?" --context "Anna went to the kitchen."
     attention-lab predict --best 3 "The old dog sees the cat."
     attention-lab predict --stream "The old dog sees the cat."
+    attention-lab predict --json --attention "The old dog sees the cat."
     """
     from attention_lab.inference import Predictor
     from attention_lab.records import write_bytes
@@ -110,28 +116,30 @@ def predict(
             raise InputError(f"--{option.replace('_', '-')} has to be a number, not {value}")
     if stream and (as_json or output_file is not None or beams > 1 or best > 1):
         raise InputError("--stream writes one plain text, word by word; leave out --json, --output, --beams and --best")
+    plain = not as_json and output_file is None
+    if attention and plain:
+        raise InputError("--attention is for JSON lines: add --json or --output; `attention-lab explain` shows it")
     predictor = Predictor(model)
     if context is not None:
         given = [predictor.asked(one, context) for one in given]
-    for (where, _), one in zip(rows, given, strict=True):
-        predictor.texts(one, where)  # all of them, before the first is predicted
+    asked = [predictor.texts(one, where) for (where, _), one in zip(rows, given, strict=True)]
     if stream:
-        for number, one in enumerate(given):
-            for piece in predictor.stream(one, number=number, **search):
+        for number, texts in enumerate(asked):
+            for piece in predictor.stream(texts, number=number, **search):
                 typer.echo(piece, nl=False)
             typer.echo()
         return
     search |= {"beams": beams, "best": best, "length_penalty": length_penalty, "threshold": threshold}
-    answers = list(_answers(predictor, given, search))
+    answers = list(_answers(predictor, asked, search, attention))
     if cut := sum(answer["truncated"] for answer in answers):
         typer.echo(f"longer than the model reads at once, and cut: {cut} of {len(given)} texts", err=True)
-    if not as_json and output_file is None:
+    if plain:
         typer.echo("\n".join(line for answer in answers for line in _plain(answer)))
         return
     lines = []
     for (_, row), one, answer in zip(rows, given, answers, strict=True):
-        texts = {"text": one} if isinstance(one, str) else one
-        lines.append(json.dumps({**row, **texts, **answer}, ensure_ascii=False))
+        named = {"text": one} if isinstance(one, str) else one
+        lines.append(json.dumps({**row, **named, **answer}, ensure_ascii=False))
     if output_file is None:
         typer.echo("\n".join(lines))
     else:
@@ -140,13 +148,25 @@ def predict(
 
 
 def _answers(
-    predictor: Predictor, given: Sequence[str | dict[str, str]], search: dict[str, Any]
+    predictor: Predictor, asked: Sequence[dict[str, str]], search: dict[str, Any], attention: bool
 ) -> Iterator[dict[str, Any]]:
-    """What the model says of each, some at a time, for the sake of the progress bar."""
+    """What the model says of each, some at a time, and what it looked at."""
     from tqdm import tqdm
 
-    for start in tqdm(range(0, len(given), AT_ONCE), desc="predict", disable=len(given) <= AT_ONCE):
-        yield from predictor.predict(given[start : start + AT_ONCE], first=start, **search)
+    with tqdm(total=len(asked), desc="predict", unit="text", disable=len(asked) <= AT_ONCE) as bar:
+        for start in range(0, len(asked), AT_ONCE):
+            chunk = asked[start : start + AT_ONCE]
+            for one, answer in zip(chunk, predictor.predict(chunk, first=start, **search), strict=True):
+                yield answer | ({"attention": _attention(predictor, one, answer)} if attention else {})
+                bar.update()
+
+
+def _attention(predictor: Predictor, texts: dict[str, str], answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """What was looked at, as `explanation.Map` has it: queries (Wq) and keys (Wk) in words, weights (N, H, Wq, Wk)."""
+    from attention_lab.explanation import explain
+
+    maps = explain(predictor, texts, answer)
+    return [asdict(one) | {"weights": one.weights.astype(float).round(4).tolist()} for one in maps]
 
 
 def _plain(answer: dict[str, Any]) -> list[str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from test_demo import TEXT, folder
 from typer.testing import CliRunner
 
 from attention_lab.cli import commands
 from attention_lab.errors import InputError
+from attention_lab.explanation import explain
 from attention_lab.inference import Predictor
 
 
@@ -42,6 +44,28 @@ def test_a_stream_prints_what_is_printed_without_it(tmp_path: Path, task: str) -
 def test_a_stream_is_plain_text(tmp_path: Path, option: tuple[str, ...]) -> None:
     with pytest.raises(InputError, match="--stream writes one plain text, word by word; leave out"):
         said(tmp_path, "--stream", *option, TEXT)
+
+
+@pytest.mark.parametrize("task", ["translation", "sentiment", "multi_label", "generation", "question_answering"])
+def test_attention_comes_with_json_as_the_maps_have_it(tmp_path: Path, task: str) -> None:
+    model, texts, about = folder(tmp_path, task), (TEXT, "a cat"), ()
+    predictor, inputs = Predictor(model), [{"text": text, "source": text} for text in texts]
+    if task == "question_answering":
+        about = ("--context", "the dog sees the cat")
+        inputs = [{"question": text, "context": about[1]} for text in texts]
+    lines = [*map(json.loads, said(model, "--json", "--attention", "--max-tokens", "7", *about, *texts).splitlines())]
+    for given, line in zip(inputs, lines, strict=True):
+        maps = explain(predictor, given, line)
+        assert [one["name"] for one in line["attention"]] == [one.name for one in maps]
+        for one, wanted in zip(line["attention"], maps, strict=True):
+            assert (one["queries"], one["keys"]) == (wanted.queries, wanted.keys)
+            assert np.abs(np.array(one["weights"]).reshape(wanted.weights.shape) - wanted.weights).max() < 1e-4
+    assert "attention" not in json.loads(said(model, "--json", "--max-tokens", "7", *about, TEXT))
+
+
+def test_attention_needs_json(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--attention is for JSON lines: add --json or --output; "):
+        said(tmp_path, "--attention", TEXT)
 
 
 def test_rows_keep_what_they_have_and_blank_lines_are_counted(tmp_path: Path) -> None:
