@@ -6,7 +6,8 @@ Shapes: Wq words of the output (1 for a class or an answer), Wk words of the sou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -31,10 +32,11 @@ class Attribution:
 class Head:
     """What one head does. layer and head are counted from 1.
 
-    role: what it mostly looks at, e.g. "the word before"; "" where nothing stands out. entropy: of its weights, as a
-    share of the largest possible. importance: E|∂L/∂ξ| of its gate ξ (Michel et al. 2019, arXiv 1905.10650, equation
-    2). ablation: by how many nats a prediction the loss grows without it. patching: what a straight line says of that,
-    −E[∂L/∂ξ]. None: not measured.
+    role: what it mostly looks at, e.g. "the word before"; "" where nothing stands out. share: of queries, that do.
+    entropy: of its weights, as a share of the largest possible. importance: E|∂L/∂ξ| of its gate ξ (Michel et al. 2019,
+    arXiv 1905.10650, equation 2). ablation: by how many nats a prediction the loss grows without it. patching: what a
+    straight line says of that, −E[∂L/∂ξ]. None: not measured. ends: of these figures by name, low and high of the 95 %
+    interval over rows.
     """
 
     place: Place
@@ -45,6 +47,8 @@ class Head:
     importance: float | None
     ablation: float | None
     patching: float | None = None
+    share: float | None = None
+    ends: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

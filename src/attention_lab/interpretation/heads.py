@@ -24,13 +24,19 @@ from attention_lab.transformer import Model
 POSITIONAL = 0.9  # share of queries whose largest weight is at one offset (Voita et al. 2019, arXiv 1905.09418, 5.1)
 RARE = 0.5  # … at the rarest word (section 5.3, which names no share)
 REACH = 2  # offsets that have a name
+MEASURED = ("share", "entropy", "importance", "ablation", "patching")
 EQUAL = 1e-5  # weights that differ by no more than this share of them differ by rounding
 
 
-def found_in(model: Model, batches: Sequence[Asked]) -> dict[Place, list[Head]]:
+def found_in(
+    model: Model, batches: Sequence[Asked], *, resamples: int = 0, seed: int = 0
+) -> dict[Place, list[Head]]:  # fmt: skip
     """All heads of a model, measured on these rows; in the places in which the mechanism has heads.
 
     Ablation is the true one: the loss with the head's output at 0, everything else as it is.
+
+    Args:
+        resamples: of the rows, for the 95 % intervals; 0: there are none.
     """
     where = {place: _Looks(place) for place in model.config.places}
     frequency = _frequency(batches)
@@ -39,23 +45,57 @@ def found_in(model: Model, batches: Sequence[Asked]) -> dict[Place, list[Head]]:
         _watch(asked, where, frequency)
     found: dict[Place, list[Head]] = {}
     for place, looks in where.items():
-        rows = [effect[place] for effect in effects]
-        mean = {name: np.concatenate([row[name] for row in rows], 1).mean(1) for name in rows[0]}  # (N, H)
-        roles, entropy = looks.roles(), looks.entropy(model.config.mechanism(place).weights == "probabilities")
+        rows = {
+            name: np.moveaxis(np.concatenate([effect[place][name] for effect in effects], 1), 1, 0)
+            for name in ("importance", "ablation", "patching")
+        }  # (B, N, H)
+        shape = rows["importance"].shape[1:]
+        roles = looks.roles()
+        roles = np.full(shape, "", dtype=object) if roles is None else roles
+        parts = {name: (values, np.ones(len(values))) for name, values in rows.items()} | looks.parts(
+            roles, model.config.mechanism(place).weights == "probabilities"
+        )
+        figures = {name: _ratio(values, of) for name, (values, of) in parts.items()}
+        ends = {name: _ends(values, of, resamples, seed) for name, (values, of) in parts.items()}
         found[place] = [
             Head(
                 place=place,
                 layer=layer + 1,
                 head=head + 1,
-                role=str(roles[layer, head]) if roles is not None else "",
-                entropy=None if entropy is None else rounded(float(entropy[layer, head])),
-                importance=rounded(mean["importance"][layer, head]),
-                ablation=rounded(mean["ablation"][layer, head]),
-                patching=rounded(mean["patching"][layer, head]),
+                role=str(roles[layer, head]),
+                **{name: _told(figures, name, (layer, head)) for name in MEASURED},
+                ends={
+                    name: (_told({name: low}, name, (layer, head)), _told({name: high}, name, (layer, head)))
+                    for name, (low, high) in ends.items()
+                },
             )
-            for layer, head in np.ndindex(*mean["importance"].shape)
+            for layer, head in np.ndindex(*shape)
         ]
     return found
+
+
+def _ratio(values: np.ndarray, of: np.ndarray) -> np.ndarray:
+    """Σ values (n, …) / Σ of (n, …) or (n,), over rows; NaN where there is nothing to divide by."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(values.sum(0) / of.sum(0))
+
+
+def _ends(values: np.ndarray, of: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Low and high (2, …) of the 95 % percentile bootstrap interval (Efron 1979) of `_ratio` over rows; NaN without
+    resamples, or of one row."""
+    rows = len(values)
+    if rows < 2 or not resamples:
+        return np.full((2, *values.shape[1:]), np.nan)
+    drawn = np.random.default_rng(seed).multinomial(rows, np.full(rows, 1.0 / rows), size=resamples)
+    sums, wholes = np.tensordot(drawn, values, 1), np.tensordot(drawn, of, 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = sums / wholes.reshape(wholes.shape + (1,) * (sums.ndim - wholes.ndim))
+    return np.asarray(np.percentile(shares, [2.5, 97.5], axis=0))
+
+
+def _told(figures: Mapping[str, np.ndarray], name: str, head: tuple[int, ...]) -> float | None:
+    value = float(figures[name][head]) if name in figures else float("nan")
+    return rounded(value) if np.isfinite(value) else None
 
 
 def agreement(heads: Mapping[Place, Sequence[Head]]) -> dict[str, Any]:
@@ -101,14 +141,14 @@ def _effects(model: Model, asked: Asked) -> dict[Place, dict[str, np.ndarray]]:
 
 
 class _Looks:
-    """Counts of where the heads of a place look most, and sums of their entropies."""
+    """Where the heads of a place look most, and how far they spread, row by row."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self.counts: dict[str, np.ndarray] = {}  # (N, H) by role
-        self.queries = 0
-        self.entropies: np.ndarray | float = 0.0  # (N, H), summed over queries that see several keys …
-        self.seeing: np.ndarray | float = 0.0  # … and how many there were
+        self.hits: dict[str, list[np.ndarray]] = {}  # (N, H) of each row, by role
+        self.queries: list[int] = []  # of each row
+        self.entropies: list[np.ndarray] = []  # (N, H) of each row, summed over queries that see several keys …
+        self.seeing: list[np.ndarray] = []  # … and how many there were
 
     def add(
         self, weights: np.ndarray, allowed: np.ndarray, reads: np.ndarray, tokens: np.ndarray, rarest: int
@@ -120,7 +160,7 @@ class _Looks:
         most = weights.max(-1, keepdims=True)
         one = (weights > most * (1.0 - EQUAL)).sum(-1) == 1  # of even weights none is the largest
         at = np.arange(queries)
-        self.queries += queries
+        self.queries.append(queries)
         for name, hit in {
             "the first position": top == 0,
             "the last position": top == keys - 1,
@@ -128,31 +168,49 @@ class _Looks:
             **{_offset(self.place, step): top == at + step for step in range(-REACH, REACH + 1)},
             "a token like its own": tokens[top] == reads,
         }.items():
-            self.counts[name] = self.counts.get(name, 0) + (hit & one).sum(-1)
+            self.hits.setdefault(name, []).append((hit & one).sum(-1))
         # Of a query that can see one key alone, no weight tells anything.
         visible = allowed.sum(-1)
         shares = np.clip(weights, 1e-12, None)
         entropy = -(shares * np.log(shares)).sum(-1) / np.log(np.maximum(visible, 2))
-        self.entropies = self.entropies + (entropy * (visible > 1)).sum(-1)
-        self.seeing = self.seeing + (visible > 1).sum(-1)
+        self.entropies.append((entropy * (visible > 1)).sum(-1))
+        self.seeing.append((visible > 1).sum(-1))
 
     def roles(self) -> np.ndarray | None:
         """(N, H) of names; "" where none of them holds."""
-        if not self.counts:
+        if not self.hits:
             return None
-        first = next(iter(self.counts.values()))
-        found = np.full(first.shape, "", dtype=object)
-        for place in np.ndindex(first.shape):
-            share = {name: counts[place] / self.queries for name, counts in self.counts.items()}
-            name = max(share, key=lambda role: share[role] / (RARE if role == "the rarest word" else POSITIONAL))
-            if share[name] >= (RARE if name == "the rarest word" else POSITIONAL):
+        shares = {name: np.sum(rows, axis=0) / sum(self.queries) for name, rows in self.hits.items()}
+        found = np.full(next(iter(shares.values())).shape, "", dtype=object)
+        for place in np.ndindex(found.shape):
+            name = max(shares, key=lambda role: shares[role][place] / _least(role))
+            if shares[name][place] >= _least(name):
                 found[place] = name
         return found
 
     def entropy(self, shares: bool) -> np.ndarray | None:
         """(N, H), as a share of the largest possible; None where weights are no probabilities, or a query never has
         a choice."""
-        return np.asarray(self.entropies / self.seeing) if shares and np.all(self.seeing) else None
+        seeing = np.sum(self.seeing, axis=0)
+        return np.asarray(np.sum(self.entropies, axis=0) / seeing) if shares and np.all(seeing) else None
+
+    def parts(self, roles: np.ndarray, shares: bool) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """What the share of a head's role (nothing where it has none) and its entropy are made from, row by row:
+        values (n, N, H) and what their sum is divided by."""
+        found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        if self.hits:
+            hits = np.full((len(self.queries), *roles.shape), np.nan)
+            for name, rows in self.hits.items():
+                hits[:, roles == name] = np.stack(rows)[:, roles == name]
+            found["share"] = hits, np.array(self.queries)
+        if self.entropy(shares) is not None:
+            found["entropy"] = np.stack(self.entropies), np.stack(self.seeing)
+        return found
+
+
+def _least(role: str) -> float:
+    """The share of queries from which on a role has a name."""
+    return RARE if role == "the rarest word" else POSITIONAL
 
 
 def _offset(place: Place, step: int) -> str:

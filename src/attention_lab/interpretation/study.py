@@ -66,7 +66,7 @@ def study(subject: Subject, shown: Mapping[str, Sequence[str]], another: Another
         )
         examples = explained.explain(to_show, options.steps, done=bar.update)
         bar.set_postfix_str("heads and gates")
-        of_heads = heads.found_in(subject.model, some)
+        of_heads = heads.found_in(subject.model, some, resamples=options.bootstrap, seed=seed)
         randomised, steps = trust.randomised_model(subject.model, some, found, gold, steps=options.steps, seed=seed)
         gates = [
             *trust.against_controls(found),
@@ -158,4 +158,6 @@ def _stability(
 
 
 def _plain(found: Gate | Head) -> dict[str, Any]:
-    return {name: value for name, value in asdict(found).items() if name not in ("name", "place") or value is None}
+    told = {name: value for name, value in asdict(found).items() if name not in ("name", "place") or value is None}
+    ends = told.pop("ends", {})
+    return told | {f"{name}_{end}": two[at] for name, two in ends.items() for at, end in enumerate(("low", "high"))}

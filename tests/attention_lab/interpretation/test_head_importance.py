@@ -11,6 +11,7 @@ from attention_lab.interpretation import heads
 from attention_lab.interpretation.asked import loss
 from attention_lab.interpretation.findings import Head
 from attention_lab.interpretation.hooks import attention_layers, gated
+from attention_lab.metrics import interval
 
 
 @pytest.mark.parametrize("architecture", ["encoder_decoder", "classifier", "spans", "decoder"])
@@ -120,6 +121,43 @@ def test_a_model_of_even_weights_is_told_so(mechanism: str) -> None:
     for head in heads.found_in(asked.model, [asked])["encoder_self"]:
         assert head.entropy == pytest.approx(1.0, abs=1e-5)
         assert head.role == ""
+
+
+@pytest.mark.parametrize("of", [np.arange(1, 24), np.arange(46).reshape(23, 2) + 5])
+def test_intervals_are_those_of_the_bootstrap_of_scipy(of: np.ndarray) -> None:
+    values = np.random.default_rng(3).gamma(2.0, size=(23, 2))
+    low, high = heads._ends(values, of, 9973, 1)
+    for head in range(2):
+        below = of if of.ndim == 1 else of[:, head]
+        wanted = interval(lambda rows, h=head, b=below: float(values[rows, h].sum() / b[rows].sum()), 23, 9973, 2)
+        assert (low[head], high[head]) == pytest.approx(wanted, rel=0.02)
+        assert low[head] < heads._ratio(values, of)[head] < high[head]
+
+
+def test_every_figure_of_a_head_has_an_interval_over_rows() -> None:
+    asked = asked_of("encoder_decoder")
+    for of_place in heads.found_in(asked.model, [asked], resamples=97, seed=1).values():
+        for head in of_place:
+            assert (head.share is None) == (head.role == "")
+            for name in heads.MEASURED:
+                figure, (low, high) = getattr(head, name), head.ends.get(name, (None, None))
+                assert (figure is None) == (low is None) == (high is None), name
+                if None not in (figure, low, high):
+                    assert low - 1e-6 <= figure <= high + 1e-6, name
+
+
+def test_one_row_has_no_interval_and_without_resamples_there_is_none() -> None:
+    for rows, resamples in ((1, 97), (5, 0)):
+        assert np.isnan(heads._ends(np.ones((rows, 1, 1)), np.ones(rows), resamples, 0)).all()
+
+
+def test_the_share_of_a_role_is_that_of_the_queries_that_keep_to_it() -> None:
+    n = 20
+    weights = np.eye(n)[np.arange(n)][None, None]
+    weights[0, 0, :1] = np.eye(n)[7]  # one of twenty looks elsewhere
+    found = looks(weights)
+    values, of = found.parts(np.array([["itself"]], dtype=object), True)["share"]
+    assert heads._ratio(values, of).tolist() == [[0.95]]
 
 
 def test_agreement_is_over_all_heads() -> None:

@@ -108,6 +108,9 @@ def test_methods_gates_heads_and_a_conclusion_are_told(reverser: Parts) -> None:
     assert gates["seeds"]["passed"] is None
     assert any("untrained model gives scores that are as good" in told for told in found.metrics["conclusion"])
     assert {place: len(of_place) for place, of_place in found.metrics["heads"].items()} == dict.fromkeys(PLACES, 6)
+    for head in (one for of_place in found.metrics["heads"].values() for one in of_place):
+        for name in ("entropy", "importance", "ablation", "patching"):
+            assert head[f"{name}_low"] <= head[name] <= head[f"{name}_high"]
     for example in found.examples:
         said = found.known.attributions[example.row]
         assert [one.method for one in said] == list(METHODS)
