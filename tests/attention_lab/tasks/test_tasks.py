@@ -48,9 +48,10 @@ def test_a_model_has_what_its_task_decides(
     assert (config.layers, config.width) == found
 
 
-@pytest.mark.parametrize("task", ["sentiment", "multi_label", "summarization"])
+@pytest.mark.parametrize("task", ["sentiment", "multi_label", "summarization", "translation"])
 def test_texts_without_a_word_have_no_classical_baseline(task: str) -> None:
     texts = ["😀 🎉", "😢 💩"]
     rows = {"text": texts, "label": ["good", "bad"], "labels": [["good"], ["bad"]], "document": texts, "summary": texts}
+    rows |= {"source": texts, "target": texts}
     found = TASKS[task].baselines(pd.DataFrame(rows), pd.DataFrame(rows), params.load(PARAMS).evaluate, 1)
     assert list(found) == ["baseline"]
