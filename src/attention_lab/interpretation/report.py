@@ -106,7 +106,9 @@ def render(models: Sequence[Shown], *, evaluate: Mapping[str, Any] | None) -> st
         grids=[(name, story.candidates(found, index)) for index, name in enumerate(ROWS)] if found else [],
         methods=story.methods(metrics),
         measures=[story.MEASURES[name] for name in story.columns(metrics)],
-        gates=metrics.get("gates", {}),
+        gates=story.gates(metrics),
+        lead=story.lead(metrics) if evaluate else "",
+        explained=story.EXPLAINED.get(evaluate["score_name"], "") if evaluate else "",
         conclusion=metrics.get("conclusion", []),
         steps=story.STEPS,
     )

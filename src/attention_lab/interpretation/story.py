@@ -23,6 +23,32 @@ SPELLED = {
     "f1_micro": "Micro-F1",
     "multi_label": "Multi-label classification",
 }
+# What a headline metric measures, for who has not met it.
+EXPLAINED = {
+    "accuracy": "The share of texts whose class is the right one.",
+    "bleu": "BLEU counts the runs of one to four words that what was written has in common with the reference: 100 is "
+    "the same text, 0 has none in common.",
+    "character_probability": "How probable the model finds each next character of a text, in the geometric mean: 1 is "
+    "certain of all.",
+    "f1": "F1 counts the words that an answer has in common with the right one: 1 is the same words, 0 none of them.",
+    "f1_micro": "F1 counts the labels that are said and true, against those that are only one of both: 1 is all right.",
+    "rouge1": "ROUGE-1 counts the words that what was written has in common with the reference: 1 is the same words, 0 "
+    "none of them.",
+}
+# What the gates check: true if they are passed.
+GATES = {
+    "random": "Better than scores drawn at random",
+    "constant": "Better than the same score for every word",
+    "position": "Better than a guess by position alone",
+    "oracle": "The measure knows the truth when it sees it",
+    "other_example": "The scores are about this example",
+    "randomised_model": "The scores come from what was learned",
+    "permuted_weights": "It matters which word has which weight",
+    "uniform_weights": "It needs its weights to be right",
+    "completeness": "Integrated gradients add up",
+    "replayed_weights": "The weights shown are those it used",
+    "seeds": "Another training is explained alike",
+}
 # Of a method: how far it agrees with what is known, and how far the prediction depends on what it names. True: more
 # is better.
 PLAUSIBLE = {"alignment_error_rate": False, "average_precision": True}
@@ -77,6 +103,43 @@ class MethodRow:
     control: bool
     reason: str
     values: list[Bar | None]
+    best: bool
+
+
+@dataclass(frozen=True)
+class GateRow:
+    """One gate: its name, what it checks, in one line, how it stands, and its figure beside the bound."""
+
+    name: str
+    title: str
+    passed: bool | None
+    figure: str
+    sentence: str
+
+
+def lead(metrics: Mapping[str, Any]) -> str:
+    """Where the model looked and whether that can be believed, for who has not met the measures."""
+    if found := metrics.get("alignment"):
+        told = (
+            "Where it looked, read as a guess at which words translate each other, has an error rate of "
+            f"{found['error_rate']:.2f}: 0 is no error, and random links have {found['random']:.2f}."
+        )
+    elif found := ranked(metrics):
+        told = (
+            f"Where it looked ({found['method']}) finds the words that are known to matter with an average precision "
+            f"of {found['average_precision']:.2f}: 1 is perfect, and random scores have {found['random']:.2f}."
+        )
+    else:
+        told = f"Whether it looked where it should cannot be measured: {metrics['reason']}."
+    states = [gate["passed"] for gate in metrics.get("gates", {}).values()]
+    failed = states.count(False)
+    if not failed and True not in states:
+        return told
+    failed = states.count(False)
+    every = failed + states.count(True)
+    return f"{told} Of the checks whether that can be believed, " + (
+        f"{failed} of {every} failed." if failed else f"all {every} passed."
+    )
 
 
 def score_name(evaluate: Mapping[str, Any]) -> str:
@@ -186,9 +249,25 @@ def methods(metrics: Mapping[str, Any]) -> list[MethodRow]:
             bool(found.get("control")),
             found.get("reason") or "",
             [_interval(found, measure) for measure in shown],
+            name == metrics.get("best_method"),
         )
         for name, found in sorted(metrics.get("methods", {}).items(), key=order)
     ]
+
+
+def gates(metrics: Mapping[str, Any]) -> list[GateRow]:
+    """The gates: those that failed first, those that do not apply last."""
+    found = []
+    for name, gate in metrics.get("gates", {}).items():
+        figure, value, bound = "", gate["value"], gate["bound"]
+        if value is not None:
+            figure = f"{value:.3g}"
+            if bound is not None:
+                figure += f", {'above' if value > bound else 'below' if value < bound else 'at'} {bound:.3g}"
+        words = name.replace("_", " ")
+        told = (gate["passed"], figure, gate["sentence"])
+        found.append(GateRow(words, GATES.get(name, words[:1].upper() + words[1:]), *told))
+    return sorted(found, key=lambda row: (False, True, None).index(row.passed))
 
 
 def trust(metrics: Mapping[str, Any]) -> dict[str, str]:

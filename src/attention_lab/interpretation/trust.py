@@ -186,7 +186,8 @@ def uniform_weights(batches: Sequence[Asked], config: Config) -> Gate:
     passed = before - after >= FALL
     return Gate(
         "uniform_weights", rounded(after), rounded(before - FALL), passed,
-        f"With the same weight for every word {after:.0%} of predictions are right, with the model's own {before:.0%}: "
+        f"With the same weight for every word {100 * after:.0f} % of predictions are right, with the model's own "
+        f"{100 * before:.0f} %: "
         + ("it needs them." if passed else "it does as well without them, so they explain nothing."),
     )  # fmt: skip
 
@@ -204,13 +205,13 @@ def completeness(sums: Sequence[tuple[float, float]]) -> Gate:
     gap = float(missed.sum() / max(whole.sum(), LEAST))
     passed = gap <= GAP
     depends = whole > NEARLY
-    told = f"Integrated gradients miss what they should sum up to by {gap:.1%}: "
+    told = f"Integrated gradients miss what they should sum up to by {100 * gap:.1f} %: "
     if passed:
         told += "the steps are enough."
     elif missed[depends].sum() > GAP * whole[depends].sum():
         told += "the steps are too few; raise interpret.steps before their scores are read."
     else:
-        some = f"{1.0 - depends.mean():.0%} of its answers" if depends.any() else "its answers"
+        some = f"{100 * (1.0 - depends.mean()):.0f} % of its answers" if depends.any() else "its answers"
         told = (
             "Integrated gradients miss what they should sum up to, but that is next to nothing: with all words hidden "
             f"the model is nearly as sure of {some}. More steps would not change that; read occlusion or another "

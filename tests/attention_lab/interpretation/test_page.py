@@ -363,3 +363,25 @@ def test_what_finds_no_room_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None
     assert [one["only"] for one in found] == ["", "", "mean", "none"]
     half = viewed(examples, linked=True, known=NOTHING, own=NOTHING, share=0.5)  # where another model has the rest
     assert [not one["only"] for one in half] == [True, False, False, False]
+
+
+def test_on_a_telephone_the_figures_of_a_method_are_all_on_the_screen(browser: Chromium, tmp_path: Path) -> None:
+    measures = ("alignment_error_rate", "comprehensiveness", "sufficiency")
+    methods = {name: {**dict.fromkeys(measures, 0.5), "reason": None} for name in ("norm", "alti")}
+    browser.send("Emulation.setDeviceMetricsOverride", width=400, height=800, deviceScaleFactor=1, mobile=False)
+    show(browser, tmp_path, [translated(WORDS, SAID)], metrics={**METRICS, "methods": methods, "best_method": "alti"})
+    cells = "[...document.querySelectorAll('.methods td')]"
+    assert browser.value(f"Math.max(...{cells}.map((one) => one.getBoundingClientRect().right))") < 400
+    named = browser.value(f"{cells}.map((one) => getComputedStyle(one, '::before').content)")
+    assert named[:3] == ['"alignment error rate ↓"', '"comprehensiveness ↑"', '"sufficiency ↓"']
+    assert browser.value(texts_of(".best")) == ["the one to read"]
+
+
+def test_a_map_says_which_side_looks_and_heads_have_no_picker_beside_them(browser: Chromium, tmp_path: Path) -> None:
+    show(browser, tmp_path, [translated(["I"], ["a"])], "#view=matrix")
+    assert browser.value(texts_of(".matrix .head")) == ["looked at →", "looks ↓"]
+    shown = "[...document.querySelectorAll('.pickers label')].filter((one) => !one.hidden).map((one) => one.innerText)"
+    assert {"layer", "head"} <= {name.split("\n")[0] for name in browser.value(shown)}
+    browser.click(".views [data-view=heads]")
+    browser.wait("!!document.querySelector('.heads')")
+    assert not {"layer", "head"} & {name.split("\n")[0] for name in browser.value(shown)}

@@ -219,7 +219,7 @@ def test_where_the_model_says_the_same_without_words_more_steps_do_not() -> None
 def test_of_answers_that_sum_up_and_others_that_hang_on_no_word_the_others_are_told() -> None:
     gate = trust.completeness([(0.2, 0.2), (0.05, 0.0), (0.0, 0.0), (0.0, 0.0)])
     assert gate.passed is False
-    assert "nearly as sure of 75% of its answers" in gate.sentence
+    assert "nearly as sure of 75 % of its answers" in gate.sentence
 
 
 def test_two_seeds(subject: Subject) -> None:

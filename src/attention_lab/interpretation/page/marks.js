@@ -60,6 +60,7 @@ function sentence(text) {
 function number(value, percent) {
   if (percent) {
     const share = 100 * value;
+    if (share > 0 && share < 0.05) return "< 0.1 %";
     return `${share !== 0 && Math.abs(share) < 1 ? share.toFixed(1) : Math.round(share)} %`;
   }
   return Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(2);

@@ -8,8 +8,9 @@ function matrixMap(look, width, say) {
   const { matrix } = look;
   const small = width < 520;
   const names = { rows: look.queries.map((text) => short(text, small ? 10 : 18)), columns: look.keys.map((text) => short(text, small ? 10 : 18)) };
-  const side = Math.ceil(widest(names.rows, 13)) + 14;
-  const head = Math.ceil(0.79 * widest(names.columns, 13)) + 24;
+  const axes = [`${look.keyName} →`, `${look.queryName} ↓`];
+  const side = Math.ceil(Math.max(widest(names.rows, 13), widest(axes, 12.5))) + 14;
+  const head = Math.max(44, Math.ceil(0.79 * widest(names.columns, 13)) + 24);
   const size = Math.max(4, Math.min(44, Math.floor((width - side - 60) / matrix.columns)));
   const wide = Math.max(width, side + matrix.columns * size + 60);
   const svg = drawn("svg", { width: wide, height: head + matrix.rows * size + 10, class: "matrix", tabindex: 0, role: "application" });
@@ -35,6 +36,7 @@ function matrixMap(look, width, say) {
         path += `M${(i % matrix.columns) * size} ${Math.floor(i / matrix.columns) * size}h${size - gap}v${size - gap}h${gap - size}z`;
     body.append(drawn("path", { d: path, class: "gold" }));
   }
+  axes.forEach((text, line) => svg.append(drawn("text", { x: side - 8, y: head - 26 + 18 * line, "text-anchor": "end", class: "head" }, text)));
   const every = Math.ceil(11 / size); // labels that do not touch
   names.rows.forEach((text, row) => {
     if (row % every) return;

@@ -153,7 +153,8 @@ class Panel {
   /** Whether a picker changes anything of what is shown. */
   matters(name) {
     const { method, view } = this.state;
-    if (["place", "layer", "head"].includes(name)) return method === "attention" || view === "heads";
+    if (name === "place") return method === "attention" || view === "heads";
+    if (["layer", "head"].includes(name)) return method === "attention" && view !== "heads"; // all are shown there
     if (name === "reader") return method === "attention" && view === "text";
     if (["row", "unit"].includes(name)) return method === "attention" && view !== "steps" && view !== "heads";
     return true;
@@ -193,7 +194,8 @@ class Panel {
   }
 
   judged(matrix, queries, keys, gold, signed, percent) {
-    const names = { queryName: this.trace.target || this.state.method === "attention" ? "looks" : "prediction", keyName: "looked at" };
+    const weights = this.state.method === "attention"; // else scores, of what was said
+    const names = weights ? { queryName: "looks", keyName: "looked at" } : { queryName: this.trace.target ? "said" : "prediction", keyName: "counts for it" };
     return { matrix, queries, keys, gold, signed, percent, top: largest(matrix.values), ...names };
   }
 
@@ -310,7 +312,11 @@ class Panel {
 
   meaning() {
     const { state } = this;
-    if (state.view === "heads") return "Each map is scaled to its own largest weight. Choose one to see it large.";
+    if (state.view === "heads") {
+      const known = this.own.heads[state.place]?.some((one) => one.importance !== null);
+      const importance = known ? " The bar is its importance: how strongly the loss reacts when the head is turned down." : "";
+      return `Each map is of one head: who looks, from top to bottom, at whom, from left to right, scaled to its own largest weight. Choose one to see it large.${importance}`;
+    }
     if (state.method !== "attention") return sentence(this.own.methods[state.method]?.what ?? "");
     const left = state.unit === "words" && state.view !== "steps" ? " What goes to <s>, </s> and marks is left out, so a row may sum to less than 100 %." : "";
     return this.own.kind + left;
