@@ -493,6 +493,19 @@ def test_the_page_is_self_contained_escaped_and_says_the_verdict_in_words(tmp_pa
     assert validation.page(tmp_path).read_text(encoding="utf-8") == html
 
 
+def test_the_page_says_at_its_top_which_gate_failed_and_shows_first_what_failed(tmp_path: Path) -> None:
+    expectations.write(expectations.check_ingest(pairs(), PAIRS), tmp_path / "ingest.json")
+    html = expectations.page(tmp_path).read_text(encoding="utf-8")
+    assert "✓ Every gate passed." in html
+    expectations.write(bad_report(), tmp_path / "clean.json")
+    html = expectations.page(tmp_path).read_text(encoding="utf-8")
+    assert '✗ The gate of <a href="#clean">clean</a> failed.' in html
+    assert "Every gate passed" not in html
+    results = re.findall("✓ passed|✗ failed", html[html.index('<section id="clean">') :])[1:]
+    assert results == sorted(results, reverse=True)
+    assert len(set(results)) == 2
+
+
 def test_what_later_stages_found_in_other_data_is_not_shown(tmp_path: Path) -> None:
     passed = expectations.check_ingest(pairs(), PAIRS)
     for stage in ("ingest", "vocab", "split", "encode"):
