@@ -339,12 +339,16 @@ def load(directory: Path, device: str | torch.device = "cpu") -> Model:
     """Read a model back, ready for inference.
 
     Raises:
-        InputError: there is no model in that folder.
+        InputError: there is no model in that folder, or one that was not trained here.
     """
     if not (directory / "model.safetensors").exists():
         raise InputError(f"{directory} holds no trained model; run `dvc repro train` first")
-    config = Config(**json.loads((directory / "config.json").read_text(encoding="utf-8"))["transformer"])
-    model = build(config)
+    content = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    if "transformer" not in content:
+        raise InputError(
+            f"{directory} holds a model that was not trained here; name what `dvc repro train` has written"
+        )
+    model = build(Config(**content["transformer"]))
     tensors = load_file(directory / "model.safetensors")
     model.load_state_dict({name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()})
     return model.to(device).eval()
