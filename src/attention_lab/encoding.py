@@ -17,8 +17,9 @@ truncated  bool           whether source or target was cut, or an answer that is
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -33,6 +34,7 @@ from attention_lab.errors import InputError
 from attention_lab.records import Shape
 
 if TYPE_CHECKING:
+    from tokenizers import Encoding
     from transformers import PreTrainedTokenizerFast
 
 BATCH = 5_000  # texts tokenized at once: enough for all cores, little enough for a progress bar
@@ -256,31 +258,32 @@ def _ids(
 ) -> tuple[list[Ids], NDArray[np.int64]]:
     """Ids of each text, cut to `limit` with </s> at the end if the tokenizer sets it there, and how many there were."""
     ids: list[Ids] = []
-    lengths = np.zeros(len(texts), dtype=np.int64)
+    lengths: list[int] = []
     end = vocabulary.behind(tokenizer)
-    silent = len(texts) <= SHOW or not sys.stderr.isatty()
-    with tqdm(total=len(texts), desc=title, unit=" rows", disable=silent) as bar:
-        for start in range(0, len(texts), BATCH):
-            chunk = vocabulary.backend(tokenizer).encode_batch_fast(texts[start : start + BATCH])
-            for i, encoding in enumerate(chunk, start):
-                row = np.array(encoding.ids, dtype=np.int32)
-                lengths[i] = len(row)
-                if len(row) > limit:
-                    row = row[:limit].copy()
-                    row[-1] = row[-1] if end is None else end
-                ids.append(row)
-            bar.update(len(chunk))
-    return ids, lengths
+    for encoding in _some_at_a_time(vocabulary.backend(tokenizer).encode_batch_fast, texts, title):
+        row = np.array(encoding.ids, dtype=np.int32)
+        lengths.append(len(row))
+        if len(row) > limit:
+            row = row[:limit].copy()
+            row[-1] = row[-1] if end is None else end
+        ids.append(row)
+    return ids, np.array(lengths, dtype=np.int64)
 
 
 def _with_places(tokenizer: PreTrainedTokenizerFast, texts: list[str], title: str) -> Iterator[tuple[Ids, Ids]]:
     """Ids of each text without special tokens, and where each stands in it, (tokens, 2)."""
+    without = partial(vocabulary.backend(tokenizer).encode_batch, add_special_tokens=False)
+    for encoding in _some_at_a_time(without, texts, title):
+        yield np.array(encoding.ids, dtype=np.int32), np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2)
+
+
+def _some_at_a_time(encode: Callable[[list[str]], list[Encoding]], texts: list[str], title: str) -> Iterator[Encoding]:
+    """What becomes of each text, with a progress bar where there are many."""
     silent = len(texts) <= SHOW or not sys.stderr.isatty()
     with tqdm(total=len(texts), desc=title, unit=" rows", disable=silent) as bar:
         for start in range(0, len(texts), BATCH):
-            chunk = vocabulary.backend(tokenizer).encode_batch(texts[start : start + BATCH], add_special_tokens=False)
-            for encoding in chunk:
-                yield np.array(encoding.ids, dtype=np.int32), np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2)
+            chunk = encode(texts[start : start + BATCH])
+            yield from chunk
             bar.update(len(chunk))
 
 
