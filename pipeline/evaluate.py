@@ -25,7 +25,8 @@ def evaluate(
     \b
     params.yaml  seed task evaluate ────────┐            ┌─ data/predictions/predictions.parquet, .jsonl
     data/model, data/encoded, data/split ───┴─ evaluate ─┼─ metrics/evaluate.json
-                                                         └─ metrics/plots/confusion.csv   (classes)
+                                                         └─ metrics/plots/evaluation: evaluation.png, of classes
+                                                            confusion.csv
     """
     from attention_lab import evaluation, plots, records, tracking
     from attention_lab import metrics as numbers

@@ -25,7 +25,7 @@ def interpret(
 
     \b
     params.yaml  seed task interpret ──────┐             ┌─ metrics/interpret.json
-    data/model, data/encoded, data/split ──┼─ interpret ─┼─ metrics/plots/*.png
+    data/model, data/encoded, data/split ──┼─ interpret ─┼─ metrics/plots/attention/*.png
     data/predictions, metrics/evaluate.json┘             ├─ metrics/report.html   opens offline
                                                          └─ data/attributions/attributions.jsonl.gz
     """

@@ -25,7 +25,7 @@ def train(
     \b
     params.yaml  seed task encode attention model train ─┐         ┌─ data/model: weights, config, tokenizer
     data/encoded, data/vocab ────────────────────────────┴─ train ─┼─ metrics/train.json
-                                                                   └─ metrics/plots: curves
+                                                                   └─ metrics/plots/training: curves
     A killed training goes on where it was, to the bit. Gate: the loss is finite and below the trivial baseline's.
     """
     from attention_lab import metrics as numbers
