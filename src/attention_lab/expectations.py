@@ -66,31 +66,6 @@ def check_clean(
         loosen = (
             f"{len(rejected)} of {len(raw)} rows are rejected: {reasons}; mend them or loosen what is set under clean"
         )
-    checks = [
-        Check("ExpectTableRowCountToBeBetween", {"min_value": 1}, "cleaning keeps at least one row", loosen),
-        *_named_once(),
-    ]
-    for text in shape.texts:
-        lengths = {"min_value": params.min_characters, "max_value": params.max_characters}
-        checks += [
-            Check("ExpectColumnValuesToMatchRegex", {"column": text, "regex": r"\S"}, f"no {text} is empty"),
-            Check(
-                "ExpectColumnValueLengthsToBeBetween",
-                {"column": text, **lengths},
-                f"every {text} has {params.min_characters} to {params.max_characters} characters",
-                "look at clean.min_characters and clean.max_characters",
-            ),
-        ]
-    if params.duplicates:
-        checks.append(
-            Check(
-                "ExpectCompoundColumnsToBeUnique" if len(shape.required) > 1 else "ExpectColumnValuesToBeUnique",
-                {"column_list": list(shape.required)} if len(shape.required) > 1 else {"column": shape.source},
-                f"no two rows have the same {' and '.join(shape.required)}",
-            )
-        )
-    known = [name for name in (shape.label, shape.answer) if name is not None]
-    checks += [_there(name, f"every row has its {name}") for name in known]
     points = [
         Check(
             "ExpectColumnPairValuesAToBeGreaterThanB",
@@ -105,7 +80,7 @@ def check_clean(
     if shape.several_labels:
         plain = plain.assign(labels=plain["labels"].map(records.spelled, na_action="ignore"))
     tables = [
-        Table(plain, checks),
+        Table(plain, _of_kept(shape, params, loosen)),
         Table(rejected[["row", "reason"]], [_there("reason", "every rejected row has a reason")]),
         Table(facts.times(raw, kept, rejected), [_among("times", [1], once)]),
         Table(facts.gold(kept, shape), points),
@@ -288,6 +263,36 @@ def check_encode(
 
 
 # ------------------------------------------------------------------------------------------------------ checks
+
+
+def _of_kept(shape: Shape, params: params.Clean, loosen: str) -> list[Check]:
+    """Of the rows that cleaning keeps, each by itself and against one another."""
+    checks = [
+        Check("ExpectTableRowCountToBeBetween", {"min_value": 1}, "cleaning keeps at least one row", loosen),
+        *_named_once(),
+    ]
+    for text in shape.texts:
+        lengths = {"min_value": params.min_characters, "max_value": params.max_characters}
+        checks += [
+            Check("ExpectColumnValuesToMatchRegex", {"column": text, "regex": r"\S"}, f"no {text} is empty"),
+            Check(
+                "ExpectColumnValueLengthsToBeBetween",
+                {"column": text, **lengths},
+                f"every {text} has {params.min_characters} to {params.max_characters} characters",
+                "look at clean.min_characters and clean.max_characters",
+            ),
+        ]
+    if params.duplicates:
+        checks.append(
+            Check(
+                "ExpectCompoundColumnsToBeUnique" if len(shape.required) > 1 else "ExpectColumnValuesToBeUnique",
+                {"column_list": list(shape.required)} if len(shape.required) > 1 else {"column": shape.source},
+                f"no two rows have the same {' and '.join(shape.required)}",
+            )
+        )
+    known = [name for name in (shape.label, shape.answer) if name is not None]
+    checks += [_there(name, f"every row has its {name}") for name in known]
+    return checks
 
 
 def _named_once() -> list[Check]:

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -398,7 +398,7 @@ class _Run:
     def _save(self) -> None:
         """Everything that the next step depends on, whole or not at all."""
         state = {
-            "progress": asdict(self.state),
+            "progress": vars(self.state),
             "model": self.model.state_dict(),
             "average": self.average.state_dict() if self.average else None,
             "optimizer": self.optimizer.state_dict(),

@@ -133,30 +133,31 @@ def randomised_model(
     name = names[0]
     last = next(step for step in reversed(found) if step["method"] == name)
     if measure is None:
-        correlation = last["spearman"]
-        passed = None if correlation is None else abs(correlation) <= HALF
-        return (
-            Gate(
-                "randomised_model", correlation, HALF, passed,
-                f"With all parameters drawn anew, scores of {name} correlate with those of the trained model by "
-                f"{_number(correlation)} (Spearman): "
-                + ("they come from what was learned." if passed else "they do not come from what was learned."),
-            ),
-            found,
-        )  # fmt: skip
-    chance, own = table.rows["random"][measure.name], figure(trained, name)
-    value = last[measure.name]
+        return _unlike(name, last["spearman"]), found
+    return _learned(name, measure, figure(trained, name), last[measure.name], table.rows["random"][measure.name]), found
+
+
+def _unlike(name: str, correlation: float | None) -> Gate:
+    """Without gold: scores of the model whose parameters are drawn anew must be others."""
+    passed = None if correlation is None else abs(correlation) <= HALF
+    return Gate(
+        "randomised_model", correlation, HALF, passed,
+        f"With all parameters drawn anew, scores of {name} correlate with those of the trained model by "
+        f"{_number(correlation)} (Spearman): "
+        + ("they come from what was learned." if passed else "they do not come from what was learned."),
+    )  # fmt: skip
+
+
+def _learned(name: str, measure: Plausibility, own: float | None, value: float, chance: float) -> Gate:
+    """With gold: scores of the model whose parameters are drawn anew (value) must be worse than its own."""
     way = (own - value) / (own - chance) if own is not None and own != chance else 0.0
     better_than_chance = own is not None and measures.better(measure, own, chance)
     passed = better_than_chance and way >= HALF
-    return (
-        Gate(
-            "randomised_model", value, rounded(own + HALF * (chance - own)) if own is not None else None, passed,
-            f"With all parameters drawn anew, {name} has {_named(measure.name)} of {value:.2f}; with those learned "
-            f"{_number(own)}, by chance {chance:.2f}: "
-            + ("what is found was learned." if passed else "what is found is not what was learned."),
-        ),
-        found,
+    return Gate(
+        "randomised_model", value, rounded(own + HALF * (chance - own)) if own is not None else None, passed,
+        f"With all parameters drawn anew, {name} has {_named(measure.name)} of {value:.2f}; with those learned "
+        f"{_number(own)}, by chance {chance:.2f}: "
+        + ("what is found was learned." if passed else "what is found is not what was learned."),
     )  # fmt: skip
 
 
