@@ -78,6 +78,8 @@ for name in ("attention_lab", "torch", "transformers", "pandas", "matplotlib"):
 # | **score** | how well a key answers a query: any number |
 # | **weight** | the score after normalising: the share of attention |
 # | **output** | the sum of the values, each times its weight |
+# | **parameter** | a number that training changes; elsewhere called a weight too, but not here |
+# | **projection** | a multiplication by a matrix of parameters; so queries, keys and values are made of the words’ vectors |
 #
 # | Letter | Meaning |
 # |---|---|
@@ -94,8 +96,16 @@ for name in ("attention_lab", "torch", "transformers", "pandas", "matplotlib"):
 #
 # *What is needed?*
 #
-# The package and Jupyter, in the folder of the project: `pip install -e '.[notebook]'`. Two more things happen here.
-# A seed makes the random numbers the same in every run. And `options` holds the values of `params.yaml`, which are the
+# The package and Jupyter. In a terminal, in the folder of the project:
+#
+# ```sh
+# make install
+# source .venv/bin/activate
+# pip install --constraint requirements.lock --editable '.[notebook]'
+# jupyter lab notebooks/attention_from_theory_to_implementation.ipynb
+# ```
+#
+# Two more things happen here. A seed makes the random numbers the same in every run. And `options` holds the values of `params.yaml`, which are the
 # pipeline's, with some of them changed so that training takes about a minute.
 
 # %%
@@ -312,7 +322,7 @@ sentiment_rows[["text", "label"]].assign(number=sentiment_rows["label"].map(numb
 
 # %% [markdown]
 # In translation the answer is a text, and the label of each position is simply the **next token**. The decoder reads
-# the target up to a word and is asked for the word behind it:
+# the target up to a word and is asked for the word after it:
 
 # %%
 ids = tokenizer(parts["train"]["target"][0])["input_ids"]
@@ -468,8 +478,9 @@ pd.DataFrame({"wants (query)": WANTS, "has (key, value)": HAS}, index=WORDS).T
 
 # %% [markdown]
 # Two small functions serve all mechanisms. `package` takes a mechanism from the catalogue of `attention_lab` and asks
-# it for the weights of given queries and keys. `show` draws weights, always on the same scale from 0 to 1. A row is the
-# word that looks (query), a column is the word that is looked at (key).
+# it for the weights of given queries and keys. (`Call` is what a layer hands to the parts of its mechanism: queries, keys
+# and the positions where they stand.) `show` draws weights, always on the same scale from 0 to 1. A row is the word that
+# looks (query), a column is the word that is looked at (key).
 
 
 # %%
@@ -525,11 +536,11 @@ show(mine[0, 0], "Global softmax attention: softmax(q·k)")
 # The first attention of all (Bahdanau et al. 2014, [arXiv 1409.0473](https://arxiv.org/abs/1409.0473), appendix
 # A.1.2) has a small network as its score:
 #
-# $$s_{ij} = v^\top \tanh(W q_i + U k_j)$$
+# $$s_{ij} = v^\top \tanh(M q_i + N k_j)$$
 #
-# with learned $W, U \in \mathbb{R}^{D \times D}$ and $v \in \mathbb{R}^{D}$, for each query $q_i$ and key
-# $k_j \in \mathbb{R}^{D}$. In the package, as in a Transformer, $W$ and $U$ are the projections that make queries and
-# keys. We write by hand what they would have to learn: with 1.5 taken away on both sides, $q + k$ is above 0 for a
+# with learned $M, N \in \mathbb{R}^{D \times D}$ (the paper’s $W$ and $U$) and $v \in \mathbb{R}^{D}$, for each query
+# $q_i$ and key $k_j \in \mathbb{R}^{D}$. In the package, as in a Transformer, $M$ and $N$ are the projections that make
+# queries and keys. We write by hand what they would have to learn: with 1.5 taken away on both sides, $q + k$ is above 0 for a
 # feature that the one wants and the other has, and below 0 for all others.
 
 
@@ -553,8 +564,8 @@ show(mine[0, 0], "Additive attention: softmax(vᵀ tanh(q + k))")
 #
 # ### Scaled dot-product attention
 #
-# Dot products grow with $D$: if the entries of $q$ and $k$ have variance 1, then $q \cdot k$ has variance $D$. Large
-# scores make the softmax pick one key and ignore all others, and then it hardly learns. So Vaswani et al. (2017,
+# Dot products grow with $D$: if the entries of $q$ and $k$ are independent, with mean 0 and variance 1, then $q \cdot k$
+# has variance $D$. Large scores make the softmax pick one key and ignore all others, and then it hardly learns. So Vaswani et al. (2017,
 # [arXiv 1706.03762](https://arxiv.org/abs/1706.03762), equation 1) divide by $\sqrt{D}$:
 #
 # $$\operatorname{Attention}(Q, K, V) = \operatorname{softmax}\!\left(\frac{Q K^\top}{\sqrt{D}}\right) V$$
@@ -621,7 +632,7 @@ check(scaled_scores)
 # (section 3.2.3 of the paper). Their scores become $-\infty$ before the softmax, of which $e^{-\infty} = 0$ is left.
 
 # %%
-causal = torch.ones(len(WORDS), len(WORDS), dtype=torch.bool).tril()  # True: the key is not behind the query
+causal = torch.ones(len(WORDS), len(WORDS), dtype=torch.bool).tril()  # True: the key does not come after the query
 mine = scaled_dot_product(query, key, causal)
 part, call = package("causal", query, key)
 torch.testing.assert_close(mine, part.weights(call))
@@ -656,12 +667,12 @@ check(causal_mask)
 # **Heads.** One attention can look at one thing at a time. So a layer has $H$ of them side by side, each with
 # projections of its own (section 3.2.2):
 #
-# $$\operatorname{head}_h = \operatorname{Attention}(X W^Q_h, X W^K_h, X W^V_h), \qquad
-# O = [\operatorname{head}_1; \ldots; \operatorname{head}_H] W^O$$
+# $$\operatorname{head}_h = \operatorname{Attention}(X M^Q_h, X M^K_h, X M^V_h), \qquad
+# O = [\operatorname{head}_1; \ldots; \operatorname{head}_H] M^O$$
 #
-# with inputs $X \in \mathbb{R}^{L \times W}$, projections $W^Q_h, W^K_h, W^V_h \in \mathbb{R}^{W \times D}$ and
-# $W^O \in \mathbb{R}^{W \times W}$, an output $O \in \mathbb{R}^{L \times W}$, and $D = W / H$. (Biases are left out
-# here; the code has them.)
+# with inputs $X \in \mathbb{R}^{L \times W}$, projections $M^Q_h, M^K_h, M^V_h \in \mathbb{R}^{W \times D}$ and
+# $M^O \in \mathbb{R}^{W \times W}$ (the paper calls them $W$, which is the width here), an output
+# $O \in \mathbb{R}^{L \times W}$, and $D = W / H$. (Biases are left out here; the code has them.)
 
 # %%
 layer = attention.MultiHeadAttention(24, 4, attention.mechanism("scaled_dot_product"), "encoder_self").eval()
@@ -699,8 +710,8 @@ check(split_heads)
 # $$w_j = \max(s_j - \tau, 0), \qquad \tau \text{ such that } \sum_j w_j = 1$$
 #
 # with scores $s \in \mathbb{R}^{L_k}$ of one query, weights $w \in \mathbb{R}^{L_k}$ and a threshold
-# $\tau \in \mathbb{R}$. To find $\tau$, sort the scores: if the first $k$ keys get a weight, then
-# $\tau = (\sum_{j \le k} s_{(j)} - 1) / k$.
+# $\tau \in \mathbb{R}$. To find $\tau$, sort the scores, $s_{(1)} \ge s_{(2)} \ge \ldots$: if the first $k$ of them get
+# a weight, then $\tau = (\sum_{j \le k} s_{(j)} - 1) / k$.
 
 
 # %%
@@ -720,7 +731,7 @@ SEEN["sparsemax"] = mine[0, 0]
 show(mine[0, 0], "Sparsemax: most weights are exactly 0")
 
 # %% [markdown]
-# Use it where weights shall be read. The full stop still looks everywhere: with equal scores the nearest distribution
+# Use it where somebody is to read the weights. The full stop still looks everywhere: with equal scores the nearest distribution
 # is the even one.
 #
 # ### Attention sinks
@@ -790,7 +801,7 @@ show(mine[0, 0], "ALiBi, head 1 of 8: the nearer noun gets more")
 #
 # $$s_{ij} = \begin{cases} q_i \cdot k_j / \sqrt{D} & |i - j| \le w \\ -\infty & \text{else} \end{cases}$$
 #
-# with positions $i, j$ and a window $w \in \mathbb{N}$. What is left are $L \cdot (2w + 1)$ pairs. Layers on top of
+# with positions $i, j$ and a window $w \in \mathbb{N}$. At most $L \cdot (2w + 1)$ pairs are left. Layers on top of
 # each other see ever farther.
 
 
@@ -894,14 +905,29 @@ figure.suptitle("The same queries and keys under nine choices of mechanism (numb
 plt.show()
 
 # %% [markdown]
-# The catalogue of the package has many more. Most are a choice of score, normaliser, pattern and position, so they can
-# be combined; `attention-lab mechanisms` in a terminal lists them all, and draws one that it is given. *L* is the length, *D*
-# the width.
+# The catalogue of the package has many more; `attention-lab mechanisms` in a terminal lists them all, and draws one that
+# it is given. *L* is the length, *D* the width.
 
 # %%
 chosen = ["dot", "additive", "scaled_dot_product", "sparsemax", "sink", "alibi", "local", "linear"]
 rows = [attention.CATALOGUE[name] for name in chosen]
 pd.DataFrame([{"name": row.name, "weights": row.formula, "time": row.cost, "use it for": row.when} for row in rows])
+
+# %% [markdown]
+# ### One of your own
+#
+# Most mechanisms are a choice of score, normaliser, pattern (who may look at whom) and position, and `composed` takes
+# these by name. Here sparsemax sees a window. Change a name or a number and look again: the message of a wrong name lists
+# the right ones.
+
+# %%
+part, call = package("composed", query, key, score="scaled_dot", normaliser="sparsemax", pattern="local", window=2)
+show(part.weights(call)[0, 0], "Sparsemax in a window of 2")
+
+# %% [markdown]
+# “sees” is sure now: of the two nouns one is out of its reach. A new part, such as a score that nobody has thought of, is
+# a class of a few lines: `docs/howto/extend.md` writes one and gives it a name, and the tests say whether it keeps the
+# promises of all others.
 
 # %% [markdown]
 # ## Model architecture
@@ -924,7 +950,8 @@ pd.DataFrame([{"name": row.name, "weights": row.formula, "time": row.cost, "use 
 #                                        one score for each entry of the vocabulary
 # ```
 #
-# Attention moves information between words; the feed-forward layer works on each word alone. Around both there is a
+# An embedding is a table with a vector of parameters for each entry of the vocabulary. Attention moves information
+# between words; the feed-forward layer works on each word alone. Around both there is a
 # residual connection (what a layer finds is *added* to its input) and a normalisation. The order of words comes from
 # rotary positions (Su et al. 2021, [arXiv 2104.09864](https://arxiv.org/abs/2104.09864), equation 34), which turn
 # queries and keys by an angle that grows with the position.
@@ -955,16 +982,16 @@ pd.DataFrame(
 # *What does training do, step by step?*
 #
 # The loss is the cross-entropy: $-\log p$ of the right next token, averaged over all positions. Its unit is the nat.
-# A model that knows nothing, and says so, has $\log(\text{vocabulary})$ nats; new weights start above it, for their
-# guesses are firm and wrong. One step computes the loss of a batch and its gradients, and moves every weight a little
-# against its gradient. The heart of every trainer is these five lines:
+# A model that knows nothing, and says so, has $\log(\text{vocabulary})$ nats; a new one starts above it, for its guesses
+# are firm and wrong. One step computes the loss of a batch and its gradients, and moves every parameter a little against
+# its gradient. The heart of every trainer is these five lines:
 
 # %%
 task = TASKS["translation"]
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
 batch = data["train"][buckets[0]]
 for step in range(1, 11):
-    loss = task.loss(model, batch, 0.0).smoothed / data["train"].predictions(buckets[0])
+    loss = task.loss(model, batch, 0.0).smoothed / data["train"].predictions(buckets[0])  # a mean
     loss.backward()
     optimizer.step()
     optimizer.zero_grad()
@@ -974,7 +1001,7 @@ for step in range(1, 11):
 # %% [markdown]
 # Ten steps on one batch already lower its loss. The project's training loop, `attention_lab.training`, adds what a
 # real training needs: batches of all rows in a new order every epoch, a learning rate that rises and falls, clipped
-# gradients, validation after each epoch, the best weights kept, and a state on disk from which an interrupted training
+# gradients, validation after each epoch, the best parameters kept, and a state on disk from which an interrupted training
 # goes on.
 #
 # You can also use `transformers.Trainer`. Wrapped in `LabForSeq2SeqLM`, the same model is a model of that library:
@@ -1002,7 +1029,7 @@ print([f"step {entry['step']}: {entry['loss']:.2f} nats" for entry in trainer.st
 #
 # *Does it learn, and how do we see it?*
 #
-# `training.fit` is the train stage of the pipeline. It starts from new weights. Two numbers tell how it goes: the
+# `training.fit` is the train stage of the pipeline. It starts from new parameters. Two numbers tell how it goes: the
 # **loss**, and the **accuracy**, the share of positions whose most probable next token is the right one. On training
 # rows they say whether the model learns, on validation rows whether it learned something that holds for new sentences.
 
@@ -1035,7 +1062,7 @@ plt.show()
 #
 # *How good is it?*
 #
-# The loss counts single tokens, with the right words before them. What matters is the whole translation that the model
+# The loss judges single tokens, with the right words before them. What matters is the whole translation that the model
 # writes by itself. It searches the most probable one by keeping the four best beginnings at each step (beam search).
 # **BLEU** (0 to 100) counts which sequences of one to four words it shares with the reference; the brackets are the
 # 95 % interval. To judge a number one needs others beside it, so the source, left as it is, is measured as well.
@@ -1243,11 +1270,12 @@ axes.set_title("How much does the model need its cross-attention?")
 plt.show()
 
 # %% [markdown]
-# Without a single head little is lost: the others make up for most of it. Without all of them the decoder has not read
-# the source and can only guess how German sentences go on. So the model needs its cross-attention; that does not show that it
-# needs any single weight.
+# Take any one head away, and little is lost: the others make up for most of it. Take all of them away, and the decoder
+# has not read the source and can only guess how German sentences go on. So the model needs its cross-attention; that
+# does not show that it needs any one weight.
 #
-# **What may be concluded.** These sentences come from the package, which writes them from the numbers:
+# **What may be concluded.** These sentences come from the package, which writes them from the numbers. (“The methods side
+# by side” are in the report of the pipeline, where weights stand beside other ways of looking into a model.)
 
 # %% tags=["varies"]
 for sentence in alignment.reading(error):
@@ -1304,5 +1332,7 @@ pd.DataFrame(
 # attention-lab mechanisms sparsemax                    # one mechanism: parts, options, picture
 # dvc exp run -S attention.mechanism=sparsemax          # train with it
 # dvc exp run -S task=sentiment                         # another task
-# dvc exp show --only-changed                           # compare
+# attention-lab compare                                 # all experiments side by side
 # ```
+#
+# `docs/theory/` tells of all mechanisms in the order in which they were thought of; `docs/howto/extend.md` adds yours.
