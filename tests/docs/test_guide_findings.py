@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from guide_pages import DOCS
+import yaml
+from guide_pages import DOCS, ROOT
+
+from benchmarks.quality import SETTING, in_setting
 
 QUALITY = json.loads((DOCS / "measured" / "quality.json").read_text(encoding="utf-8"))
 CURVES = json.loads((DOCS / "measured" / "curves.json").read_text(encoding="utf-8"))["curves"]
@@ -57,3 +60,16 @@ def test_linear_time_overtakes_at_about_a_thousand_positions() -> None:
     for name in ("linear", "performer", "linformer", "nystrom", "retention"):
         assert CURVES[name]["1024"]["seconds"] < CURVES["scaled_dot_product"]["1024"]["seconds"]
         assert CURVES[name]["256"]["seconds"] > 0.6 * CURVES["scaled_dot_product"]["256"]["seconds"]
+
+
+def test_the_table_of_quality_has_runs_of_one_setting() -> None:
+    """As MLflow has parameters, which is as text."""
+    sections = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    default = {"task": sections["task"], "attention.options": str(sections["attention"]["options"])}
+    for section in ("data", "model", "train"):
+        default |= {f"{section}.{name}": str(value) for name, value in sections[section].items()}
+    assert not in_setting(default)
+    queued = default | {name: str(yaml.safe_load(value)) for name, value in (one.split("=") for one in SETTING)}
+    assert in_setting(queued)
+    assert not in_setting(queued | {"task": "sentiment"})
+    assert not in_setting(queued | {"attention.options": "{'window': 2}"})
