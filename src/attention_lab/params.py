@@ -181,6 +181,7 @@ class Train(Section):
     word_dropout: Dropout | None
     subword_dropout: Dropout  # of a byte-pair encoding: share of merges left out, drawn anew in every epoch
     r_drop: Annotated[float, Field(ge=0.0)]  # how much the distributions of two passes must be alike; twice the time
+    multi_task: Annotated[float, Field(ge=0.0)]  # how much guessing hidden words of the sources counts beside the task
     average: Annotated[float, Field(ge=0.0)]  # epochs over which weights are averaged; 0: they are not
     patience: Positive | None  # epochs
     metric: Literal["loss", "accuracy"]

@@ -3,6 +3,8 @@
 Devlin et al. 2019, BERT, arXiv 1810.04805, section 3.1, task 1: of 15 % of the tokens most become <mask>, some another
 token, some stay as they are; what is asked for is the token that was there. No labels are needed. Which tokens are
 hidden is drawn anew in every epoch (Liu et al. 2019, RoBERTa, arXiv 1907.11692, section 4.1).
+
+The same can be asked for beside a task, in every step of its training: see `guessing`.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -72,16 +75,19 @@ def hide(
 class MaskedReader(nn.Module):
     """Embedding and encoder of a model, itself and no copy, with the embedding as the weights of the output.
 
+    Args:
+        asked_by: the parameter that asks for it, for messages.
+
     Raises:
         InputError: the model has no encoder.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, asked_by: str = "train.pretrain") -> None:
         super().__init__()
         if isinstance(model, LanguageModel):
             raise InputError(
-                "train.pretrain: a language model has no encoder, and learns from its texts alone already; set "
-                "train.pretrain to 0"
+                f"{asked_by}: a language model has no encoder, and learns from its texts alone already; set "
+                f"{asked_by} to 0"
             )
         self.embedding = model.embedding
         self.encoder = model.encoder
@@ -111,6 +117,23 @@ class MaskedWords(Trainable):
         return unigram_nll(train, valid, lambda batch: given(batch.target, "a target"), ignore=PAD_ID)
 
 
+def guessing(reader: MaskedReader, batch: Batch) -> Tensor:
+    """Nats a hidden word, in the mean over those of a batch: what is hidden is drawn from PyTorch's generator, and 0 if
+    it is nothing. The special tokens of a text stay.
+
+    A second task of the same encoder, which needs no labels, helps where they are few (Rei 2017, Semi-supervised
+    multitask learning for sequence labeling, arXiv 1704.07156; there the next word is guessed, and the one before).
+    """
+    tokens, where = batch.source, batch.source.device
+    hidden = (torch.rand(tokens.shape, device=where) < HIDDEN) & (tokens >= len(SPECIALS))
+    fate = torch.rand(tokens.shape, device=where)
+    others = torch.randint_like(tokens, len(SPECIALS), len(reader.embedding.tokens.weight))
+    shown = torch.where(fate < MASKED, MASK_ID, torch.where(fate < MASKED + ANOTHER, others, tokens))
+    states = reader(torch.where(hidden, shown, tokens), batch.source_mask)[hidden]
+    loss, _, _ = projected_cross_entropy(states, reader.embedding.tokens.weight, tokens[hidden], 0.0)
+    return loss / hidden.sum().clamp(min=1)
+
+
 def prepared(
     model: Model, data: dict[str, Examples], options: Train, seed: int
 ) -> tuple[MaskedReader, MaskedWords, dict[str, Examples], Train]:
@@ -127,5 +150,5 @@ def prepared(
         name: Masked(examples, model.config.vocabulary, seed) for name, examples in data.items()
     }
     own = {"epochs": options.pretrain, "max_steps": None, "patience": None, "metric": "loss", "label_smoothing": 0.0}
-    off = dict.fromkeys(("average", "word_dropout", "r_drop"), 0.0)
+    off = dict.fromkeys(("average", "word_dropout", "r_drop", "multi_task"), 0.0)
     return reader, MaskedWords(), masked, options.model_copy(update=own | off)

@@ -4,6 +4,7 @@ section train, and off at 0."""
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,9 @@ from torch.utils.checkpoint import checkpoint
 
 from attention_lab.batching import Batch
 from attention_lab.params import Train
+from attention_lab.pretraining import MaskedReader, guessing
 from attention_lab.tasks import Loss, Trainable
+from attention_lab.transformer import Model
 from attention_lab.transformer.pointer import States
 from attention_lab.vocabulary import SPECIALS, UNK_ID
 
@@ -27,16 +30,27 @@ class Objective(nn.Module):
         self.model = model
         self.task = task
         self.options = options
+        self.reader = MaskedReader(cast(Model, model), "train.multi_task") if options.multi_task else None
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, batch: Batch, predictions: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+        """What is minimised, −log p of the truth in nats, and correct predictions; all summed over the predictions of a
+        batch.
+
+        Args:
+            predictions: how many there are; a second task, whose loss is a mean, counts as much in the mean over them.
+        """
+        whole = batch
         share = self.task.word_dropout if self.options.word_dropout is None else self.options.word_dropout
         if self.training and share:
             batch = without_words(batch, share)
         loss: Loss = self.task.loss(self.model, batch, self.options.label_smoothing)
+        wanted = loss.smoothed
         if self.training and self.options.r_drop:
             again = self.task.loss(self.model, batch, self.options.label_smoothing)
-            return r_drop(loss, again, self.options.r_drop), loss.nll, loss.correct
-        return loss.smoothed, loss.nll, loss.correct
+            wanted = r_drop(loss, again, self.options.r_drop)
+        if self.training and self.reader is not None:
+            wanted = wanted + self.options.multi_task * predictions * guessing(self.reader, whole)
+        return wanted, loss.nll, loss.correct
 
 
 def without_words(batch: Batch, share: float) -> Batch:

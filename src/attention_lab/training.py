@@ -314,7 +314,7 @@ class _Run:
             mine = rows[process::processes]
             batch = data[mine or rows[:1]].to(accelerator.device)  # no row left for this process: one that weighs 0
             with nullcontext() if index == len(group) - 1 else accelerator.no_sync(self.objective):
-                smoothed, nll, correct = self.objective(batch)
+                smoothed, nll, correct = self.objective(batch, data.predictions(mine))
                 accelerator.backward(smoothed * (processes / count if mine else 0.0))
             if mine:
                 sums += torch.stack((nll.double(), correct.double())).cpu()

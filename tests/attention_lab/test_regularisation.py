@@ -13,14 +13,16 @@ from test_training import DATA, TASK, KilledError, fit, fresh, options, weights
 
 from attention_lab import regularisation, training
 from attention_lab.batching import Batch
-from attention_lab.regularisation import divergence, r_drop, without_words
+from attention_lab.errors import InputError
+from attention_lab.pretraining import MaskedReader, guessing
+from attention_lab.regularisation import Objective, divergence, r_drop, without_words
 from attention_lab.tasks import TASKS, Loss
 from attention_lab.transformer import build
-from attention_lab.vocabulary import SPECIALS, UNK_ID
+from attention_lab.vocabulary import MASK_ID, SPECIALS, UNK_ID
 
 ON: dict[str, Any] = {
     "epochs": 2, "learning_rate": 2e-2, "schedule": "constant",
-    "average": 0.2, "word_dropout": 0.1, "r_drop": 0.1, "pretrain": 1,
+    "average": 0.2, "word_dropout": 0.1, "r_drop": 0.1, "multi_task": 0.3, "pretrain": 1,
 }  # fmt: skip
 Trained = tuple[Any, training.Result]
 
@@ -202,3 +204,66 @@ def test_r_drop_leaves_what_the_curves_show(tmp_path: Path) -> None:
         after.append((run.state.window.tolist(), weights(run.model)))
     assert after[0][0] == after[1][0]
     assert not torch.equal(after[0][1], after[1][1])
+
+
+# ------------------------------------------------------------------------------------------- a second task
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "generation"])
+def test_a_second_task_counts_as_much_beside_the_mean_of_the_first(name: str) -> None:
+    torch.manual_seed(2)
+    model = build(config(**MODELS[name], vocabulary=97))
+    source, target = torch.randint(5, 97, (11, 7)), torch.randint(5, 97, (11, 5))
+    source[:, 2] = source[:, 6] = 3
+    said = target if MODELS[name]["architecture"] == "encoder_decoder" else None
+    batch = Batch([0] * 11, source, source != 0, said, torch.arange(11) % 7, torch.tensor([[3, 5]]).expand(11, 2))
+    alone, both = (Objective(model, TASKS[name], options(multi_task=weight)).train() for weight in (0.0, 0.5))
+    torch.manual_seed(7)
+    second = guessing(MaskedReader(model), batch)
+    torch.manual_seed(7)
+    wanted, nll, correct = both(batch, 13)
+    first, *same = alone(batch, 13)
+    assert second.item() > 1.0
+    assert wanted.item() == pytest.approx(first.item() + 0.5 * 13 * second.item(), rel=1e-5)
+    assert [nll.item(), correct.item()] == [one.item() for one in same]
+    assert both.eval()(batch, 13)[0].item() == pytest.approx(nll.item(), rel=1e-5)  # not where it is validated
+
+
+def test_what_is_guessed_is_what_was_hidden_and_nothing_is_nothing() -> None:
+    """A reader that gives each token's own vector back is right about all that were not hidden, and those alone."""
+    torch.manual_seed(3)
+    reader = MaskedReader(build(config(architecture="classifier", labels=("a", "b"), vocabulary=97)))
+    seen: list[torch.Tensor] = []
+    reader.forward = lambda source, mask: seen.append(source) or torch.nn.functional.one_hot(source, 97).float()  # type: ignore[method-assign]
+    reader.embedding.tokens.weight = torch.nn.Parameter(torch.eye(97) * 50.0)
+    source = torch.randint(5, 97, (211, 31))
+    source[:, 0], source[:, -1] = 2, 3
+    batch = Batch([0] * 211, source, source != 0, None, None, None)
+    found = guessing(reader, batch).item()
+    changed = seen[0] != source
+    words = 211 * 29
+    assert not changed[:, [0, -1]].any()
+    assert abs(int(changed.sum()) / words - 0.15 * 0.9) < 0.02
+    assert abs(int((seen[0] == MASK_ID).sum()) / words - 0.15 * 0.8) < 0.02
+    assert found == pytest.approx(50.0 * 0.9, rel=0.05)  # 50 nats for each that was changed, 0 for a tenth
+    nothing = Batch([0], torch.tensor([[2, 3]]), torch.ones(1, 2, dtype=torch.bool), None, None, None)
+    assert guessing(MaskedReader(build(config(architecture="classifier", labels=("a", "b")))), nothing).item() == 0.0
+
+
+def test_a_language_model_has_no_second_task(tmp_path: Path) -> None:
+    model = build(config(architecture="decoder", vocabulary=12))
+    with pytest.raises(InputError, match=r"train\.multi_task: a language model has no encoder.*; set train.multi_task"):
+        training._Run(model, TASKS["generation"], DATA, options(multi_task=0.5), 5, tmp_path, None)
+
+
+def test_with_a_second_task_the_encoder_learns_to_guess(tmp_path: Path) -> None:
+    """… what it does not learn from the first alone."""
+    after = []
+    for weight in (0.0, 1.0):
+        model = fresh()
+        training.train(model, TASK, DATA, options(multi_task=weight), seed=5, checkpoint=tmp_path / str(weight))
+        torch.manual_seed(1)
+        rows = DATA["valid"][list(range(len(DATA["valid"])))]
+        with torch.no_grad():
+            after.append(guessing(MaskedReader(model.eval()), rows).item())
+    assert after[1] < 0.9 * after[0]
