@@ -48,7 +48,7 @@ def interpret(
         records.write_bytes(found.listing, attributions / "attributions.jsonl.gz")
         log.result("interpret", found.metrics)
         log.artifacts(pictures, folder="plots")
-        log.artifacts(metrics / "report.html")
+        log.artifacts(metrics / "report.html", metrics / "interpret.json")
         log.artifacts(predictions, folder="predictions")
     typer.echo("interpret: " + "; ".join(found.metrics["sentences"]))
 

@@ -28,6 +28,9 @@ from attention_lab.records import digest, read, write_bytes
 
 EXPERIMENT = "attention-lab"
 MOST = 10_000  # runs that are read at once
+NOTE = "mlflow.note.content"  # the description that the UI shows of a run
+LOOKED = "\n\n**Where it looked, and whether that can be believed**\n\n"  # begins the second part of a description
+MOST_LETTERS = 5000  # of a description; MLflow refuses longer tags than 8000
 FLUSH = 200  # metrics in one request; each request costs about as much as a hundred metrics
 
 
@@ -70,16 +73,37 @@ class Run:
             self.client.set_tag(self.identifier, name, value)
 
     def result(self, stage: str, values: dict[str, Any], speed: dict[str, float] | None = None) -> None:
-        """Final metrics: numbers under `stage.name`, single texts as tags. What differs from run to run by nature
-        (`speed`) goes to metrics/timing.json as well, which DVC does not track. The confusion matrix, with a figure for
-        each pair of classes, is among the files."""
+        """Final metrics: numbers under `stage.name`, single texts as tags, and a description. What differs from run to
+        run by nature (`speed`) goes to metrics/timing.json as well, which DVC does not track.
+
+        What would bury the rest is among the files alone: the confusion matrix, with a figure for each pair of classes,
+        and of methods and gates all but one figure of each measure.
+        """
         told = {name: value for name, value in values.items() if name != "confusion"}
         flat = {_allowed(name): value for name, value in flatten({stage: {**told, **(speed or {})}}).items()}
-        self.metrics(0, {name: value for name, value in flat.items() if _is_number(value)})
-        self.tags({name: value for name, value in flat.items() if isinstance(value, str) and value[:1] not in "[{"})
+        short = {name: value for name, value in flat.items() if not _in_full.search(name)}
+        self.metrics(0, {name: value for name, value in short.items() if _is_number(value)})
+        self.tags({name: value for name, value in short.items() if isinstance(value, str) and value[:1] not in "[{"})
         self.flush()
+        self._describe(values)
         if speed is not None:
             _record_time(stage, speed)
+
+    def _describe(self, values: dict[str, Any]) -> None:
+        """Say in words what was found, where the UI shows it: how good the model is; behind that, where it looked."""
+        known = self.client.get_run(self.identifier).data.tags.get(NOTE, "")
+        if "score_name" in values:
+            known = _how_good(values)
+        elif "sentences" in values:
+            points = [
+                sentence[:1].upper() + sentence[1:]
+                for sentence in (*values["sentences"], *values.get("conclusion", ()))
+            ]
+            found = "\n".join(f"- {point.removesuffix('.')}." for point in points)
+            known = f"{known.split(LOOKED)[0]}{LOOKED}{found}\n\nThe artifact report.html shows it."
+        else:
+            return
+        self.tags({NOTE: known[:MOST_LETTERS]})
 
     def artifacts(self, *paths: Path, folder: str | None = None) -> None:
         """Files, or all files of folders."""
@@ -182,7 +206,8 @@ def training_run(key: str, what: str, params: dict[str, Any]) -> Iterator[Run]:
     else:
         of = os.environ.get("DVC_EXP_NAME")
         name = f"{what} ({of})" if of else what
-        identifier = client.create_run(experiment, run_name=name, tags={"training_key": key}).info.run_id
+        tags = {"training_key": key} | _origin()
+        identifier = client.create_run(experiment, run_name=name, tags=tags).info.run_id
     run = Run(client, identifier)
     run.tags(_experiment())
     with _ending(run):
@@ -223,8 +248,9 @@ def run_of(model: Path, params: dict[str, Any], stage: str) -> Iterator[Run]:
     else:
         # Of several results of the model that of the same stages before.
         base = next((run for run in known if fit(run, _of(ON_MODELS[:place], every))), known[0] if known else None)
-        tags = {} if base is None else {n: v for n, v in base.data.tags.items() if not n.startswith("mlflow.")}
-        tags = _but(yet, tags) | _experiment() | {"model_digest": checksum}
+        tags = {} if base is None else dict(base.data.tags)
+        tags = {tag: value for tag, value in tags.items() if tag == NOTE or not tag.startswith("mlflow.")}
+        tags = _but(yet, tags) | _experiment() | _origin() | {"model_digest": checksum}
         name = os.environ.get("DVC_EXP_NAME") if base is None else base.info.run_name
         identifier = client.create_run(experiment, run_name=name, tags=tags).info.run_id
         run = Run(client, identifier)
@@ -253,6 +279,24 @@ def _experiment() -> dict[str, str]:
     """DVC's name for what runs, and what it goes back to."""
     known = {"dvc.experiment": "DVC_EXP_NAME", "dvc.baseline": "DVC_EXP_BASELINE_REV"}
     return {tag: os.environ[name] for tag, name in known.items() if os.environ.get(name)}
+
+
+def _origin() -> dict[str, str]:
+    """The program that runs, the commit and the user, as MLflow's own way to begin a run notes them."""
+    from mlflow.tracking.context.registry import resolve_tags
+
+    return dict(resolve_tags())
+
+
+def _how_good(evaluate: dict[str, Any]) -> str:
+    """The score with its interval, and what needs no attention, in Markdown."""
+    name, low, high = (evaluate[key] for key in ("score_name", "score_low", "score_high"))
+    between = "" if low is None else f", 95 % interval {low:.4g} to {high:.4g}"
+    told = f"**{name} {evaluate['score']:.4g}** on {evaluate['examples']:,} {evaluate['split']} examples{between}."
+    for kind in ("classical", "baseline"):
+        if kind in evaluate:
+            told += f" {kind.capitalize()}, {evaluate[kind]['what']}: {evaluate[kind][name]:.4g}."
+    return told
 
 
 @contextmanager
@@ -318,6 +362,10 @@ def _record_time(stage: str, values: dict[str, float]) -> None:
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     known[stage] = {name: round(value, 3) for name, value in values.items()}
     write_bytes(json.dumps(known, indent=2, sort_keys=True).encode() + b"\n", path)
+
+
+# Of methods and gates: intervals, bounds and all texts.
+_in_full = re.compile(r"^\w+\.(methods|gates)\..*(_low|_high|\.bound|\.what|\.paper|\.variant|\.reason|\.sentence)$")
 
 
 def _allowed(name: str) -> str:

@@ -112,6 +112,43 @@ def test_an_explanation_goes_with_the_evaluation_it_is_of(
     }  # fmt: skip
 
 
+def test_a_run_says_in_words_what_was_found_and_is_not_buried_in_tags(store: Any, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "file").write_text("weights")
+    with tracking.training_run("key", "trained", PARAMS) as log:
+        log.tags({"model_digest": records.digest(tmp_path / "model")})
+    score = {"score_name": "accuracy", "score": 0.75, "score_low": 0.5, "score_high": 1.0, "examples": 1700}
+    evaluated = {**score, "split": "test", "baseline": {"what": "always", "accuracy": 0.25}}
+    method = {"what": "w", "paper": "p", "reason": "r", "variant": "v", "average_precision": 0.9}
+    gate = {"value": 0.3, "bound": 0.1, "passed": True, "sentence": "It moves."}
+    explained = {
+        "sentences": ["random 0.1"], "conclusion": ["Read alti."], "best_method": "alti",
+        "methods": {"alti": {**method, "average_precision_low": 0.8, "average_precision_high": 1.0}},
+        "gates": {"permuted_weights": gate},
+    }  # fmt: skip
+
+    def found(stage: str, values: dict[str, Any], steps: int) -> Any:
+        params = {**PARAMS, "evaluate": {"beams": 1}, "interpret": {"steps": steps}}
+        with tracking.run_of(tmp_path / "model", params, stage) as log:
+            log.result(stage, values)
+        return next(run.data for run in store() if run.info.run_id == log.identifier)
+
+    how_good = (
+        "**accuracy 0.75** on 1,700 test examples, 95 % interval 0.5 to 1. Baseline, always: 0.25."
+    )  # fmt: skip
+    assert found("evaluate", evaluated, 1).tags[tracking.NOTE] == how_good
+    for steps in (1, 1, 2):  # said once, also where it is found again, and in a run of its own
+        data = found("interpret", explained, steps)
+        assert data.tags[tracking.NOTE] == (
+            f"{how_good}{tracking.LOOKED}- Random 0.1.\n- Read alti.\n\nThe artifact report.html shows it."
+        )
+        assert {tag for tag in data.tags if tag.startswith("interpret.")} == {"interpret.best_method"}
+        assert {name for name in data.metrics if name.startswith("interpret.")} == {
+            "interpret.methods.alti.average_precision", "interpret.gates.permuted_weights.value",
+        }  # fmt: skip
+        assert data.tags["mlflow.source.name"]
+
+
 @pytest.mark.parametrize("name", ["C++", "what?", "a, b", "a//b", "/a", "a/", "é ü", "x" * 300, "日本"])
 def test_every_name_is_one_that_mlflow_takes(name: str) -> None:
     from mlflow.utils.validation import _validate_metric_name
