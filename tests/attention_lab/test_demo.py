@@ -132,6 +132,8 @@ def test_a_map_of_few_rows_shows_all_words() -> None:
     [
         ({"source": " \n"}, {}, "source is empty; give at least one word"),
         ({}, {}, "source is empty; give at least one word"),
+        ({"source": None}, {}, "source must be a text, not null"),
+        ({"source": ["a"]}, {}, 'source must be a text, not ["a"]'),
         ({"source": "a", "context": "b"}, {}, "unknown 'context'; known here: source"),
         ({"source": "a"}, {"tempo": 1}, "unknown 'tempo'; known here: beams, length_penalty"),
         ({"source": "a"}, {"beams": 17}, "Beams must be between 1 and 16, not 17"),
@@ -276,6 +278,34 @@ def test_a_browser_shows_prediction_and_map_and_asks_nobody_else(tmp_path: Path,
 
     assert browser.errors == []
     assert {urlsplit(request).netloc for request in browser.requests} == {urlsplit(address).netloc}
+
+
+def test_a_browser_opens_on_an_example_that_writing_replaces_and_shows_what_was_asked_last(
+    tmp_path: Path, browser: Chromium
+) -> None:
+    model = folder(tmp_path, "translation")
+    predictions(tmp_path, TRANSLATED)
+    browser.send("Emulation.setDeviceMetricsOverride", width=400, height=500, deviceScaleFactor=1, mobile=False)
+    browser.open(served(model))
+    browser.wait(ANSWERED)
+    right = {row["source"] for row in TRANSLATED if row["prediction"] == row["target"]}
+    assert browser.value("document.querySelector('textarea').value") in right
+    assert browser.value("scrollY") == 0
+    browser.send("Input.insertText", text=TEXT)
+    assert browser.value("document.querySelector('textarea').value") == TEXT
+
+    # Answers that come in another order than they were asked for: the second question's, and then the first one's.
+    browser.value(
+        "window.waiting = []; window.fetch = (_, sent) => new Promise((answer) => waiting.push((text) => answer(new "
+        "Response(JSON.stringify({prediction: text, truncated: false, unknown: ['d'.repeat(99)], maps: []})))))"
+    )
+    browser.value("form.requestSubmit(); form.requestSubmit(); chooseMap = () => {}; waiting[1]('second')")
+    browser.wait("document.querySelector('#prediction').textContent === 'second'")
+    browser.value("waiting[0]('first')")
+    browser.send("Runtime.evaluate", expression="new Promise((done) => setTimeout(done, 50))", awaitPromise=True)
+    assert browser.value("document.querySelector('#prediction').textContent") == "second"
+    assert f": {'d' * 40}…." in browser.value("document.querySelector('#unknown').textContent")
+    assert browser.errors == []
 
 
 def test_a_browser_shows_classes_and_coloured_words(tmp_path: Path, browser: Chromium) -> None:

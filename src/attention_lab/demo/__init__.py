@@ -151,7 +151,10 @@ def _asked(body: Any, names: tuple[str, ...], options: tuple[Option, ...]) -> tu
     for given, allowed in ((inputs, names), (search, tuple(known))):
         if unknown := [name for name in given if name not in allowed]:
             raise InputError(f"unknown {unknown[0]!r}; known here: {', '.join(allowed) or 'nothing'}")
-    texts = {name: " ".join(str(inputs.get(name, "")).split()) for name in names}
+    for name, text in inputs.items():
+        if not isinstance(text, str):
+            raise InputError(f"{name} must be a text, not {json.dumps(text)[:40]}")
+    texts = {name: " ".join(inputs.get(name, "").split()) for name in names}
     for name, text in texts.items():
         if not text:
             raise InputError(f"{name} is empty; give at least one word")

@@ -9,7 +9,9 @@ const examples = JSON.parse(at("examples").textContent);
 const MEAN = "0"; // weights of a layer begin with the mean of its heads
 const NOTHING = "(nothing)"; // no words, no answer, no label
 const ROOMY = 20; // columns; a wider map has smaller cells
+const LETTERS = 40; // of a word in a sentence
 let maps = [];
+let asked = 0; // how often
 
 function made(tag, text, properties = {}) {
   const element = Object.assign(document.createElement(tag), properties);
@@ -29,9 +31,9 @@ function inputs() {
   return Object.fromEntries(fields.map((field) => [field.name, field.value]));
 }
 
-async function ask() {
-  const button = form.querySelector("button[type=submit]");
-  button.disabled = true;
+/** first: nobody has asked yet, so the page stays where it is. What was asked last is shown, whichever answer comes last. */
+async function ask(first = false) {
+  const mine = (asked += 1);
   form.setAttribute("aria-busy", "true");
   at("problem").hidden = true;
   const given = inputs();
@@ -44,14 +46,14 @@ async function ask() {
         options: Object.fromEntries(options.map((option) => [option.name, option.valueAsNumber])),
       }),
     });
-    if (reply.ok) show(given, await reply.json());
-    else if (reply.status === 400) complain((await reply.json()).error);
-    else complain("The server could not do it; the terminal where it runs says why.");
+    const answer = reply.ok || reply.status === 400 ? await reply.json() : { error: "The server could not do it; the terminal where it runs says why." };
+    if (mine !== asked) return;
+    if (reply.ok) show(given, answer, first);
+    else complain(answer.error);
   } catch {
-    complain("The server does not answer; start `attention-lab demo` again.");
+    if (mine === asked) complain("The server does not answer; start `attention-lab demo` again.");
   } finally {
-    button.disabled = false;
-    form.removeAttribute("aria-busy");
+    if (mine === asked) form.removeAttribute("aria-busy");
   }
 }
 
@@ -60,13 +62,13 @@ function complain(sentence) {
   at("problem").hidden = false;
 }
 
-function show(given, answer) {
+function show(given, answer, first) {
   at("waiting").hidden = true;
   at("answer").hidden = at("attention").hidden = false;
   at("prediction").textContent = answer.prediction || NOTHING;
   at("truncated").hidden = !answer.truncated;
   at("unknown").hidden = !answer.unknown.length;
-  at("unknown").textContent = `Not in the model's vocabulary: ${answer.unknown.join(", ")}. It reads all such words alike.`;
+  at("unknown").textContent = `Not in the model's vocabulary: ${answer.unknown.map((text) => (text.length > LETTERS ? `${text.slice(0, LETTERS)}…` : text)).join(", ")}. It reads all such words alike.`;
   showReference(examples.find((one) => fields.every((field) => one.inputs[field.name] === given[field.name])));
   at("probability").hidden = answer.probability === undefined || answer.probabilities !== undefined;
   at("probability").textContent = `probability ${answer.probability?.toFixed(3)}`;
@@ -75,7 +77,7 @@ function show(given, answer) {
   pick(at("map"), maps.map((map, index) => [String(index), map.name]), at("map").value || "0");
   chooseMap();
   // On a narrow screen the answer stands below the form.
-  if (at("answer").getBoundingClientRect().top > innerHeight / 2) at("answer").scrollIntoView();
+  if (!first && at("answer").getBoundingClientRect().top > innerHeight / 2) at("answer").scrollIntoView();
 }
 
 function showReference(example) {
@@ -117,7 +119,8 @@ function chooseMap() {
   pick(at("layer"), layers, at("layer").value);
   pick(at("head"), heads.length > 2 ? heads : heads.slice(0, 1), known ? at("head").value : MEAN);
   at("map").closest("label").hidden = maps.length < 2;
-  for (const picker of [at("layer"), at("head")]) picker.closest("label").hidden = layers.length < 2 && heads.length < 3;
+  at("layer").closest("label").hidden = layers.length < 2;
+  at("head").closest("label").hidden = heads.length < 3;
   at("what").textContent = map.what;
   at("notes").replaceChildren(...map.notes.map((note) => made("li", note)));
   if (map.cut) at("notes").append(made("li", "Only the first words of each side are shown."));
@@ -187,9 +190,9 @@ function strip(map, line, most) {
   return found;
 }
 
-function take(example) {
+function take(example, first) {
   for (const field of fields) field.value = example.inputs[field.name];
-  ask();
+  ask(first);
 }
 
 function offer() {
@@ -206,11 +209,15 @@ function offer() {
   }
 }
 
-/** /?source=…&beams=1 fills the form, and asks if every text is there. */
+/** /?source=…&beams=1 fills the form, and asks if every text is there. Without, an example shows what comes of one. */
 function fillFromAddress() {
   const query = new URLSearchParams(location.search);
   for (const control of [...fields, ...options]) if (query.has(control.name)) control.value = query.get(control.name);
   if (fields.every((field) => query.get(field.name)?.trim())) ask();
+  else if (examples.length && !fields.some((field) => field.value)) {
+    take(examples.find((one) => one.verdict?.startsWith("✓")) ?? examples[0], true);
+    fields[0].select(); // writing replaces it
+  }
 }
 
 form.addEventListener("submit", (event) => {
