@@ -375,7 +375,7 @@ def compare(
     )  # fmt: skip
     if html is not None:
         write_bytes(comparison.page(found).encode() + b"\n", html)
-        typer.echo(f"{len(found.lines)} settings in {html}", err=True)
+        typer.echo(f"{len(found.lines)} setting{'s' * (len(found.lines) != 1)} in {html}", err=True)
     if json_:
         typer.echo(comparison.as_json(found))
     elif as_markdown:
@@ -389,11 +389,16 @@ def compare(
 def mechanisms(
     name: Annotated[str | None, typer.Argument(help="One of them, to see its parts; none: all, as a table.")] = None,
     place: Annotated[
-        Literal["encoder_self", "decoder_self", "cross"] | None, typer.Option(help="Only those that are valid there.")
+        Literal["encoder_self", "decoder_self", "cross"] | None,
+        typer.Option(metavar="PLACE", help="Only those that are valid in encoder_self, decoder_self or cross."),
     ] = None,
     weights: Annotated[
         Literal["probabilities", "weights", "signed", "effective", "none"] | None,
-        typer.Option(help="Only those whose weights are such."),
+        typer.Option(
+            metavar="KIND",
+            help="Only those whose weights are probabilities, weights (of any sum), signed, effective (of a "
+            "kernel) or none.",
+        ),
     ] = None,
     search: Annotated[str | None, typer.Option(help="Only those with this text in any of their fields.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with parts, options and defaults.")] = False,

@@ -366,17 +366,26 @@ def _figure(title: str, value: float | None) -> str:
 
 
 def terminal(found: Comparison, width: int | None = None) -> str:
-    """For people at a terminal; width None: as wide as it needs."""
+    """For people at a terminal; width None: as wide as it needs. On a narrow one what stands behind the scores is left
+    out, the last first, before a word is cut."""
     titles, rows = table(found)
+    needed = len(titles)
+    left_out: list[str] = []
+    sides = [max(map(len, column)) + 3 for column in zip(titles, *rows, strict=True)]
+    while width and sum(sides[:needed]) > width and titles[needed - 1] in (*KNOWN.values(), *COSTS.values()):
+        needed -= 1
+        left_out.insert(0, titles[needed])
+    titles, rows = titles[:needed], [row[:needed] for row in rows]
     drawn = Table(title=f"{found.task}: {found.score_name}", title_justify="left", title_style="bold", pad_edge=False)
     settings = len(found.lines[0].settings)
     for number, title in enumerate(titles):
-        drawn.add_column(Text(title), justify="left" if number < settings else "right")
+        drawn.add_column(Text(title), justify="left" if number < settings else "right", overflow="fold")
     for number, row in enumerate(rows):
         drawn.add_row(*map(Text, row), style="bold" if number == found.against else "")
     console = Console(width=width or 240, file=(written := StringIO()), force_terminal=width is not None)
     console.print(drawn)
-    for note in found.notes:
+    narrow = [f"Too narrow for {', '.join(left_out)}: widen the terminal, or take --html or --json."] * bool(left_out)
+    for note in (*found.notes, *narrow):
         console.print(Text(note))
     return "\n".join(line.rstrip() for line in written.getvalue().splitlines())
 
@@ -401,7 +410,10 @@ def page(found: Comparison) -> str:
     width = (most - least) or 1.0
     drawn = [tuple(round(100.0 * (value - least) / width, 2) for value in span) for span in spans]
     template = Environment(loader=PackageLoader("attention_lab", "."), autoescape=True).get_template("comparison.html")
-    return template.render(found=found, titles=titles, rows=rows, drawn=drawn, settings=len(found.lines[0].settings))
+    digits = 1 if most > 1.5 else 3
+    scale = [f"{end:.{digits}f}" for end in (least, most)] if most > least else []  # what dots and lines are drawn on
+    settings = len(found.lines[0].settings)
+    return template.render(found=found, titles=titles, rows=rows, drawn=drawn, settings=settings, scale=scale)
 
 
 def as_json(found: Comparison) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from rich.text import Text
 from scipy import stats
 
 from attention_lab.comparison import BESIDE, Comparison, as_json, compare, markdown, page, table, terminal
@@ -295,10 +296,24 @@ def test_all_forms_say_the_same() -> None:
     texts = Texts()
     texts.feed(written)
     assert {cell for row in rows for cell in row if cell} <= texts.found
+    ends = [getattr(line, end) for line in found.lines for end in ("low", "high")]
+    assert {f"{min(ends):.1f}", f"{max(ends):.1f}"} <= texts.found  # what the dots and lines are drawn on
     assert "http" not in written
     assert json.loads(as_json(found))["lines"][0]["score"] == 91.0
     for row in rows:
         assert any(row[0] in line and row[2] in line for line in terminal(found).splitlines())
+
+
+@pytest.mark.parametrize("width", [80, 110, 200])
+def test_on_a_narrow_terminal_costs_are_left_out_before_a_word_is_cut(width: int) -> None:
+    costs = {"train.parameters": 1234.0, "train.tokens_per_second": 99.0, "train.peak_memory_mb": 512.0}
+    runs = [replace(one, metrics={**one.metrics, **costs}) for one in three()]
+    written = Text.from_ansi(terminal(compare(runs), width)).plain
+    assert "…" not in written
+    assert all(len(line) <= width for line in written.splitlines())
+    assert "additive" in written
+    assert ("peak memory, MB" in written.splitlines()[2]) == (width == 200)
+    assert ("Too narrow for" in written) == (width < 200)
 
 
 def test_names_are_text_on_the_page() -> None:

@@ -49,7 +49,7 @@ def shown(told: Sequence[Told], *, short: bool, width: int | None) -> str:
     if width is not None:
         signed = any(one.signed for model in told for _, found in model.answers for one in found)
         lines += _legend(signed, width)
-    return "\n".join([*lines, CAUTION])
+    return "\n".join([*lines, *([CAUTION] if width is None else _printed(Text(CAUTION), width))])
 
 
 def as_json(told: Sequence[Told]) -> str:

@@ -54,7 +54,9 @@ def plots(metrics: dict[str, Any], shown: list[Example], gold: str) -> dict[str,
     traces = [trace for example in shown for trace in example.traces if any(map(np.size, trace.weights.values()))]
     if traces:
         place, weights = next((p, w) for p, w in reversed(traces[0].weights.items()) if w.size)
-        pictures["all_heads"] = heatmap.heads_map(weights, title=f"{NAMES[place]} of one example, all heads")
+        pictures["all_heads"] = heatmap.heads_map(
+            weights, title=f"{NAMES[place]} of one example, all heads\nRows look, columns are looked at"
+        )
     if metrics.get("alignment"):
         pictures["alignment_by_head"] = heatmap.candidates_map(
             [np.array(grid) for grid in metrics["alignment"]["grid"]],
