@@ -79,7 +79,7 @@ class T5(Position):
     buckets as in the authors' code).
 
     Half of the buckets hold one distance each, the others ever more of them, up to `distance`, from where all are
-    alike. In an encoder one half of all buckets is for keys behind the query, the other for keys before it. The
+    alike. In an encoder one half of all buckets is for keys after the query, the other for keys before it. The
     cheapest of the learned positions. In the paper all layers share the numbers; here each has its own.
 
     Args:
@@ -118,7 +118,7 @@ class ALiBi(Position):
     arXiv 2108.12409, section 3).
 
     Nothing is learned and no distance is too long: for texts longer than those of the training. The paper has decoders
-    only; in an encoder keys before and behind the query count alike.
+    only; in an encoder keys before and after the query count alike.
     """
 
     def __init__(self, sizes: Sizes) -> None:
@@ -186,7 +186,7 @@ class CoPE(Position):
 
     def __init__(self, sizes: Sizes, *, positions: int = 64) -> None:
         super().__init__(sizes)
-        _refuse_but_decoder(sizes, "cope", "it counts the keys between a key and the query behind it")
+        _refuse_but_decoder(sizes, "cope", "it counts the keys between a key and the query after it")
         self.vectors = nn.Parameter(torch.zeros(positions, sizes.head))  # as in the paper's listing
 
     def bias(self, call: Call, scores: Tensor) -> Tensor:
@@ -202,7 +202,7 @@ class CoPE(Position):
 
 
 class Forgetting(Position):
-    """Σ log f over the positions behind j up to i, with a forget gate f = σ(w·x + b) of each head and position (Lin et
+    """Σ log f over the positions after j up to i, with a forget gate f = σ(w·x + b) of each head and position (Lin et
     al. 2025, arXiv 2503.02130, section 3).
 
     A decoder whose past fades by what it reads, as in an LSTM: it needs no other positions. The sum of all log f so

@@ -80,7 +80,7 @@ class Sink(Softmax):
 
 class Sparsemax(Normaliser):
     """[s − τ]₊ with τ such that weights sum to 1 (Martins & Astudillo 2016, arXiv 1602.02068, equation 2 and
-    algorithm 1): the nearest distribution to the scores. Most keys get exactly 0; use it where weights shall be read.
+    algorithm 1): the nearest distribution to the scores. Most keys get exactly 0; use it where they are read.
     """
 
     def forward(self, scores: Tensor, mask: Tensor | None) -> Tensor:
