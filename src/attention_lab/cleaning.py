@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from zlib import crc32
 
 import pandas as pd
 from tokenizers import Regex, normalizers
@@ -221,8 +222,6 @@ def _similar(texts: list[str], threshold: float) -> Iterator[int]:
     MinHash and LSH (Broder 1997; Leskovec, Rajaraman, Ullman: Mining of Massive Datasets, ch. 3) propose
     pairs, the sets themselves decide: no text goes by chance, though one in a hundred may be overlooked.
     """
-    from zlib import crc32
-
     from datasketch import MinHash, MinHashLSH
     from tqdm import tqdm
 
