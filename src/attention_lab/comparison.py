@@ -184,7 +184,9 @@ def compare(
 
 def _with(condition: str, results: list[Result]) -> list[Result]:
     """Those with a parameter of "name=value"."""
-    name, _, value = condition.partition("=")
+    name, sign, value = condition.partition("=")
+    if not sign:  # it would be taken for null
+        raise InputError(f"--only {condition}: name a value too, {condition}=VALUE")
     fitting = [result for result in results if name in result.params and _same(value, result.params[name])]
     if not fitting:
         values = sorted({result.params[name] for result in results if name in result.params})

@@ -270,7 +270,8 @@ def test_other_tasks_are_counted_and_left_out() -> None:
     [
         ({"task": "generation"}, "no experiment of the task generation has been evaluated; there are some of trans"),
         ({"only": ["model.layers=7"]}, "--only model.layers=7: no experiment .*; model.layers has been 2"),
-        ({"only": ["layers"]}, "--only layers: no experiment has that parameter with that value$"),
+        ({"only": ["layers=2"]}, "--only layers=2: no experiment has that parameter with that value$"),
+        ({"only": ["model.layers"]}, "--only model.layers: name a value too, model.layers=VALUE$"),
         ({"against": ["dot"]}, "--against dot: no line has that; settings here are attention.mechanism=additive, "),
     ],
 )
