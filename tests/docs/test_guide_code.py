@@ -46,7 +46,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     listed.parent.mkdir()
     scores = {"words": ["a", "b", "c"], "outputs": ["d", "e"], "scores": [[0.1, 0.2, 0.7], [0.3, 0.3, 0.4]]}
     listed.write_bytes(
-        gzip.compress(json.dumps({"row": "a:1", "of": "reference", "method": "alti", **scores}).encode())
+        gzip.compress(json.dumps({"row": "a:1", "of": "reference", "method": "alti", "place": None, **scores}).encode())
     )
     shutil.copytree(ROOT / "metrics", tmp_path / "metrics")
     monkeypatch.chdir(tmp_path)

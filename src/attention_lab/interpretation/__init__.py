@@ -180,7 +180,7 @@ def interpret(
     split = _predicted(data, predictions)
     found = study(data, {split: [example.row for example in shown]}, beside)
     metrics |= found.metrics
-    known = Scores(found.attributions, found.shares)
+    known = Scores(found.attributions, found.shares, found.layers)
     own = _of_own_output(data, split, shown, found)
     return Interpretation(metrics, plots(metrics, shown, shape.gold), shown, known, own, found.heads)
 
@@ -276,7 +276,9 @@ def _of_own_output(data: Subject, split: str, shown: Sequence[Example], found: S
     records[data.shape.target or data.shape.source] = records["row"].map(said)
     told = replace(data, encoded={split: rows}, records={split: records})
     batches = told.asked(told.affordable(rows), split)
-    looked = explained.explain(batches, data.options.steps)
+    looked = explained.explain(batches, data.options.steps, layers=True)
     return Scores(
-        explained.attributions(looked, found.variants, data.model.config), explained.shares_of_source(batches)
+        explained.attributions(looked, found.variants, data.model.config),
+        explained.shares_of_source(batches),
+        dict(zip(looked.names, looked.placed, strict=True)),
     )

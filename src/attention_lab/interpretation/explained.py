@@ -14,21 +14,23 @@ import numpy as np
 from attention_lab.errors import InputError
 from attention_lab.interpretation import measures, shares
 from attention_lab.interpretation.asked import Asked
-from attention_lab.interpretation.findings import Attribution
+from attention_lab.interpretation.findings import Attribution, Placed
 from attention_lab.interpretation.measures import CONTROLS, Alignment, Counted, Plausibility, Rationale
-from attention_lab.interpretation.methods import METHODS, Found, Look, attribute, why_not
+from attention_lab.interpretation.methods import METHODS, Found, Look, attribute, placed, why_not
 from attention_lab.transformer import Config
 
 
 @dataclass(frozen=True)
 class Explained:
     """names: of rows, in the order of the batches. scores: (Wq, Wk) of each row, by method and variant. sums: of
-    every output that has a word, what its integrated gradients sum up to, and what they should."""
+    every output that has a word, what its integrated gradients sum up to, and what they should. placed: of each row,
+    what its single layers do, if that was asked for."""
 
     batches: Sequence[Asked]
     names: list[str]
     scores: dict[str, Found]
     sums: list[tuple[float, float]]
+    placed: Sequence[Sequence[Placed]] = ()
 
 
 def explain(
@@ -36,16 +38,20 @@ def explain(
     steps: int,
     methods: Sequence[str] | None = None,
     done: Callable[[int], object] = lambda rows: None,
+    *,
+    layers: bool = False,
 ) -> Explained:
     """All rows of the batches by these methods of `METHODS`, or by all.
 
     Args:
         steps: of integrated gradients.
         done: is told how many rows are done each time that some are.
+        layers: what single layers do is wanted too.
     """
     names: list[str] = []
     scores: dict[str, Found] = {}
     sums: list[tuple[float, float]] = []
+    of_layers: list[list[Placed]] = []
     for asked in batches:
         look = Look(asked, steps)  # what it keeps is large, and goes with it
         for method, found in attribute(look, methods).items():
@@ -53,9 +59,10 @@ def explain(
                 scores.setdefault(method, {}).setdefault(variant, []).extend(rows)
         if methods is None or "integrated_gradients" in methods:
             sums += _sums(look)
+        of_layers += placed(look) if layers else []
         names += asked.names
         done(len(asked.names))
-    return Explained(batches, names, scores, sums)
+    return Explained(batches, names, scores, sums, of_layers)
 
 
 def _sums(look: Look) -> list[tuple[float, float]]:

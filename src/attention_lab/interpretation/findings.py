@@ -29,6 +29,19 @@ class Attribution:
 
 
 @dataclass(frozen=True)
+class Placed:
+    """How much one layer mixes of each word (Wk) into each word that looks (Wq), by one method. layer: counted from 1.
+    words, queries: those that are looked at, and those that look."""
+
+    place: Place
+    layer: int
+    method: str
+    words: list[str]
+    queries: list[str]
+    scores: np.ndarray
+
+
+@dataclass(frozen=True)
 class Head:
     """What one head does. layer and head are counted from 1.
 

@@ -19,7 +19,9 @@ def jsonl(examples: Sequence[Example], known: Scores, own: Scores) -> bytes:
 
     One object for each example and method: row; of, "reference" or "output", the text that was written (for a model
     that only reads, "input"); words, of the source (Wk); outputs, the words that were written (Wq), or the class or the
-    answer; method; scores (Wq, Wk) or null; signed; reason, why there are none.
+    answer; method; scores (Wq, Wk) or null; signed; reason, why there are none. Then one for each method that speaks of
+    single layers, and each layer of each place in the model: the same, with place and layer (from 1), which are null
+    above, and as words and outputs the words that are looked at in that place and those that look.
     """
     found = [line for example in examples for line in _lines(example, known, own)]
     lines = [json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in found]
@@ -40,4 +42,19 @@ def _lines(example: Example, known: Scores, own: Scores) -> Iterator[dict[str, A
                 "scores": None if one.scores is None else one.scores.round(DIGITS).tolist(),
                 "signed": one.signed,
                 "reason": one.reason or None,
+                "place": None,
+                "layer": None,
+            }
+        for layer in (own if trace.of == "output" else known).layers.get(example.row, ()):
+            yield {
+                "row": example.row,
+                "of": trace.of,
+                "words": layer.words,
+                "outputs": layer.queries,
+                "method": layer.method,
+                "scores": layer.scores.round(DIGITS).tolist(),
+                "signed": False,
+                "reason": None,
+                "place": layer.place,
+                "layer": layer.layer,
             }

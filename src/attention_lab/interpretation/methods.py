@@ -20,7 +20,9 @@ from torch import Tensor
 from attention_lab.attention import Place
 from attention_lab.interpretation import gradients, shares
 from attention_lab.interpretation.asked import Asked, asked_for
+from attention_lab.interpretation.findings import Placed
 from attention_lab.interpretation.shares import Mixed
+from attention_lab.interpretation.weights import Words, merge
 from attention_lab.transformer import Config, SpanExtractor
 
 # Scores (Wq, Wk) of each row, by variant.
@@ -94,6 +96,42 @@ def attribute(look: Look, names: Sequence[str] | None = None) -> dict[str, Found
     config = look.asked.model.config
     chosen = METHODS if names is None else {name: METHODS[name] for name in names}
     return {name: method.function(look) for name, method in chosen.items() if not why_not(method, config)}
+
+
+# ------------------------------------------------------------------------------------------- of layers
+
+
+def placed(look: Look) -> list[list[Placed]]:
+    """Of each row, what single layers of every place do: the mean of their weights, the lengths of what they mix, and
+    how far a value turns what they say. What takes weights is missing where the mechanism of a place has none.
+
+    In cross-attention a target word looks when it is predicted, in the decoder's self-attention when it is read.
+    """
+    found: list[list[Placed]] = [[] for _ in look.asked.names]
+    for place, zeroed in look.zeroed.items():
+        mixes = look.layers.get(place, [])
+        tables = {
+            "weights": [mixed.weights.mean(1) for mixed in mixes],
+            "norm": [mixed.lengths for mixed in mixes],
+            "value_zeroing": zeroed,
+        }
+        for row, listed in enumerate(found):
+            queries, keys = _sides(look.asked, place, row)
+            sizes = {"query_words": len(queries.words), "key_words": len(keys.words)}
+            for method, layers in tables.items():
+                for number, layer in enumerate(layers, 1):
+                    scores = layer[row, : len(queries.owners), : len(keys.owners)].float().cpu().numpy()
+                    merged = merge(scores, queries.owners, keys.owners, **sizes)
+                    listed.append(Placed(place, number, method, keys.words, queries.words, merged))
+    return found
+
+
+def _sides(asked: Asked, place: Place, row: int) -> tuple[Words, Words]:
+    """Who looks and who is looked at, with the word of each token."""
+    if place == "cross":
+        return asked.outputs(row), asked.sources[row]
+    words = asked.sources[row] if place == "encoder_self" else asked.outputs(row, read=True)
+    return words, words
 
 
 # ------------------------------------------------------------------------------------------- of positions

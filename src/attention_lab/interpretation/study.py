@@ -16,7 +16,7 @@ from attention_lab.interpretation.another import Another
 from attention_lab.interpretation.asked import Asked
 from attention_lab.interpretation.conclusion import conclude
 from attention_lab.interpretation.explained import Gold
-from attention_lab.interpretation.findings import Attribution, Gate, Head
+from attention_lab.interpretation.findings import Attribution, Gate, Head, Placed
 from attention_lab.interpretation.methods import METHODS, why_not
 from attention_lab.interpretation.subject import Subject
 
@@ -27,13 +27,14 @@ HAS_GOLD = ("alignment", "rationale", "salient", "support")  # gold that says wh
 @dataclass(frozen=True)
 class Study:
     """metrics: what metrics/interpret.json has of it, by key. heads: by place. attributions: of rows that the report
-    shows, by name. shares: see `explained.shares_of_source`, of the same rows. variants: of each method, as it was
-    chosen."""
+    shows, by name. shares: see `explained.shares_of_source`, of the same rows. layers: what single layers do
+    with them. variants: of each method, as it was chosen."""
 
     metrics: dict[str, Any]
     heads: dict[Place, list[Head]] = field(default_factory=dict)
     attributions: dict[str, list[Attribution]] = field(default_factory=dict)
     shares: dict[str, np.ndarray] = field(default_factory=dict)
+    layers: dict[str, Sequence[Placed]] = field(default_factory=dict)
     variants: dict[str, str] = field(default_factory=dict)
 
 
@@ -64,7 +65,7 @@ def study(subject: Subject, shown: Mapping[str, Sequence[str]], another: Another
         found = explained.table(
             valid, test, gold, config, resamples=options.bootstrap, seed=seed, words=options.explained_words
         )
-        examples = explained.explain(to_show, options.steps, done=bar.update)
+        examples = explained.explain(to_show, options.steps, done=bar.update, layers=True)
         bar.set_postfix_str("heads and gates")
         of_heads = heads.found_in(subject.model, some, resamples=options.bootstrap, seed=seed)
         randomised, steps = trust.randomised_model(subject.model, some, found, gold, steps=options.steps, seed=seed)
@@ -92,6 +93,7 @@ def study(subject: Subject, shown: Mapping[str, Sequence[str]], another: Another
         heads=of_heads,
         attributions=explained.attributions(examples, found.variants, config),
         shares=explained.shares_of_source(to_show),
+        layers=dict(zip(examples.names, examples.placed, strict=True)),
         variants=found.variants,
     )
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from attention_lab.interpretation.examples import Example
-from attention_lab.interpretation.findings import Attribution
+from attention_lab.interpretation.findings import Attribution, Placed
 from attention_lab.interpretation.packing import pack
 
 ROOM = 3_500_000  # characters of base64 for the heads of all examples: with them a page stays below 5 MB
@@ -24,10 +24,12 @@ DIGITS = 4
 @dataclass(frozen=True)
 class Scores:
     """attributions: by row name, what each method says of a pass over it. shares: by row name, (T − 1,), how much of
-    each predicted token of that pass comes from the source, between 0 and 1."""
+    each predicted token of that pass comes from the source, between 0 and 1. layers: by row name, what single layers
+    do in that pass."""
 
     attributions: Mapping[str, Sequence[Attribution]] = field(default_factory=dict)
     shares: Mapping[str, np.ndarray] = field(default_factory=dict)
+    layers: Mapping[str, Sequence[Placed]] = field(default_factory=dict)
 
 
 NOTHING = Scores()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import json
 
 import numpy as np
 import pandas as pd
 from shown import classified, translated
 
-from attention_lab.interpretation.findings import Attribution
+from attention_lab.interpretation.findings import Attribution, Placed
 from attention_lab.interpretation.listing import jsonl
 from attention_lab.interpretation.viewer import Scores
 
@@ -35,3 +37,15 @@ def test_every_pass_and_method_has_a_line_that_pandas_reads() -> None:
     assert np.array(table["scores"][1]).round(4).tolist() == scores.round(4).tolist()
     assert table["scores"][2] is None
     assert table["reason"].tolist()[2] == "no values"
+    assert table["place"].isna().all()
+
+
+def test_a_layer_has_a_line_with_its_own_words() -> None:
+    example = translated(WORDS, ["der", "Hund"], right=True)
+    scores = np.array([[1.0, 0.0], [0.25, 0.75]])
+    layer = Placed("decoder_self", 2, "value_zeroing", ["der", "Hund"], ["der", "Hund"], scores)
+    (line,) = map(
+        json.loads, gzip.decompress(jsonl([example], Scores(layers={example.row: [layer]}), Scores())).splitlines()
+    )
+    assert (line["place"], line["layer"], line["method"]) == ("decoder_self", 2, "value_zeroing")
+    assert (line["words"], line["outputs"], line["scores"]) == (["der", "Hund"], ["der", "Hund"], scores.tolist())

@@ -13,7 +13,7 @@ from explainable import TASKS, asked_of
 from attention_lab.attention import CATALOGUE
 from attention_lab.interpretation.asked import log_probabilities
 from attention_lab.interpretation.explained import attributions, explain, shares_of_source
-from attention_lab.interpretation.methods import METHODS, Look, attribute, looked_at, why_not
+from attention_lab.interpretation.methods import METHODS, Look, attribute, looked_at, placed, why_not
 from attention_lab.interpretation.shares import by_weights, flow
 from attention_lab.vocabulary import UNK_ID
 
@@ -27,8 +27,12 @@ def test_scores_or_a_reason(mechanism: str, architecture: str) -> None:
     asked = asked_of(architecture, mechanism, rows=2, layers=1, decoder_layers=1)
     config = asked.model.config
     assert config.mechanism(looked_at(config)).name == mechanism
-    found = explain([asked], 2)
+    found = explain([asked], 2, layers=True)
     variants = {method: next(iter(scores)) for method, scores in found.scores.items()}
+    for place in config.places:
+        methods = {one.method for of_row in found.placed for one in of_row if one.place == place}
+        none = config.mechanism(place).weights == "none"
+        assert methods == ({"value_zeroing"} if none else {"weights", "norm", "value_zeroing"})
     for row, (name, methods) in enumerate(attributions(found, variants, config).items()):
         assert name == asked.names[row]
         assert [one.method for one in methods] == list(METHODS)
@@ -44,6 +48,28 @@ def test_scores_or_a_reason(mechanism: str, architecture: str) -> None:
     kind = CATALOGUE[mechanism].weights
     assert ("weights" in found.scores) == (kind != "none")
     assert {"value_zeroing", "occlusion", "integrated_gradients"} <= set(found.scores)
+
+
+@pytest.mark.parametrize("architecture", TASKS)
+def test_what_layers_do_is_what_the_methods_take_together(architecture: str) -> None:
+    """Where the source is looked at, a layer's line is the method's variant of that layer; elsewhere weights are those
+    that the layer gives, between the words that stand there, and no word looks at one that comes later."""
+    asked = asked_of(architecture)
+    look, config = Look(asked, 2), asked.model.config
+    found, of_methods = placed(look), attribute(look, ["weights", "norm", "value_zeroing"])
+    for row, listed in enumerate(found):
+        assert {(one.place, one.layer) for one in listed} == {(place, n) for place in config.places for n in (1, 2)}
+        for one in listed:
+            assert one.scores.shape == (len(one.queries), len(one.words))
+            if one.place == "cross":
+                variant = of_methods[one.method][f"layer {one.layer}, predicting"][row]
+                np.testing.assert_allclose(one.scores, variant, atol=1e-6)
+            elif one.place == "encoder_self":
+                assert one.queries == one.words == asked.sources[row].words
+            else:
+                assert one.queries == one.words == asked.outputs(row).words
+                np.testing.assert_allclose(np.triu(one.scores, 1), 0.0, atol=1e-12)  # cosines have rounding
+                assert one.scores[-1, :-1].max() > 0.0
 
 
 @pytest.mark.parametrize("architecture", TASKS)
