@@ -62,7 +62,8 @@ class Local(Full):
 
 
 class Dilated(Full):
-    """Every `dilation`-th key within `window` such steps (Beltagy et al. 2020, section 3.1): as many keys, seen farther."""
+    """Every `dilation`-th key within `window` such steps (Beltagy et al. 2020, section 3.1): as many keys, from farther
+    away."""
 
     def __init__(self, sizes: Sizes, *, window: int = 8, dilation: int = 2) -> None:
         self.window, self.dilation = window, dilation
