@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attention_lab.interpretation.explained import Table
-from attention_lab.interpretation.findings import Gate
+from attention_lab.interpretation.findings import Gate, in_words
 from attention_lab.interpretation.measures import CONTROLS
 
 # Gates that stand before any reading of scores, and what does not hold if one is closed.
@@ -65,17 +65,19 @@ def _plausible(table: Table, gates: Mapping[str, Gate]) -> list[str]:
         return []
     name, row = table.measure.name, table.rows[table.best]
     figure = _with_interval(row, name)
-    words = name.replace("_", " ")
+    words = in_words(name)
     failed = [control for control in ("random", "constant", "position") if gates[control].passed is False]
     if failed:
         return [
-            f"No method names the right words: {table.best}, the best on valid rows, has an {words} of {figure}, which "
-            f"is no better than {' and '.join(failed)}.",
+            f"No method names the right words: {in_words(table.best)}, the best on valid rows, has an {words} of "
+            f"{figure}, which is no better than {' and '.join(failed)}.",
             OTHERWISE[name],
         ]
     weights = table.rows["weights"]
-    first = f"Of all methods {table.best} is the one to read: on valid rows it names the right words best, and on test "
-    first += f"rows it has an {words} of {figure}, where chance has {table.rows['random'][name]:.2f}."
+    first = (
+        f"Of all methods {in_words(table.best)} is the one to read: on valid rows it names the right words best, and "
+    )
+    first += f"on test rows it has an {words} of {figure}, where chance has {table.rows['random'][name]:.2f}."
     if table.best == "weights" or weights["reason"]:
         return [first, OTHERWISE[name]]
     ends = (row[f"{name}_low"], weights[f"{name}_high"])
@@ -98,7 +100,7 @@ def _faithful(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     # As far as two digits, which are told, can show.
     depends = low is not None and round(low, 2) > round(chance, 2)
     return [
-        f"Hiding the words that {best} puts first lowers the probability of what is said by "
+        f"Hiding the words that {in_words(best)} puts first lowers the probability of what is said by "
         f"{measured[best]['comprehensiveness']:.2f} in the mean, hiding as many at random by {chance:.2f}: "
         + ("predictions depend on them." if depends else "predictions do not depend on them more than on others.")
     ]

@@ -14,6 +14,11 @@ import numpy as np
 from attention_lab.attention import Place
 
 
+def in_words(method: str) -> str:
+    """A method, control or measure as a sentence has it."""
+    return method.replace("_", " ")
+
+
 @dataclass(frozen=True)
 class Attribution:
     """How much each word of the source counts for each output of one example, by one method.

@@ -15,7 +15,7 @@ import numpy as np
 from attention_lab.interpretation import interventions, measures
 from attention_lab.interpretation.asked import Asked
 from attention_lab.interpretation.explained import Explained, Gold, Table, explain
-from attention_lab.interpretation.findings import Gate
+from attention_lab.interpretation.findings import Gate, in_words
 from attention_lab.interpretation.gradients import GAP, LEAST
 from attention_lab.interpretation.measures import Plausibility
 from attention_lab.interpretation.methods import looked_at
@@ -46,8 +46,8 @@ def against_controls(table: Table) -> list[Gate]:
         found.append(
             Gate(
                 control, figure, bound, passed,
-                f"Scores that no model has made ({what}) have {_named(name)} of {figure:.2f}, and {best}, the best "
-                f"method, {own[name]:.2f}: "
+                f"Scores that no model has made ({what}) have {_named(name)} of {figure:.2f}, and {in_words(best)}, "
+                f"the best method, {own[name]:.2f}: "
                 + ("better, even at the worse end of its interval." if passed else "that is no better."),
             )
         )  # fmt: skip
@@ -82,7 +82,7 @@ def other_example(test: Explained, table: Table) -> Gate:
     passed = measures.better(measure, bound, figure)
     return Gate(
         "other_example", rounded(figure), bound, passed,
-        f"Scores of {best} for another example have {_named(measure.name)} of {figure:.2f} here, its own "
+        f"Scores of {in_words(best)} for another example have {_named(measure.name)} of {figure:.2f} here, its own "
         f"{table.rows[best][measure.name]:.2f}: "
         + ("they are about the example." if passed else "they would do as well for any example."),
     )  # fmt: skip
@@ -142,7 +142,7 @@ def _unlike(name: str, correlation: float | None) -> Gate:
     passed = None if correlation is None else abs(correlation) <= HALF
     return Gate(
         "randomised_model", correlation, HALF, passed,
-        f"With all parameters drawn anew, scores of {name} correlate with those of the trained model by "
+        f"With all parameters drawn anew, scores of {in_words(name)} correlate with those of the trained model by "
         f"{_number(correlation)} (Spearman): "
         + ("they come from what was learned." if passed else "they do not come from what was learned."),
     )  # fmt: skip
@@ -155,8 +155,8 @@ def _learned(name: str, measure: Plausibility, own: float | None, value: float, 
     passed = better_than_chance and way >= HALF
     return Gate(
         "randomised_model", value, rounded(own + HALF * (chance - own)) if own is not None else None, passed,
-        f"With all parameters drawn anew, {name} has {_named(measure.name)} of {value:.2f}; with those learned "
-        f"{_number(own)}, by chance {chance:.2f}: "
+        f"With all parameters drawn anew, {in_words(name)} has {_named(measure.name)} of {value:.2f}; with those "
+        f"learned {_number(own)}, by chance {chance:.2f}: "
         + ("what is found was learned." if passed else "what is found is not what was learned."),
     )  # fmt: skip
 
@@ -249,12 +249,13 @@ def stability(
     same = measures.alike([first[name] for name in both], [second[name] for name in both], goes_on=goes_on)
     known = same[np.isfinite(same)]
     if not len(known):
-        return Gate("seeds", None, None, None, f"There is no row of which {method} says something of both models.")
+        reason = f"There is no row of which {in_words(method)} says something of both models."
+        return Gate("seeds", None, None, None, reason)
     value = float(known.mean())
     passed = value >= ALIKE
     return Gate(
         "seeds", rounded(value), ALIKE, passed,
-        f"Scores of {method} for this model and for {other} correlate by {value:.2f} (Spearman): "
+        f"Scores of {in_words(method)} for this model and for {other} correlate by {value:.2f} (Spearman): "
         + ("what is found is of the task." if passed else "what is found is of this one model alone."),
     )  # fmt: skip
 
@@ -286,7 +287,7 @@ def _stretched(scores: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _named(figure: str) -> str:
-    return "an " + figure.replace("_", " ")
+    return "an " + in_words(figure)
 
 
 def _number(value: float | None) -> str:

@@ -51,6 +51,14 @@ def test_the_best_method_is_named_with_its_interval_and_weights_beside_it() -> N
     assert "another seed may be explained otherwise" in text
 
 
+def test_a_method_is_written_as_words() -> None:
+    rows = {"weights": row(0.5, 0.3), "value_zeroing": row(0.9, 0.4), "random": row(0.2, 0.1), "oracle": row(1.0, 0.9)}
+    found = Table(rows, {}, {"value_zeroing": np.zeros((1, 3))}, Rationale([]), "value_zeroing")
+    text = " ".join(conclude(found, gates(), AGREE))
+    assert "Of all methods value zeroing is the one to read" in text
+    assert "the words that value zeroing puts first" in text
+
+
 def test_beside_the_figure_stands_why_the_chart_has_another() -> None:
     text = said()
     assert "which is worse.\nThis is of the texts that every method explains; the report's chart" in text
