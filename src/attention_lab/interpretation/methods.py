@@ -265,7 +265,7 @@ METHODS: dict[str, Method] = {
     ),
     "alti": Method(
         _followed(shares.by_distance),
-        "how much nearer to its output each vector brings a layer, multiplied through all layers",
+        "how near what each word adds comes by itself to the output of a layer, multiplied through all layers",
         "Ferrando et al. 2022, arXiv 2203.04212; ALTI+, arXiv 2205.11631",
         needs="weights",
         everywhere=True,
