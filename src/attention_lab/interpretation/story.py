@@ -133,10 +133,9 @@ def lead(metrics: Mapping[str, Any]) -> str:
         told = f"Whether it looked where it should cannot be measured: {metrics['reason']}."
     states = [gate["passed"] for gate in metrics.get("gates", {}).values()]
     failed = states.count(False)
-    if not failed and True not in states:
-        return told
-    failed = states.count(False)
     every = failed + states.count(True)
+    if not every:
+        return told
     return f"{told} Of the checks whether that can be believed, " + (
         f"{failed} of {every} failed." if failed else f"all {every} passed."
     )
