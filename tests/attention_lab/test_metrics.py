@@ -155,6 +155,29 @@ def test_multi_label_by_hand() -> None:
     assert found["score_low"] <= found["f1_micro"] <= found["score_high"]
 
 
+def test_calibration_of_several_labels_by_hand() -> None:
+    truth, guess = [{"a"}, {"a", "b"}, set(), {"b"}], [{"a"}, {"a"}, set(), set()]
+    sure = [{"a": 0.9, "b": 0.3}, {"a": 0.9, "b": 0.3}, {"a": 0.1}, {"a": 0.1, "b": 0.3}]
+    found = metrics.multi_label(truth, guess, 100, 1, probabilities=sure)
+    # Two of 0.9 and both true; three of 0.3 of which two are; two of 0.1 and one of 0, none of them.
+    gaps = 2 * 0.1 + 3 * abs(2 / 3 - 0.3) + 2 * 0.1 + 0.0
+    assert found["calibration_error"] == pytest.approx(gaps / 8, abs=1e-6)
+    squares = 2 * 0.1**2 + 2 * 0.7**2 + 0.3**2 + 2 * 0.1**2
+    assert found["brier_score"] == pytest.approx(squares / 8, abs=1e-6)
+    assert not {"calibration_error", "brier_score"} & set(metrics.multi_label(truth, guess, 100, 1))
+
+
+def test_probabilities_that_are_true_of_several_labels_are_calibrated() -> None:
+    rng = np.random.default_rng(0)
+    names, probability = ["a", "b", "c"], rng.uniform(size=(9973, 3))
+    true = rng.uniform(size=probability.shape) < probability
+    truth = [{name for name, there in zip(names, row, strict=True) if there} for row in true]
+    sure = [dict(zip(names, row, strict=True)) for row in probability]
+    assert metrics.multi_label(truth, truth, 100, 1, probabilities=sure)["calibration_error"] < 0.02
+    turned = [{name: 1.0 - share for name, share in row.items()} for row in sure]
+    assert metrics.multi_label(truth, truth, 100, 1, probabilities=turned)["calibration_error"] > 0.4
+
+
 def test_the_interval_of_micro_f1_is_that_of_scoring_the_resamples() -> None:
     from sklearn.metrics import f1_score
 

@@ -67,16 +67,20 @@ def multi_label(
     seed: int,
     *,
     names: Collection[str] = (),
+    probabilities: Sequence[Mapping[str, float]] | None = None,
 ) -> dict[str, Any]:
     """Texts with any number of labels: precision, recall and F1 over all decisions (micro) and as mean over labels
     (macro), `subset_accuracy` (the share of texts whose labels are all right) and `hamming_loss` (the share of
     decisions that are wrong: less is better).
 
-    `score_low` and `score_high` are those of `f1_micro`, in which a text counts with as many labels as it has.
+    With probabilities come `calibration_error`, by how much they are off from how often a text has the label, over all
+    decisions (see `calibration_error`), and `brier_score`, their mean squared distance from the truth (0 to 1: less is
+    better). `score_low` and `score_high` are those of `f1_micro`, in which a text counts with as many labels as it has.
 
     Args:
         names: labels that there are as well. Not to guess them, where no text has them, counts as right in
             `hamming_loss`; means over labels are of those that a text has or was guessed to have.
+        probabilities: of each label, by name, one mapping for each text; a label that it lacks has probability 0.
     """
     from sklearn.metrics import accuracy_score, hamming_loss, precision_recall_fscore_support
     from sklearn.preprocessing import MultiLabelBinarizer
@@ -88,6 +92,13 @@ def multi_label(
     occurring = (left | right).any(0)
     macro = [values[occurring].mean() if occurring.any() else 0.0 for values in each[:3]]
     low, high = interval(f1_of_rows(truth, guessed), len(left), resamples, seed)
+    calibration: dict[str, float] = {}
+    if probabilities is not None:
+        sure = np.array([[row.get(name, 0.0) for name in binarizer.classes_] for row in probabilities])
+        calibration = {
+            "calibration_error": rounded(calibration_error(left.ravel(), sure.ravel())),
+            "brier_score": rounded(np.square(left - sure).mean()),
+        }
     return {
         "f1_micro": rounded(micro[2]),
         "f1_macro": rounded(macro[2]),
@@ -97,6 +108,7 @@ def multi_label(
         "recall_macro": rounded(macro[1]),
         "subset_accuracy": rounded(accuracy_score(left, right)),
         "hamming_loss": rounded(hamming_loss(left, right)),
+        **calibration,
         "labels": _labels(binarizer.classes_.tolist(), each),
         "score_low": low,
         "score_high": high,

@@ -61,8 +61,8 @@ class MultiLabel(Task):
 
     def measure(self, predictions: pd.DataFrame, options: params.Evaluate, seed: int) -> dict[str, Any]:
         truth, answers = predictions["labels"].tolist(), predictions["prediction"].tolist()
-        names = predictions["probabilities"].iloc[0]
-        return metrics.multi_label(truth, answers, options.bootstrap, seed, names=names)
+        sure = predictions["probabilities"].tolist()
+        return metrics.multi_label(truth, answers, options.bootstrap, seed, names=sure[0], probabilities=sure)
 
     def headline(self, predictions: pd.DataFrame) -> metrics.Figure:
         return metrics.f1_of_rows(predictions["labels"].tolist(), predictions["prediction"].tolist())

@@ -102,6 +102,8 @@ def test_labels_that_no_text_has_count_as_decisions() -> None:
     found = TASK.measure(said, OPTIONS, 1)
     assert found["hamming_loss"] == pytest.approx(3 / (6 * 3), abs=1e-6)
     assert found["subset_accuracy"] == pytest.approx(4 / 6, abs=1e-6)
+    assert found["brier_score"] == pytest.approx(12 * 0.25 / (6 * 3), abs=1e-6)
+    assert found["calibration_error"] == pytest.approx(12 * abs(5 / 12 - 0.5) / (6 * 3), abs=1e-6)
     assert found["f1_micro"] == pytest.approx(2 * 3 / (2 * 3 + 1 + 2), abs=1e-6)
     # music: 2 hits, 1 missed; plot: 1 hit, 1 missed, 1 too many; style takes no part in the mean
     assert found["f1_macro"] == pytest.approx((2 * 2 / 5 + 2 * 1 / 4) / 2, abs=1e-6)
