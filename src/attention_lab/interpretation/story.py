@@ -136,9 +136,8 @@ def lead(metrics: Mapping[str, Any]) -> str:
     every = failed + states.count(True)
     if not every:
         return told
-    return f"{told} Of the checks whether that can be believed, " + (
-        f"{failed} of {every} failed." if failed else f"all {every} passed."
-    )
+    of = "checks whether that can be believed" if found else "other checks"
+    return f"{told} Of the {of}, " + (f"{failed} of {every} failed." if failed else f"all {every} passed.")
 
 
 def score_name(evaluate: Mapping[str, Any]) -> str:

@@ -184,7 +184,10 @@ def test_a_classifier_has_its_classes_to_choose_from_and_its_probability() -> No
 
 def test_without_gold_or_examples_the_page_says_so() -> None:
     metrics = {**METRICS, "alignment": None, "reason": "no row of the test split has a gold alignment", "reading": []}
-    text = told(page([], metrics))
+    text = told(page([], {**metrics, "gates": GATES}))
+    assert (
+        "cannot be measured: no row of the test split has a gold alignment. Of the other checks, 1 of 2 failed." in text
+    )
     assert "Not measured: no row of the test split has a gold alignment" in text
     assert "encoding has cut every row" in text
 
