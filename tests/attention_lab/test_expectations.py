@@ -494,11 +494,11 @@ def test_the_page_is_self_contained_escaped_and_says_the_verdict_in_words(tmp_pa
 
 
 def test_the_page_says_at_its_top_which_gate_failed_and_shows_first_what_failed(tmp_path: Path) -> None:
-    expectations.write(expectations.check_ingest(pairs(), PAIRS), tmp_path / "ingest.json")
-    html = expectations.page(tmp_path).read_text(encoding="utf-8")
+    validation.write(expectations.check_ingest(pairs(), PAIRS), tmp_path / "ingest.json")
+    html = validation.page(tmp_path).read_text(encoding="utf-8")
     assert "✓ Every gate passed." in html
-    expectations.write(bad_report(), tmp_path / "clean.json")
-    html = expectations.page(tmp_path).read_text(encoding="utf-8")
+    validation.write(bad_report(), tmp_path / "clean.json")
+    html = validation.page(tmp_path).read_text(encoding="utf-8")
     assert '✗ The gate of <a href="#clean">clean</a> failed.' in html
     assert "Every gate passed" not in html
     results = re.findall("✓ passed|✗ failed", html[html.index('<section id="clean">') :])[1:]
