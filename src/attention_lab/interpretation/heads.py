@@ -74,23 +74,30 @@ def found_in(
     return found
 
 
-def _ratio(values: np.ndarray, of: np.ndarray) -> np.ndarray:
+def _ratio(values: np.ndarray, of: np.ndarray, axis: int = 0) -> np.ndarray:
     """Σ values (n, …) / Σ of (n, …) or (n,), over rows; NaN where there is nothing to divide by."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(values.sum(0) / of.sum(0))
+        return np.asarray(values.sum(axis) / of.sum(axis))
 
 
 def _ends(values: np.ndarray, of: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     """Low and high (2, …) of the 95 % percentile bootstrap interval (Efron 1979) of `_ratio` over rows; NaN without
     resamples, or of one row."""
+    from scipy.stats import bootstrap
+
     rows = len(values)
     if rows < 2 or not resamples:
         return np.full((2, *values.shape[1:]), np.nan)
-    drawn = np.random.default_rng(seed).multinomial(rows, np.full(rows, 1.0 / rows), size=resamples)
-    sums, wholes = np.tensordot(drawn, values, 1), np.tensordot(drawn, of, 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shares = sums / wholes.reshape(wholes.shape + (1,) * (sums.ndim - wholes.ndim))
-    return np.asarray(np.percentile(shares, [2.5, 97.5], axis=0))
+    found = bootstrap(
+        (values, np.broadcast_to(of.reshape(of.shape + (1,) * (values.ndim - of.ndim)), values.shape)),
+        _ratio,
+        paired=True,
+        vectorized=True,
+        n_resamples=resamples,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return np.stack((found.low, found.high))
 
 
 def _told(figures: Mapping[str, np.ndarray], name: str, head: tuple[int, ...]) -> float | None:

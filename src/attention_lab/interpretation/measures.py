@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -151,14 +152,15 @@ def with_intervals(
     Args:
         counts: what figures of some rows are made from, (n, …).
     """
+
+    def figure(some: np.ndarray, name: str) -> float:
+        return figures(counts[some])[name]
+
     found: dict[str, Any] = {}
     for name, value in figures(counts).items():
-        low, high = interval(
-            lambda some, name=name: figures(counts[some])[name],  # type: ignore[misc]
-            len(counts), resamples, seed,
-        )  # fmt: skip
         found[name] = rounded(value)
-        found[f"{name}_low"], found[f"{name}_high"] = low, high
+        ends = interval(partial(figure, name=name), len(counts), resamples, seed)
+        found[f"{name}_low"], found[f"{name}_high"] = ends
     return found
 
 
