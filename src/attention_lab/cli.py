@@ -367,6 +367,7 @@ def compare(
     from MLflow's store, mlflow.db or that of MLFLOW_TRACKING_URI.
     """
     from attention_lab import comparison
+    from attention_lab.comparison import shown
     from attention_lab.records import write_bytes
     from attention_lab.tracking import predictions, results
 
@@ -374,15 +375,15 @@ def compare(
         results(), task=task, only=only or (), against=against or (), predictions=predictions
     )  # fmt: skip
     if html is not None:
-        write_bytes(comparison.page(found).encode() + b"\n", html)
+        write_bytes(shown.page(found).encode() + b"\n", html)
         typer.echo(f"{len(found.lines)} setting{'s' * (len(found.lines) != 1)} in {html}", err=True)
     if json_:
-        typer.echo(comparison.as_json(found))
+        typer.echo(shown.as_json(found))
     elif as_markdown:
-        typer.echo(comparison.markdown(found))
+        typer.echo(shown.markdown(found))
     elif html is None:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        typer.echo(comparison.terminal(found, width))
+        typer.echo(shown.terminal(found, width))
 
 
 @commands.command()

@@ -14,7 +14,8 @@ import pytest
 from rich.text import Text
 from scipy import stats
 
-from attention_lab.comparison import BESIDE, Comparison, as_json, compare, markdown, page, table, terminal
+from attention_lab.comparison import BESIDE, Comparison, compare
+from attention_lab.comparison.shown import as_json, markdown, page, table, terminal
 from attention_lab.errors import InputError
 from attention_lab.tracking import Result
 

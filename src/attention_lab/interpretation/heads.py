@@ -57,6 +57,9 @@ def found_in(
         )
         figures = {name: _ratio(values, of) for name, (values, of) in parts.items()}
         ends = {name: _ends(values, of, resamples, seed) for name, (values, of) in parts.items()}
+        for shares in (figures, ends):
+            if "share" in shares:
+                shares["share"] = np.where(roles == "", np.nan, shares["share"])
         found[place] = [
             Head(
                 place=place,
@@ -202,11 +205,11 @@ class _Looks:
         return np.asarray(np.sum(self.entropies, axis=0) / seeing) if shares and np.all(seeing) else None
 
     def parts(self, roles: np.ndarray, shares: bool) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """What the share of a head's role (nothing where it has none) and its entropy are made from, row by row:
+        """What the share of a head's role (0 where it has none) and its entropy are made from, row by row:
         values (n, N, H) and what their sum is divided by."""
         found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         if self.hits:
-            hits = np.full((len(self.queries), *roles.shape), np.nan)
+            hits = np.zeros((len(self.queries), *roles.shape))
             for name, rows in self.hits.items():
                 hits[:, roles == name] = np.stack(rows)[:, roles == name]
             found["share"] = hits, np.array(self.queries)
