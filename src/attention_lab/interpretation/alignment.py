@@ -1,21 +1,24 @@
 """Does cross-attention find the words that translate each other?
 
-Each target word is linked to the source word with the largest weight (the first of them, if several share it). The
-links of every layer, of each head and of the mean of its heads, are held against gold alignments.
+Words are linked by the largest weight, in one of three ways: each target word with the source word at which it looks
+most, each source word with the target word that looks at it most, or both. Where one word translates two, only the
+side of the two can find both links. The links of every layer, of each head and of the mean of its heads, are held
+against gold alignments.
 
 A decoder position reads word t and predicts word t + 1, so a target word has two rows of weights: the one that
 predicts it and the one where it is the input. Which of them aligns depends on the model (Chen et al. 2020, arXiv
-2004.14837, section 3), so both are candidates. The candidate is chosen on one split and reported on another.
+2004.14837, section 3), so both are candidates. Way, row, layer and head are chosen on one split and reported on
+another.
 
-Every target word's argmax is a link, also where the gold leaves the word unaligned: such a link counts as an error,
-as is usual for alignments read from attention.
+Every word's argmax is a link (the first, if several words share the largest weight), also where the gold leaves the
+word unaligned: such a link counts as an error, as is usual for alignments read from attention.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +27,7 @@ from attention_lab.interpretation.weights import Row
 from attention_lab.metrics import interval, rounded
 
 ROWS = ("predicting", "input")
+WAYS = ("of each target word", "of each source word", "of each word")  # … the largest score is a link
 Link = tuple[int, int]
 
 
@@ -54,32 +58,53 @@ def alignment_error_rate(
     return 1.0 - hits / links
 
 
+def linked(scores: np.ndarray) -> np.ndarray:
+    """The links that scores (…, Wt, Ws) stand for, in each of the `WAYS`: (3, …, Wt, Ws), true where there is one."""
+    target, source = scores.shape[-2:]
+    of_target = scores.argmax(-1)[..., None] == np.arange(source)
+    of_source = scores.argmax(-2)[..., None, :] == np.arange(target)[:, None]
+    return np.stack([of_target, of_source, of_target | of_source])
+
+
+class Links(NamedTuple):
+    """hits: links that are in the gold; a link that is possible and not sure is half of one. found: all links."""
+
+    hits: np.ndarray
+    found: np.ndarray
+
+
 @dataclass(frozen=True)
 class Counts:
     """Links of n sentences; with them AER = 1 − 2 · hits / (found + sure).
 
-    hits: (n, 2, N, H + 1) links that are in the gold, by row (see ROWS), layer and head, where head 0 is the mean of
-    the heads; a link that is possible and not sure is half of one. found, sure: (n,). random: (n,) hits expected of
-    links drawn evenly. diagonal: (n,) hits of linking each target word to the source word at the same relative
-    position.
+    weights: (n, 3, 2, N, H + 1), by way (see WAYS), row (see ROWS), layer and head, where head 0 is the mean of the
+    heads. random: (n, 3) expected of links drawn evenly. diagonal: (n, 3) of linking each word to the one at the same
+    relative position. sure: (n,) links of the gold.
     """
 
-    hits: np.ndarray
-    found: np.ndarray
+    weights: Links
+    random: Links
+    diagonal: Links
     sure: np.ndarray
-    random: np.ndarray
-    diagonal: np.ndarray
 
-    def error(self, hits: np.ndarray, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """AER of hits (n, …) over the sentences `rows` → (…)."""
-        links = self.found[rows].sum() + self.sure[rows].sum()
-        return np.asarray(1.0 - 2.0 * hits[rows].sum(0) / links)
+    def error(self, links: Links, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """AER of links (n, …) over the sentences `rows` → (…)."""
+        total = links.found[rows].sum(0) + self.sure[rows].sum()
+        return np.asarray(1.0 - 2.0 * links.hits[rows].sum(0) / total)
 
 
-def hardest(row: Row) -> np.ndarray:
-    """The source word each target word looks at most: (2, N, H + 1, Wt), head 0 the mean of the heads."""
+def _weights(row: Row) -> np.ndarray:
+    """How much each target word looks at each source word: (2, N, H + 1, Wt, Ws), head 0 the mean of the heads."""
     both = np.stack([row.cross_words(where) for where in ROWS])
-    return np.concatenate([both.mean(2, keepdims=True), both], axis=2).argmax(-1)
+    return np.concatenate([both.mean(2, keepdims=True), both], axis=2)
+
+
+def _diagonal(target: int, source: int) -> np.ndarray:
+    """Links of each word with the one at the same relative position, in each of the `WAYS`: (3, Wt, Ws)."""
+    of_target, of_source = np.zeros((2, target, source), dtype=bool)
+    of_target[np.arange(target), ((np.arange(target) + 0.5) * source / target).astype(int)] = True
+    of_source[((np.arange(source) + 0.5) * target / source).astype(int), np.arange(source)] = True
+    return np.stack([of_target, of_source, of_target | of_source])
 
 
 def count(
@@ -96,7 +121,10 @@ def count(
     Raises:
         InputError: a gold link names a word that is not there.
     """
-    columns: list[tuple[np.ndarray, int, int, float, float]] = []
+    weights: list[Links] = []
+    random: list[Links] = []
+    diagonal: list[Links] = []
+    sure: list[int] = []
     for row in rows:
         links = {(int(i), int(j)) for i, j in gold[row.row]}
         others = {(int(i), int(j)) for i, j in (possible or {}).get(row.row, ())} - links
@@ -111,50 +139,53 @@ def count(
                     f"words and the target {target}, counted from 0 between single spaces"
                 )
             truth[j, i] = 1.0 if (i, j) in links else 0.5
-        each = np.arange(target)
-        diagonal = ((each + 0.5) * source / target).astype(int)
-        columns.append(
-            (
-                truth[each, hardest(row)].sum(-1),
-                target,
-                len(links),
-                truth.sum() / source,
-                truth[each, diagonal].sum(),
-            )
-        )
-    if not columns:
+        chance = np.array([1 / source, 1 / target, 1 / source + 1 / target - 1 / (source * target)])
+        weights.append(_held(linked(_weights(row)), truth))
+        diagonal.append(_held(_diagonal(target, source), truth))
+        random.append(Links(truth.sum() * chance, truth.size * chance))
+        sure.append(len(links))
+    if not sure:
         return None
-    hits, found, sure, random, diagonal = zip(*columns, strict=True)
-    return Counts(np.stack(hits), np.array(found), np.array(sure), np.array(random), np.array(diagonal))
+    return Counts(_stacked(weights), _stacked(random), _stacked(diagonal), np.array(sure))
+
+
+def _held(there: np.ndarray, truth: np.ndarray) -> Links:
+    """The links of one sentence (…, Wt, Ws) against the gold (Wt, Ws), where half a link is possible and not sure."""
+    return Links((there * truth).sum((-2, -1)), there.sum((-2, -1)))
+
+
+def _stacked(sentences: Sequence[Links]) -> Links:
+    return Links(np.stack([one.hits for one in sentences]), np.stack([one.found for one in sentences]))
 
 
 def measure(valid: Counts, test: Counts, *, resamples: int, seed: int) -> dict[str, Any]:
-    """Choose row, layer and head on `valid`; report their alignment error rate on `test`.
+    """Choose way, row, layer and head on `valid`; report their alignment error rate on `test`.
 
     Returns:
-        error_rate, low, high (95 % bootstrap over sentences; null for one sentence), row, layer (from 1), head (from
-        1, or "mean"), random and diagonal (baselines), sentences, chosen_on (sentences of `valid`), rows: for each
-        row the error rate of its own best layer and head (chosen on `valid` as well), grid: test error rate of every
-        candidate, [row][layer][head], head 0 the mean.
+        error_rate, low, high (95 % bootstrap over sentences; null for one sentence), way, row, layer (from 1), head
+        (from 1, or "mean"), random and diagonal (baselines, read in the same way), sentences, chosen_on (sentences of
+        `valid`), rows: for each row the error rate of its own best way, layer and head (chosen on `valid` as well),
+        grid: test error rate of every candidate of that way, [row][layer][head], head 0 the mean.
     """
-    choosing, reporting = valid.error(valid.hits), test.error(test.hits)
-    row, layer, head = np.unravel_index(int(choosing.argmin()), choosing.shape)
-    chosen = test.hits[:, row, layer, head]
-    low, high = interval(lambda rows: float(test.error(chosen, rows)), len(chosen), resamples, seed)
-    best = {name: float(reporting[index].flat[int(choosing[index].argmin())]) for index, name in enumerate(ROWS)}
+    choosing, reporting = valid.error(valid.weights), test.error(test.weights)
+    way, row, layer, head = np.unravel_index(int(choosing.argmin()), choosing.shape)
+    chosen = Links(*(numbers[:, way, row, layer, head] for numbers in test.weights))
+    low, high = interval(lambda rows: float(test.error(chosen, rows)), len(test.sure), resamples, seed)
+    best = {name: reporting[:, index].flat[int(choosing[:, index].argmin())] for index, name in enumerate(ROWS)}
     return {
-        "error_rate": rounded(reporting[row, layer, head]),
+        "error_rate": rounded(reporting[way, row, layer, head]),
         "low": low,
         "high": high,
+        "way": WAYS[int(way)],
         "row": ROWS[int(row)],
         "layer": int(layer) + 1,
         "head": int(head) if head else "mean",
-        "random": rounded(float(test.error(test.random))),
-        "diagonal": rounded(float(test.error(test.diagonal))),
-        "sentences": len(chosen),
-        "chosen_on": len(valid.hits),
-        "rows": {name: rounded(value) for name, value in best.items()},
-        "grid": [[[rounded(cell) for cell in line] for line in table] for table in reporting],
+        "random": rounded(float(test.error(test.random)[way])),
+        "diagonal": rounded(float(test.error(test.diagonal)[way])),
+        "sentences": len(test.sure),
+        "chosen_on": len(valid.sure),
+        "rows": {name: rounded(float(value)) for name, value in best.items()},
+        "grid": [[[rounded(cell) for cell in line] for line in table] for table in reporting[way]],
     }
 
 
@@ -169,7 +200,7 @@ def sentence(found: dict[str, Any]) -> str:
     between = "" if found["low"] is None else f"95 % interval {found['low']:.2f} to {found['high']:.2f}; "
     return (
         f"alignment error rate {found['error_rate']:.2f} ({between}random {found['random']:.2f}, diagonal "
-        f"{found['diagonal']:.2f}) at {place(found)}, chosen on the valid split"
+        f"{found['diagonal']:.2f}) at {place(found)}, by the largest weight {found['way']}, chosen on the valid split"
     )
 
 
@@ -197,8 +228,8 @@ def reading(found: dict[str, Any]) -> list[str]:
     return [
         first,
         "It holds for that one place: the table shows how far other layers, heads and rows of the same model differ.",
-        "Here each target word is linked to the one source word of its largest weight; the methods side by side link "
-        "words in the direction that did best on valid rows, in the sentences that every method explains, often fewer.",
+        f"Words are linked by the largest weight {found['way']}, which did best on valid rows. The methods side by "
+        "side are read so, too, each in its own best way, in the sentences that every method explains, often fewer.",
         "It does not say that the model translates a word because of the weight: agreement with a known alignment "
         "is one thing, the cause of an output another. Only an intervention could show the latter.",
         "Weights were read while the model was given the reference word by word, not its own output.",

@@ -22,12 +22,7 @@ GROUNDS = {
 }
 
 # Why the chart of attention, which is of what `alignment.py` or `rationale.py` has measured, has another figure.
-OTHERWISE = {
-    "alignment_error_rate": "Here words are linked in the direction that did best on valid rows, in the sentences that "
-    "every method explains; the report's chart of attention links each target word to one source word, often in more.",
-    "average_precision": "This is of the texts that every method explains; the report's chart of attention is often of "
-    "more.",
-}
+OTHERWISE = "This is of the texts that every method explains; the report's chart of attention is often of more."
 
 
 def conclude(table: Table, gates: Mapping[str, Gate], heads: Mapping[str, Any]) -> list[str]:
@@ -71,7 +66,7 @@ def _plausible(table: Table, gates: Mapping[str, Gate]) -> list[str]:
         return [
             f"No method names the right words: {in_words(table.best)}, the best on valid rows, has an {words} of "
             f"{figure}, which is no better than {' and '.join(failed)}.",
-            OTHERWISE[name],
+            OTHERWISE,
         ]
     weights = table.rows["weights"]
     first = (
@@ -79,13 +74,13 @@ def _plausible(table: Table, gates: Mapping[str, Gate]) -> list[str]:
     )
     first += f"on test rows it has an {words} of {figure}, where chance has {table.rows['random'][name]:.2f}."
     if table.best == "weights" or weights["reason"]:
-        return [first, OTHERWISE[name]]
+        return [first, OTHERWISE]
     ends = (row[f"{name}_low"], weights[f"{name}_high"])
     if not table.measure.more_is_better:
         ends = (weights[f"{name}_low"], row[f"{name}_high"])
     apart = None not in ends and ends[0] > ends[1]
     told = "which is worse" if apart else "which these rows cannot tell from it"
-    return [first, f"The weights alone have {_with_interval(weights, name)}, {told}.", OTHERWISE[name]]
+    return [first, f"The weights alone have {_with_interval(weights, name)}, {told}.", OTHERWISE]
 
 
 def _faithful(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from attention_lab.interpretation.alignment import Link
+from attention_lab.interpretation.alignment import WAYS, Link, linked
 from attention_lab.interpretation.asked import Asked
 from attention_lab.interpretation.rationale import average_precision
 from attention_lab.metrics import interval, rounded
@@ -42,9 +42,7 @@ class Plausibility(Protocol):
 class Alignment:
     """Alignment error rate against the sure and the possible links of each row; see `alignment.alignment_error_rate`.
 
-    Scores are read as links in three ways: of each target word the best source word, of each source word the best
-    target word, and both. Which of them is right depends on the gold: where two words of the source are translated by
-    one, the first cannot find both.
+    Scores are read as links in each of `alignment.WAYS`.
     """
 
     sure: Sequence[set[Link]]
@@ -54,14 +52,12 @@ class Alignment:
 
     def counts(self, scores: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """(n, 2): |A∩S| + |A∩P|, |A| + |S|"""
-        found: dict[str, list[tuple[int, int]]] = {}
+        found: dict[str, list[tuple[int, int]]] = {way: [] for way in WAYS}
         for score, sure, possible in zip(scores, self.sure, self.possible, strict=True):
-            forward = {(int(source), target) for target, source in enumerate(score.argmax(1))}
-            backward = {(source, int(target)) for source, target in enumerate(score.argmax(0))}
-            ways = {"of each target word": forward, "of each source word": backward, "of both": forward | backward}
-            for way, links in ways.items():
+            for way, there in zip(WAYS, linked(score), strict=True):
+                links = {(int(i), int(j)) for j, i in np.argwhere(there)}
                 hits = len(links & sure) + len(links & (sure | possible))
-                found.setdefault(way, []).append((hits, len(links) + len(sure)))
+                found[way].append((hits, len(links) + len(sure)))
         return {way: np.array(numbers) for way, numbers in found.items()}
 
     def figures(self, counts: np.ndarray) -> dict[str, float]:

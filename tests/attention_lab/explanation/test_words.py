@@ -152,7 +152,7 @@ MEASURED = {
     "task": "sentiment",
     "mechanism": "scaled_dot_product",
     "best_method": "norm",
-    "methods": {"norm": {"variant": "layer 1"}, "alti": {}, "weights": {"variant": "layer 1, head 2; of both"}},
+    "methods": {"norm": {"variant": "layer 1"}, "alti": {}, "weights": {"variant": "layer 1, head 2; of each word"}},
 }
 
 

@@ -32,6 +32,7 @@ MEASURED = {
     "error_rate": 0.25,
     "low": 0.2,
     "high": 0.3,
+    "way": "of each target word",
     "row": "predicting",
     "layer": 1,
     "head": 2,

@@ -11,9 +11,9 @@ from planted import plain_row
 from attention_lab.errors import InputError
 from attention_lab.interpretation.alignment import (
     ROWS,
+    Link,
     alignment_error_rate,
     count,
-    hardest,
     measure,
     place,
     reading,
@@ -81,7 +81,8 @@ def test_the_planted_head_is_found() -> None:
     assert place(found) == "layer 2, head 1, predicting row"
     assert sentence(found).startswith("alignment error rate 0.00 (95 % interval 0.00 to 0.00; random 0.86, diagonal")
     assert "can be read as a guess" in reading(found)[0]
-    assert reading(found)[2].startswith("Here each target word is linked to the one source word of its largest weight")
+    assert found["way"] == "of each target word"
+    assert reading(found)[2].startswith("Words are linked by the largest weight of each target word")
 
 
 def test_a_row_of_possible_links_alone_counts() -> None:
@@ -89,24 +90,44 @@ def test_a_row_of_possible_links_alone_counts() -> None:
     (first, second) = gold
     counts = count(rows, {first: gold[first], second: []}, {second: gold[second][:1]})
     assert counts is not None
-    linked = [{(int(i), j) for j, i in enumerate(hardest(row)[0, 0, 0])} for row in rows]
+    chosen = [row.cross_words("predicting").mean(1)[0].argmax(-1) for row in rows]
+    found = [{(int(i), j) for j, i in enumerate(best)} for best in chosen]
     sure = [{(i, j) for i, j in gold[first]}, set()]
     possible = [set(), {(i, j) for i, j in gold[second][:1]}]
-    expected = alignment_error_rate(linked, sure, possible)
-    assert counts.error(counts.hits)[0, 0, 0] == pytest.approx(expected)
+    expected = alignment_error_rate(found, sure, possible)
+    assert counts.error(counts.weights)[0, 0, 0, 0] == pytest.approx(expected)
 
 
 def test_counts_are_those_of_the_definition() -> None:
     rows, gold = planted(9, 3)
     counts = count(rows, gold)
     assert counts is not None
-    linked = [hardest(row) for row in rows]
-    for where in range(len(ROWS)):
+    sure = [{(i, j) for i, j in gold[row.row]} for row in rows]
+    for where, name in enumerate(ROWS):
         for layer in range(3):
             for head in range(3):
-                found = [{(int(i), j) for j, i in enumerate(row[where, layer, head])} for row in linked]
-                expected = alignment_error_rate(found, [{(i, j) for i, j in gold[row.row]} for row in rows])
-                assert counts.error(counts.hits)[where, layer, head] == pytest.approx(expected)
+                found: list[list[set[Link]]] = [[], [], []]
+                for row in rows:
+                    heads = row.cross_words(name)[layer]
+                    scores = heads[head - 1] if head else heads.mean(0)
+                    forward = {(int(i), j) for j, i in enumerate(scores.argmax(1))}
+                    backward = {(i, int(j)) for i, j in enumerate(scores.argmax(0))}
+                    for links, way in zip(found, (forward, backward, forward | backward), strict=True):
+                        links.append(way)
+                for way, each in enumerate(found):
+                    expected = alignment_error_rate(each, sure)
+                    assert counts.error(counts.weights)[way, where, layer, head] == pytest.approx(expected)
+
+
+def test_two_words_that_one_translates_are_found_from_their_side() -> None:
+    """Of three source words, 0 and 1 are translated by target word 0."""
+    weights = np.array([[0.5, 0.4, 0.1], [0.1, 0.1, 0.8]])
+    counts = count([plain_row("x:1", weights[None, None])], {"x:1": [[0, 0], [1, 0], [2, 1]]})
+    assert counts is not None
+    assert counts.error(counts.weights)[:, 0, 0, 1] == pytest.approx([1 - 4 / 5, 0.0, 0.0])
+    found = measure(counts, counts, resamples=100, seed=1)
+    assert (found["way"], found["error_rate"]) == ("of each source word", 0.0)
+    assert sentence(found).endswith("by the largest weight of each source word, chosen on the valid split")
 
 
 def test_weights_of_another_sentence_and_transposed_weights_do_not_align() -> None:
@@ -117,7 +138,7 @@ def test_weights_of_another_sentence_and_transposed_weights_do_not_align() -> No
         counts = count(wrong, gold)
         assert counts is not None
         # a permutation agrees with its inverse on fixed points and pairs: on two of six words, on average
-        assert counts.error(counts.hits)[0, 1, 1] > 0.5
+        assert counts.error(counts.weights)[0, 0, 1, 1] > 0.5
     lopsided, gold = planted(3, 5, source=7, target=5)
     with pytest.raises(InputError, match="names a word that is not there"):
         count([plain_row(row.row, row.cross_words("predicting").swapaxes(-1, -2)) for row in lopsided], gold)
@@ -132,7 +153,7 @@ def test_the_row_where_the_word_is_the_input() -> None:
         late.append(Row(row.row, row.source, row.target, row.own, np.roll(row.cross, 1, axis=2)))
     counts = count(late, gold)
     assert counts is not None
-    assert counts.error(counts.hits)[1, 1, 1] == 0.0
+    assert counts.error(counts.weights)[0, 1, 1, 1] == 0.0
     assert measure(counts, counts, resamples=100, seed=1)["row"] == "input"
 
 
@@ -140,19 +161,22 @@ def test_a_target_word_without_gold_is_a_wrong_link() -> None:
     row = plain_row("x:1", np.eye(3)[None, None])
     counts = count([row], {"x:1": [[0, 0], [1, 1]]})
     assert counts is not None
-    assert counts.error(counts.hits)[0, 0, 1] == pytest.approx(1 - 4 / 5)
+    assert counts.error(counts.weights)[0, 0, 0, 1] == pytest.approx(1 - 4 / 5)
     found = measure(counts, counts, resamples=100, seed=1)
     assert found["low"] is None  # one sentence has no interval
     assert "interval" not in sentence(found)
 
 
 def test_baselines_by_hand() -> None:
-    """Six source words, three target words: the diagonal is 0→1, 1→3, 2→5."""
+    """Six source words, three target words: of each target word the diagonal is 0→1, 1→3, 2→5; of each source word
+    0→0, 1→0, 2→1, 3→1, 4→2, 5→2."""
     row = plain_row("x:1", np.full((1, 1, 3, 6), 1 / 6))
     counts = count([row], {"x:1": [[1, 0], [3, 1], [0, 2]]})
     assert counts is not None
-    assert counts.error(counts.diagonal) == pytest.approx(1 - 2 * 2 / 6)
-    assert counts.error(counts.random) == pytest.approx(1 - 2 * (3 / 6) / 6)
+    assert counts.error(counts.diagonal) == pytest.approx([1 - 2 * 2 / 6, 1 - 2 * 2 / 9, 1 - 2 * 2 / 9])
+    either = 1 / 6 + 1 / 3 - 1 / 18  # a pair is linked from one side or the other
+    expected = [1 - 2 * (3 / 6) / 6, 1 - 2 * (3 / 3) / 9, 1 - 2 * 3 * either / (18 * either + 3)]
+    assert counts.error(counts.random) == pytest.approx(expected)
 
 
 def test_without_gold_there_is_no_number() -> None:
@@ -162,6 +186,6 @@ def test_without_gold_there_is_no_number() -> None:
 
 
 def test_bad_weights_are_called_bad() -> None:
-    found = {"error_rate": 0.9, "low": 0.88, "high": 0.92, "random": 0.9, "diagonal": 0.6}
+    found = {"error_rate": 0.9, "low": 0.88, "high": 0.92, "random": 0.9, "diagonal": 0.6, "way": "of each word"}
     assert "less often than a baseline" in reading(found)[0]
     assert "no better than a baseline" in reading(found | {"error_rate": 0.6, "low": 0.58, "high": 0.63})[0]

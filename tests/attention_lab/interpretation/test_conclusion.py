@@ -68,7 +68,7 @@ def test_beside_the_figure_stands_why_the_chart_has_another() -> None:
     }
     linked = Table(rows, {}, {}, Alignment([], []), "weights")
     links = "\n".join(conclude(linked, gates(), AGREE))
-    assert "where chance has 0.90.\nHere words are linked in the direction that did best on valid rows" in links
+    assert "where chance has 0.90.\nThis is of the texts that every method explains; the report's chart" in links
     assert "Here words are linked" not in text
     assert "no better than random.\nThis is of the texts that every method explains" in said("random")
 
