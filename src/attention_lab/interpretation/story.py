@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from attention_lab.interpretation.alignment import ROWS
@@ -85,7 +86,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Card:
-    """One example in brief. said and truth: words, and whether the other text has them too."""
+    """One example in brief. said and truth: words, and whether the other text has them too; of a text that was gone on
+    with, whether they are those of its beginning, which was given."""
 
     number: int
     example: Example
@@ -181,7 +183,8 @@ def cards(examples: Sequence[Example], number: int = 3) -> list[Card]:
 def _card(number: int, example: Example) -> Card:
     said, truth = example.prediction.split(" "), example.reference.split(" ")
     if example.right is None:
-        return Card(number + 1, example, [(word, True) for word in said], [])
+        given = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(said, truth, strict=False)))) or len(said)
+        return Card(number + 1, example, [(word, i < given) for i, word in enumerate(said)], [])
     blocks = difflib.SequenceMatcher(a=said, b=truth, autojunk=False).get_matching_blocks()
     mine = {block.a + i for block in blocks for i in range(block.size)}
     theirs = {block.b + i for block in blocks for i in range(block.size)}

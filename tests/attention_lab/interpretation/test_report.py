@@ -110,6 +110,16 @@ def test_what_stands_between_labels_is_never_wrong() -> None:
     assert card.said == [("cold", True), ("|", True), ("wet", False)]
 
 
+def test_of_a_text_that_was_gone_on_with_the_rest_is_marked() -> None:
+    text = replace(
+        classified(WORDS, "", ""), reference="the old dog sees it", prediction="the old cat sees", right=None
+    )
+    (card,) = story.cards([text])
+    assert card.said == [("the", True), ("old", True), ("cat", False), ("sees", False)]
+    (card,) = story.cards([replace(text, reference="", prediction="positive")])  # nobody knows what is right
+    assert card.said == [("positive", True)]
+
+
 def test_a_task_and_its_score_begin_a_sentence() -> None:
     evaluate = {
         **EVALUATE,
