@@ -26,9 +26,8 @@ from attention_lab.comparison import margin
 MEASURED = Path(__file__).parent.parent / "docs" / "measured"
 MECHANISMS = "scaled_dot_product,additive,general,shaw,talking_heads,differential,sigmoid,linear"
 TASKS = "translation,sentiment"
-# Fewer rows than a run by itself has, each seen more often, so that all of them take two hours; one thread each, as two
-# run at a time.
-SHORT = ("data.size=10000", "train.epochs=6", "train.threads=1")
+# Fewer rows than a run by itself has, each seen more often, so that all of them take two hours.
+SHORT = ("data.size=10000", "train.epochs=6")
 METHODS = (
     *("weights", "norm", "rollout", "norm_rollout", "alti", "value_zeroing"),
     *("integrated_gradients", "gradient_x_input", "gradient_x_attention", "occlusion"),

@@ -189,7 +189,7 @@ class Train(Section):
     gradient_checkpointing: bool  # less memory for more time; the same gradients
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["auto", "float32", "bfloat16"]
-    threads: Positive | None
+    threads: Positive | None  # of a CPU; their number changes the last bits of sums, and so the weights
     processes: Positive
 
     @model_validator(mode="after")
