@@ -1,27 +1,28 @@
 # %% [markdown]
 # # Attention mechanisms: from theory to implementation
 #
-# This notebook explains attention, builds eight mechanisms in a few lines each, and trains a small Transformer with
-# one of them: it translates English to German. You need to know Python and a little PyTorch. You need not have seen
-# attention before.
+# This notebook explains attention, builds eight mechanisms in a few lines each, and trains a small Transformer that
+# uses one of them to translate English into German. You need Python and a little PyTorch, but no prior knowledge of
+# attention.
 #
-# All of it runs on two cores of an ordinary computer in less than four minutes, without a GPU and without a download.
+# The whole notebook runs in less than four minutes on two cores of an ordinary computer, without a GPU and without
+# downloads.
 
 # %% [markdown]
 # ## Introduction and applications
 #
 # *What problem does attention solve?*
 #
-# Take the sentence “The old dog sees a small cat.” A translator who writes the German word for “dog” looks at “dog”,
-# perhaps at “old”, and hardly at “cat”. The first neural translators could not do that. They read the sentence into
-# one vector of fixed size and wrote the translation from this vector alone, so long sentences suffered. Bahdanau,
-# Cho and Bengio (2014, [arXiv 1409.0473](https://arxiv.org/abs/1409.0473)) let the writer look back at every word of
-# the source and learn where to look. That is attention. The Transformer (Vaswani et al. 2017,
-# [arXiv 1706.03762](https://arxiv.org/abs/1706.03762)) uses attention for nearly everything else too, and most
-# language models today are Transformers.
+# Take the sentence “The old dog sees a small cat.” A translator writing the German word for “dog” looks at “dog”,
+# perhaps at “old”, and hardly at “cat”. The first neural translators could not do that. They compressed the sentence
+# into one vector of fixed size and wrote the translation from this vector alone, so long sentences suffered. Bahdanau,
+# Cho and Bengio (2014, [arXiv 1409.0473](https://arxiv.org/abs/1409.0473)) let the decoder, the part that writes, look
+# back at every word of the source and learn where to look. That is attention. The Transformer (Vaswani et al. 2017,
+# [arXiv 1706.03762](https://arxiv.org/abs/1706.03762)) uses attention within the source and within the target too, and
+# most language models today are Transformers.
 #
 # In one sentence: **attention is a weighted sum, and a mechanism says where the weights come from.** Here are the
-# weights of a translator who writes “Hund”, made up for now, and a number that stands for each word:
+# weights of a translator writing “Hund”, made up for now, and a number that stands for each word:
 
 # %%
 weights = {"The": 0.05, "old": 0.15, "dog": 0.80}  # where to look: shares that sum to 1
@@ -29,37 +30,37 @@ values = {"The": 1.0, "old": 20.0, "dog": 10.0}  # what each word passes on
 print("output:", round(sum(weights[word] * values[word] for word in weights), 2))
 
 # %% [markdown]
-# The output is near to the value of “dog”, with a little of “old”. In a model a word passes on many numbers and not
-# one, and the weights are computed. Where that is used:
+# The output is close to the value of “dog”, with a little of “old” mixed in. In a model, each word passes on a vector
+# instead of one number, and the weights are computed. Where attention is used:
 #
-# | Application | goes in | comes out | what attention does there |
+# | Application | input | output | what attention does there |
 # |---|---|---|---|
 # | machine translation | a sentence | the sentence in another language | finds the source words for the next target word |
 # | text summarization | a document | a short text | finds what is worth saying |
 # | question answering | a question and a text | a piece of the text | connects the words of both |
-# | text generation | the beginning of a text | how it goes on | looks back at what was said |
+# | text generation | the beginning of a text | its continuation | looks back at what was said |
 # | sentiment analysis | a review | positive or negative | connects “not” with what it negates |
 #
-# This notebook follows translation from beginning to end, and sentiment where labels are needed.
+# This notebook follows translation from beginning to end, and turns to sentiment where class labels are needed.
 
 # %% [markdown]
 # ## Notebook structure
 #
 # *What comes in which order?*
 #
-# | Sections | at their end you have |
+# | Sections | what you have at the end |
 # |---|---|
 # | [Set-up](#Set-up), [Device configuration](#Device-configuration) | everything imported, and a device |
 # | [Data loading](#Data-loading), [Preprocessing](#Preprocessing), [Vocabulary creation](#Vocabulary-creation), [Data splitting](#Data-splitting), [Label encoding](#Label-encoding), [Tokenizer](#Tokenizer), [Padding](#Padding), [Datasets](#Datasets) | text as tensors of numbers |
 # | [Attention mechanisms](#Attention-mechanisms) | eight mechanisms, each as a formula, in ten lines, from the package, and as a picture |
 # | [Model architecture](#Model-architecture), [Trainer](#Trainer), [Training](#Training) | a trained Transformer |
-# | [Evaluation](#Evaluation), [Inference](#Inference), [Interpretability](#Interpretability) | what it is worth, what it says, where it looks |
-# | [Conclusion](#Conclusion) | what to remember, and where to go on |
+# | [Evaluation](#Evaluation), [Inference](#Inference), [Interpretability](#Interpretability) | how good it is, what it says, where it looks |
+# | [Conclusion](#Conclusion) | what to remember, and where to go next |
 #
-# The notebook *calls* the package `attention_lab`; it copies nothing from it. So what you see is what the pipeline of
-# this project runs. Cells named **Your turn** are exercises: write a few lines in the place of
-# `raise NotImplementedError` and run the cell; a check tells you in a sentence what is wrong. The notebook runs
-# without them too. Solutions are in `notebooks/solutions.py`. Is all there that the sections need?
+# The notebook *calls* the package `attention_lab` and copies nothing from it, so what you see is what this project's
+# pipeline runs. Cells under **Your turn** are exercises: replace `raise NotImplementedError` with a few lines and run
+# the cell. A check tells you in one sentence whether something is wrong. You may skip the exercises: nothing later
+# depends on them. Solutions are in `notebooks/solutions.py`. First, is everything installed that the sections need?
 
 # %%
 import importlib.util
@@ -68,24 +69,24 @@ for name in ("attention_lab", "torch", "transformers", "pandas", "matplotlib"):
     print(f"{name:14}", "found" if importlib.util.find_spec(name) else "missing: do what Set-up says")
 
 # %% [markdown]
-# Some words and letters mean the same everywhere:
+# These words and letters have the same meaning throughout:
 #
 # | Word | Meaning |
 # |---|---|
 # | **query** | what a word looks for |
-# | **key** | what a word offers to those that look |
+# | **key** | what a word offers to the words that look |
 # | **value** | what a word passes on when it is looked at |
 # | **score** | how well a key answers a query: any number |
-# | **weight** | the score after normalising: the share of attention |
-# | **output** | the sum of the values, each times its weight |
-# | **parameter** | a number that training changes; elsewhere called a weight too, but not here |
-# | **projection** | a multiplication by a matrix of parameters; so queries, keys and values are made of the words’ vectors |
+# | **weight** | the score after normalising: a share of the query's attention |
+# | **output** | the sum of the values, each multiplied by its weight |
+# | **parameter** | a number that training changes; often called a weight elsewhere, but not here |
+# | **projection** | a multiplication by a matrix of parameters; it turns word vectors into queries, keys and values |
 #
 # | Letter | Meaning |
 # |---|---|
-# | $B$ | sentences in a batch |
-# | $H$ | heads: attentions side by side |
-# | $L_q$, $L_k$ | queries and keys; $L$ where they are the same words |
+# | $B$ | number of sentences in a batch |
+# | $H$ | number of heads: attentions side by side |
+# | $L_q$, $L_k$ | number of queries and of keys; $L$ where they are the same words |
 # | $D$ | width of a query and a key (and, here, of a value) |
 # | $W$ | width of the model, $W = H \cdot D$ |
 #
@@ -94,9 +95,9 @@ for name in ("attention_lab", "torch", "transformers", "pandas", "matplotlib"):
 # %% [markdown]
 # ## Set-up
 #
-# *What is needed?*
+# *What do you need?*
 #
-# The package and Jupyter. In a terminal, in the folder of the project:
+# You need the package and Jupyter. In a terminal, in the project's folder:
 #
 # ```sh
 # make install
@@ -105,8 +106,8 @@ for name in ("attention_lab", "torch", "transformers", "pandas", "matplotlib"):
 # jupyter lab notebooks/attention_from_theory_to_implementation.ipynb
 # ```
 #
-# Two more things happen here. A seed makes the random numbers the same in every run. And `options` holds the values of `params.yaml`, which are the
-# pipeline's, with some of them changed so that training takes about a minute.
+# The next cell does two more things. A seed makes the random numbers the same in every run. And `options` holds the
+# pipeline's parameters from `params.yaml`, with some of them changed so that training takes about a minute.
 
 # %%
 import math
@@ -180,8 +181,8 @@ print(f"task: {options.task}, attention: {options.attention.mechanism}, sentence
 #
 # *Where does it run?*
 #
-# On a GPU if there is one, and on the CPU if not. A model this small gains little from a GPU. `device.prepare` also
-# chooses which of PyTorch's matrix multiplications is right for this kind of CPU, at full accuracy.
+# On a GPU if there is one, otherwise on the CPU. A model this small gains little from a GPU. On a CPU, `device.prepare`
+# also picks the fastest of PyTorch's matrix multiplications that keeps full accuracy.
 
 # %% tags=["varies"]
 place = device.choose("auto")
@@ -192,9 +193,9 @@ print(f"device: {place}, matrix multiplication: {device.prepare(place)}, threads
 #
 # *How does text come in?*
 #
-# From a CSV file, from a JSON file, or from a corpus that is part of the package. Whatever the format, the result is
-# the same table: `row` says where an example comes from, and the other columns depend on the task. Here is a CSV file
-# with reviews. Its columns have other names than ours, so `columns` says which is which.
+# Text comes from a CSV file, a JSON file, or a corpus that is part of the package. Whatever the format, the result is a
+# table of the same form: `row` says where an example comes from, and the other columns depend on the task. Here is a
+# CSV file with reviews. Its column names differ from ours, so `columns` says which is which.
 
 # %%
 (WORK / "reviews.csv").write_text(
@@ -210,7 +211,7 @@ reviews, manifest = sources.load(from_csv, sentiment, options.seed, "sentiment")
 reviews[["row", "text", "label"]].replace(str(WORK) + "/", "", regex=True)
 
 # %% [markdown]
-# JSON, with one object per line (`.jsonl`) or one list (`.json`), goes the same way.
+# JSON works the same way, with one object per line (`.jsonl`) or one list (`.json`).
 
 # %%
 (WORK / "pairs.jsonl").write_text('{"en": "The dog sleeps.", "de": "Der Hund schläft."}\n', encoding="utf-8")
@@ -222,7 +223,7 @@ pairs, _ = sources.load(from_json, translation, options.seed, "translation")
 pairs[["source", "target"]]
 
 # %% [markdown]
-# A mistake in a file ends in one sentence that says what to do.
+# If something is wrong with a file or a setting, one sentence says what to do.
 
 # %%
 try:
@@ -231,10 +232,10 @@ except InputError as error:
     print(str(error).replace(str(WORK) + "/", ""))
 
 # %% [markdown]
-# The main thread of this notebook uses the embedded English–German corpus. A grammar writes it, and the grammar knows
+# From here on, this notebook uses the embedded English–German corpus. A grammar generates it, and the grammar knows
 # which word translates which: `alignment` lists pairs (source word, target word), counted from 0. Files of real
-# translations hardly ever say that, and in the section on interpretability we need it. German is hard enough even so: verbs move
-# to the end, and articles change with gender and case.
+# translations hardly ever say that, and we need it in the section on interpretability. Even from a grammar, German is
+# hard enough: verbs move to the end, and articles change with gender and case.
 
 # %%
 raw, _ = sources.load(options.data, translation, options.seed, "translation")
@@ -245,9 +246,9 @@ raw[["row", "source", "target", "alignment"]].head(4)
 #
 # *What has to be cleaned?*
 #
-# Cleaning does two things. It normalises texts: Unicode, white space, and if you want lower case and punctuation. And
-# it sets rows aside that would do harm: empty ones, repeated ones, the same text with two labels. A row that goes is
-# kept with its reason, so nothing vanishes silently. On the reviews, with lower case and without punctuation:
+# Cleaning does two things. It normalises texts: Unicode, white space and, if you ask for it, case and punctuation. And
+# it rejects rows that would do harm: empty rows, duplicates, the same text with two labels. Rejected rows are listed
+# with their reasons, so nothing vanishes silently. On the reviews, in lower case and without punctuation:
 
 # %%
 strict = changed(options.clean, lowercase=True, remove_punctuation=True)
@@ -255,7 +256,7 @@ kept_reviews, rejected = cleaning.clean(reviews, sentiment, strict)
 pd.concat([kept_reviews.assign(reason="(kept)"), rejected])[["text", "label", "reason"]]
 
 # %% [markdown]
-# Lower case is not always right. In German it would hide which words are nouns. So the translation corpus keeps its
+# Lower case is not always right: in German it would hide which words are nouns. So the translation corpus keeps its
 # case and its punctuation, as `params.yaml` says.
 
 # %%
@@ -267,11 +268,11 @@ print({reason: count for reason, count in cleaning.counts(kept, rejected).items(
 #
 # *How does a word become a number?*
 #
-# A vocabulary is a list of entries; the place in the list is the number (the *id*). It is made from **training** rows
-# alone: a word that occurs only in the test must stay unknown, or the test would be easier than life. Five entries
-# are special: `<pad>` fills up, `<unk>` stands for unknown words, `<s>` and `</s>` begin and end a text, `<mask>` is
-# for other kinds of training. English and German share one vocabulary here. A word keeps the space before it, so
-# that joined entries give the text back exactly.
+# A vocabulary is a list of entries; an entry's place in the list is its number (its *id*). The vocabulary is built from
+# **training** rows alone: a word that occurs only in the test must stay unknown, or the test would be easier than real
+# use. Five entries are special: `<pad>` is padding, `<unk>` stands for unknown words, `<s>` and `</s>` begin and end a
+# text, and `<mask>` hides words in other kinds of training. English and German share one vocabulary here. An entry
+# includes the space before its word, so that joining entries restores the text exactly.
 
 # %%
 where = splitting.assign(kept, translation, options.split, options.seed)  # see the next section
@@ -288,17 +289,18 @@ print(f"unknown in validation sentences: {vocabulary.unknown_share(tokenizer, un
 #
 # *Which rows may the model learn from?*
 #
-# **Training** rows teach it, **validation** rows choose between its versions, **test** rows are looked at once, at the
-# end. In this corpus the split is given: validation and test sentences hold pairs of words, such as an adjective with
-# its noun, that never stand together in training.
+# The model learns from **training** rows. **Validation** rows choose among its versions. **Test** rows are looked at
+# once, at the end. In this corpus the split is given: validation and test sentences contain pairs of words, such as an
+# adjective with its noun, that never occur together in training.
 
 # %%
 parts = {name: kept[where == name].reset_index(drop=True) for name in records.SPLITS}
 print({name: len(part) for name, part in parts.items()})
 
 # %% [markdown]
-# Where no split is given, a number in [0, 1) decides that is computed from the text alone (a hash). So a row never
-# moves when others are added, and the same text cannot fall into two splits, whatever its case and white space.
+# Where no split is given, each text is hashed to a number in [0, 1), and the number decides. It depends on the text
+# alone. So a row keeps its split when others are added, and the same text cannot fall into two splits, whatever its
+# case and white space.
 
 # %%
 for text in ("The dog runs.", "A bird sings.", "a  bird SINGS."):
@@ -322,7 +324,7 @@ sentiment_rows[["text", "label"]].assign(number=sentiment_rows["label"].map(numb
 
 # %% [markdown]
 # In translation the answer is a text, and the label of each position is simply the **next token**. The decoder reads
-# the target up to a word and is asked for the word after it:
+# the target up to some token and has to predict the one after it:
 
 # %%
 ids = tokenizer(parts["train"]["target"][0])["input_ids"]
@@ -334,9 +336,9 @@ pd.DataFrame({"decoder reads": tokens[:-1], "label (next token)": tokens[1:], "n
 #
 # *Where does a word begin, and where does it end?*
 #
-# A tokenizer cuts a text into entries of its vocabulary. Entries can be words, pieces of words or characters. With
-# words, sequences are short and unknown words are lost. With characters, nothing is lost and sequences are long.
-# Pieces (here byte-pair encoding, BPE) lie between. All three are fast tokenizers of the library `transformers`.
+# A tokenizer cuts a text into entries of its vocabulary: words, pieces of words or characters. Words make short
+# sequences, but unknown words are lost. Characters lose nothing, but make long sequences. Pieces of words (here from
+# byte-pair encoding, BPE) lie in between. All three are fast tokenizers of the library `transformers`.
 
 # %%
 SENTENCE = "The old dog sees a small cat."
@@ -346,7 +348,8 @@ for kind, size in (("word", 4000), ("bpe", 300), ("character", 4000)):
     print(f"{kind:9} {len(pieces):2} tokens: {' | '.join(pieces)}")
 
 # %% [markdown]
-# The grammar's vocabulary is small, so words are enough for us. Text → ids → text is exact, as long as all is known:
+# The grammar's vocabulary is small, so words are enough for us. Text → ids → text is exact as long as every word is
+# known:
 
 # %%
 for text in (SENTENCE, "The old robot sees a small cat."):
@@ -358,9 +361,9 @@ for text in (SENTENCE, "The old robot sees a small cat."):
 #
 # *How do sentences of different lengths fit into one tensor?*
 #
-# The short ones are filled up with `<pad>` at their end. A mask remembers what is real: True = a token, False =
-# padding. Every mechanism below must give padding a weight of exactly 0, or a sentence would be translated
-# differently next to a long one.
+# Shorter sentences are filled up with `<pad>` at the end. A mask records what is real: True = a token, False = padding.
+# Padding must get a weight of exactly 0 in every mechanism. Otherwise the translation of a sentence would depend on the
+# length of its neighbours in the batch.
 
 # %%
 rows = [np.array(tokenizer(text)["input_ids"]) for text in ("The dog sleeps.", SENTENCE, "I can see him.")]
@@ -382,10 +385,9 @@ plt.show()
 #
 # *How do rows reach the model?*
 #
-# `encoding.encode` turns all texts into ids once. `examples` makes a PyTorch `Dataset` of them, and indexing it with
-# row numbers gives a padded batch. `TokenBuckets` is a PyTorch `Sampler`. It puts sentences of similar length
-# together, and as many as fit into a number of tokens. The comparison shows why: padding costs time and teaches
-# nothing.
+# `encoding.encode` turns all texts into ids once. `examples` makes a PyTorch `Dataset` of them; indexing it with row
+# numbers gives a padded batch. `TokenBuckets` is a PyTorch `Sampler` that groups sentences of similar length, as many
+# as fit into a given number of tokens. The comparison below shows why: padding costs time and teaches nothing.
 
 # %%
 vocabulary.save(tokenizer, WORK / "vocab")
@@ -419,8 +421,8 @@ print(f"{padding_share([rows.tolist() for rows in mixed]):.1%}")
 #
 # ### Score, weight, output: three words by hand
 #
-# One query looks at three keys. The **score** of each key is its dot product with the query. The softmax makes
-# **weights** of the scores: positive, with a sum of 1. The **output** is the sum of the values times their weights.
+# One query looks at three keys. The **score** of each key is its dot product with the query. The softmax turns the
+# scores into **weights**: positive numbers that sum to 1. The **output** is the sum of the values times their weights.
 #
 # $$s_j = q \cdot k_j, \qquad w_j = \frac{e^{s_j}}{\sum_{m} e^{s_m}}, \qquad o = \sum_j w_j v_j$$
 #
@@ -438,8 +440,9 @@ print("weights", [round(weight, 3) for weight in weights.tolist()], "sum", round
 print("output ", [round(number, 2) for number in (weights @ values).tolist()])
 
 # %% [markdown]
-# **Your turn: softmax.** Write the softmax of a table of scores. Row $i$ belongs to query $i$, and a query shares out
-# its attention among the keys. Large scores must not overflow. Use `torch.exp`, `amax` and `sum`.
+# **Your turn: softmax.** Write the softmax of a table of scores. Row $i$ belongs to query $i$, which divides its
+# attention among the keys, so each row must sum to 1. Large scores must not overflow. Use `torch.exp`, `amax` and
+# `sum`.
 
 
 # %% tags=["exercise"]
@@ -453,11 +456,12 @@ check(softmax)
 # %% [markdown]
 # ### One sentence for all mechanisms
 #
-# A trained model *learns* its queries, keys and values. To see what a mechanism does, we write them by hand instead,
-# so that you can tell by looking what ought to match. Each word **has** features (its kind, its phrase) and **wants**
-# features: an article and an adjective want the noun of their phrase, a noun wants its adjective, the verb wants any
-# noun, and the full stop wants nothing. A feature that is there counts 2. Queries are what words want, keys and values
-# are what they have. All three are tables of shape $(L, D) = (8, 6)$; the package puts $B$ and $H$ in front.
+# A trained model *learns* how to make queries, keys and values. To see what a mechanism does, we write them by hand
+# instead, so that you can tell at a glance what ought to match. Each word **has** features (its kind, its phrase) and
+# **wants** features: an article and an adjective want the noun of their phrase, a noun wants its adjective, the verb
+# wants any noun, and the full stop wants nothing. A feature that is present counts 2, an absent one 0. Queries are what
+# words want; keys and values are what they have. All three are tables of shape $(L, D) = (8, 6)$; the package puts $B$
+# and $H$ in front.
 
 # %%
 FEATURES = ["article", "adjective", "noun", "verb", "phrase 1", "phrase 2"]
@@ -477,10 +481,10 @@ value = key
 pd.DataFrame({"wants (query)": WANTS, "has (key, value)": HAS}, index=WORDS).T
 
 # %% [markdown]
-# Two small functions serve all mechanisms. `package` takes a mechanism from the catalogue of `attention_lab` and asks
-# it for the weights of given queries and keys. (`Call` is what a layer hands to the parts of its mechanism: queries, keys
-# and the positions where they stand.) `show` draws weights, always on the same scale from 0 to 1. A row is the word that
-# looks (query), a column is the word that is looked at (key).
+# Two small functions serve all mechanisms. `package` builds a mechanism from the catalogue of `attention_lab`, and a
+# `Call` for given queries and keys: what a layer passes to its mechanism, positions included. So `part.weights(call)`
+# computes the weights. `show` draws weights, always on the same scale from 0 to 1. A row is the word that looks
+# (query), a column is the word being looked at (key).
 
 
 # %%
@@ -505,7 +509,7 @@ SEEN = {}  # the weights of each mechanism, for a picture of all of them at the 
 # ### Global softmax attention
 #
 # Luong, Pham and Manning (2015, [arXiv 1508.04025](https://arxiv.org/abs/1508.04025), section 3.1, “dot”) call
-# attention *global* when every query looks at all keys. The score is the plain dot product:
+# attention *global* if every query looks at all keys. The score is the plain dot product:
 #
 # $$S = Q K^\top, \qquad P = \operatorname{softmax}(S), \qquad O = P V$$
 #
@@ -527,21 +531,21 @@ SEEN["global softmax (dot)"] = mine[0, 0]
 show(mine[0, 0], "Global softmax attention: softmax(q·k)")
 
 # %% [markdown]
-# “old” looks at “dog”, the noun of its phrase, with nearly all of its weight. “sees” wants any noun, so it divides its
-# attention. The full stop wants nothing: all its scores are 0, and the softmax makes eight equal weights of them. A
-# softmax *must* look somewhere.
+# “old” puts nearly all of its weight on “dog”, the noun of its phrase. “sees” wants any noun, so it divides its
+# attention. The full stop wants nothing: all its scores are 0, and the softmax turns them into eight equal weights.
+# With a softmax, a word *must* look somewhere.
 #
 # ### Additive attention
 #
 # The first attention of all (Bahdanau et al. 2014, [arXiv 1409.0473](https://arxiv.org/abs/1409.0473), appendix
-# A.1.2) has a small network as its score:
+# A.1.2) computes the score by a small network:
 #
 # $$s_{ij} = v^\top \tanh(M q_i + N k_j)$$
 #
 # with learned $M, N \in \mathbb{R}^{D \times D}$ (the paper’s $W$ and $U$) and $v \in \mathbb{R}^{D}$, for each query
 # $q_i$ and key $k_j \in \mathbb{R}^{D}$. In the package, as in a Transformer, $M$ and $N$ are the projections that make
-# queries and keys. We write by hand what they would have to learn: with 1.5 taken away on both sides, $q + k$ is above 0 for a
-# feature that the one wants and the other has, and below 0 for all others.
+# queries and keys. We write by hand what they would have to learn: after subtracting 1.5 from both, $q + k$ is above 0
+# for a feature that one word wants and the other has, and below 0 for all other features.
 
 
 # %%
@@ -559,19 +563,21 @@ SEEN["additive"] = mine[0, 0]
 show(mine[0, 0], "Additive attention: softmax(vᵀ tanh(q + k))")
 
 # %% [markdown]
-# Every pair of words needs $D$ values of tanh, where all dot products together are one matrix multiplication. So
+# Every pair of words needs $D$ values of tanh, whereas all dot products together are one matrix multiplication. So
 # additive attention takes more time and memory.
 #
 # ### Scaled dot-product attention
 #
-# Dot products grow with $D$: if the entries of $q$ and $k$ are independent, with mean 0 and variance 1, then $q \cdot k$
-# has variance $D$. Large scores make the softmax pick one key and ignore all others, and then it hardly learns. So Vaswani et al. (2017,
-# [arXiv 1706.03762](https://arxiv.org/abs/1706.03762), equation 1) divide by $\sqrt{D}$:
+# Dot products grow with $D$: if the entries of $q$ and $k$ are independent, with mean 0 and variance 1, then
+# $q \cdot k$ is a sum of $D$ products of variance 1, so its variance is $D$. With large scores the softmax gives one
+# key nearly all the weight. A small change of the scores then changes almost nothing: gradients vanish, and the model
+# hardly learns. So Vaswani et al. (2017, [arXiv 1706.03762](https://arxiv.org/abs/1706.03762), equation 1) divide by
+# $\sqrt{D}$, which brings the variance back to 1:
 #
 # $$\operatorname{Attention}(Q, K, V) = \operatorname{softmax}\!\left(\frac{Q K^\top}{\sqrt{D}}\right) V$$
 #
-# with the shapes from above. Where queries, keys and values come from the same words, as here, it is called
-# **self-attention**. Where queries come from the target and keys and values from the source, it is **cross-attention**.
+# with the shapes from above. If queries, keys and values come from the same words, as here, it is called
+# **self-attention**. If queries come from the target, and keys and values from the source, it is **cross-attention**.
 
 
 # %%
@@ -590,8 +596,8 @@ SEEN["scaled dot-product"] = mine[0, 0]
 show(mine[0, 0], "Scaled dot-product attention: softmax(q·k / √D)")
 
 # %% [markdown]
-# The same choice as global softmax attention, made more softly. What the scale is for shows in numbers: how evenly does
-# a query look at 32 random keys? (Entropy: 1 = all alike, 0 = one key alone.)
+# The choice is the same as with global softmax attention, but softer. Numbers show what the scale is for: how evenly
+# does a query look at 32 random keys? (Entropy as a share of the largest: 1 = all keys alike, 0 = one key alone.)
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -616,7 +622,7 @@ axes.legend()
 plt.show()
 
 # %% [markdown]
-# **Your turn: the scale.** Write scaled scores. Careful: $D$ is the width of one head.
+# **Your turn: the scale.** Write the scaled scores. Careful: $D$ is the width of one head, not of the model.
 
 
 # %% tags=["exercise"]
@@ -628,8 +634,9 @@ def scaled_scores(query: Tensor, key: Tensor) -> Tensor:
 check(scaled_scores)
 
 # %% [markdown]
-# **Masks.** Two kinds of keys must get no weight: padding, and in a decoder the words that are not yet written
-# (section 3.2.3 of the paper). Their scores become $-\infty$ before the softmax, of which $e^{-\infty} = 0$ is left.
+# **Masks.** Two kinds of keys must get no weight: padding and, in a decoder, words that are yet to be written
+# (section 3.2.3 of the paper). Their scores are set to $-\infty$ before the softmax, so their weights are
+# proportional to $e^{-\infty} = 0$.
 
 # %%
 causal = torch.ones(len(WORDS), len(WORDS), dtype=torch.bool).tril()  # True: the key does not come after the query
@@ -640,10 +647,10 @@ SEEN["scaled, causal mask"] = mine[0, 0]
 show(mine[0, 0], "Causal mask: no word looks ahead")
 
 # %% [markdown]
-# “The” now sees itself alone and “old” cannot see its noun. A decoder has to live with that: it writes from left to
-# right.
+# “The” now sees only itself, and “old” cannot see its noun. A decoder has to live with that, since it writes from left
+# to right.
 #
-# **Your turn: two masks.** Weights that ignore padding, and the causal mask.
+# **Your turn: two masks.** Write weights that give padding exactly 0, and the causal mask.
 
 
 # %% tags=["exercise"]
@@ -664,8 +671,8 @@ def causal_mask(length: int) -> Tensor:
 check(causal_mask)
 
 # %% [markdown]
-# **Heads.** One attention can look at one thing at a time. So a layer has $H$ of them side by side, each with
-# projections of its own (section 3.2.2):
+# **Heads.** A single attention can follow only one relation at a time. So a layer has $H$ of them side by side, each
+# with its own projections (section 3.2.2):
 #
 # $$\operatorname{head}_h = \operatorname{Attention}(X M^Q_h, X M^K_h, X M^V_h), \qquad
 # O = [\operatorname{head}_1; \ldots; \operatorname{head}_H] M^O$$
@@ -688,8 +695,8 @@ torch.testing.assert_close(mine, layer(inputs)[0])
 print("a loop over heads = the package's layer:", tuple(mine.shape))
 
 # %% [markdown]
-# **Your turn: heads without a loop.** One reshape makes heads of features. The order of the axes is where it goes
-# wrong.
+# **Your turn: heads without a loop.** A reshape splits the features into heads. The usual mistake is the order of the
+# axes.
 
 
 # %% tags=["exercise"]
@@ -703,15 +710,15 @@ check(split_heads)
 # %% [markdown]
 # ### Sparsemax
 #
-# A softmax gives every key a little. Sparsemax (Martins and Astudillo 2016,
-# [arXiv 1602.02068](https://arxiv.org/abs/1602.02068), equation 2 and algorithm 1) takes the nearest distribution to
-# the scores instead, and most keys get exactly 0:
+# A softmax gives every key some weight. Sparsemax (Martins and Astudillo 2016,
+# [arXiv 1602.02068](https://arxiv.org/abs/1602.02068), equation 2 and algorithm 1) instead takes the probability
+# distribution nearest to the scores, and there most keys get exactly 0:
 #
 # $$w_j = \max(s_j - \tau, 0), \qquad \tau \text{ such that } \sum_j w_j = 1$$
 #
 # with scores $s \in \mathbb{R}^{L_k}$ of one query, weights $w \in \mathbb{R}^{L_k}$ and a threshold
 # $\tau \in \mathbb{R}$. To find $\tau$, sort the scores, $s_{(1)} \ge s_{(2)} \ge \ldots$: if the first $k$ of them get
-# a weight, then $\tau = (\sum_{j \le k} s_{(j)} - 1) / k$.
+# a weight, these weights sum to $\sum_{j \le k} s_{(j)} - k\tau = 1$, so $\tau = (\sum_{j \le k} s_{(j)} - 1) / k$.
 
 
 # %%
@@ -731,18 +738,18 @@ SEEN["sparsemax"] = mine[0, 0]
 show(mine[0, 0], "Sparsemax: most weights are exactly 0")
 
 # %% [markdown]
-# Use it where somebody is to read the weights. The full stop still looks everywhere: with equal scores the nearest distribution
-# is the even one.
+# Use it where people will read the weights. The full stop still looks everywhere: if all scores are equal, the nearest
+# distribution is the uniform one.
 #
 # ### Attention sinks
 #
-# May a word look at nothing? A *sink* is a key without a value: what it gets is lost. Xiao et al. (2023,
-# [arXiv 2309.17453](https://arxiv.org/abs/2309.17453)) found that language models use their first token that way;
-# gpt-oss (OpenAI 2025) learns a score $b \in \mathbb{R}$ for it in each head:
+# May a word look at nothing? A *sink* is a key without a value: the weight it gets has no effect. Xiao et al. (2023,
+# [arXiv 2309.17453](https://arxiv.org/abs/2309.17453)) found that language models use their first token in this way;
+# gpt-oss (OpenAI 2025) adds a sink to each head and learns its score $b \in \mathbb{R}$:
 #
 # $$w_j = \frac{e^{s_j}}{e^{b} + \sum_m e^{s_m}}$$
 #
-# with scores and weights $s, w \in \mathbb{R}^{L_k}$ of one query. The weights now sum to less than 1.
+# with scores and weights $s, w \in \mathbb{R}^{L_k}$ of one query. The weights of the real keys now sum to less than 1.
 
 
 # %%
@@ -764,14 +771,15 @@ show(mine[0, 0], "Attention with a sink: the full stop looks at little")
 # %% [markdown]
 # ### ALiBi: near words count more
 #
-# So far the order of words was lost: shuffle the keys, and the weights are shuffled with them. *Attention with linear
-# biases* (Press et al. 2021, [arXiv 2108.12409](https://arxiv.org/abs/2108.12409), section 3) takes a little away from
-# each score for every step of distance:
+# So far, except for the causal mask, word order did not matter: shuffle the keys, and the weights are shuffled along
+# with them. *Attention with linear biases* (Press et al. 2021, [arXiv 2108.12409](https://arxiv.org/abs/2108.12409),
+# section 3) lowers each score in proportion to the distance:
 #
 # $$s_{ij} = \frac{q_i \cdot k_j}{\sqrt{D}} - m_h\,|i - j|, \qquad m_h = 2^{-8h/H} \text{ for head } h = 1 \ldots H$$
 #
-# with positions $i, j$ and a slope $m_h \in \mathbb{R}$ for each head. (For $H$ a power of 2. The paper has decoders,
-# where $j \le i$.) The first of eight heads, with a slope of ½, looks near; the last, with 1/256, hardly cares.
+# with positions $i, j$ and a slope $m_h \in \mathbb{R}$ for each head. (This is for $H$ a power of 2. The paper has
+# only decoders, where $j \le i$.) The first of eight heads, with a slope of ½, looks nearby; the last, with a slope of
+# 1/256, hardly cares about distance.
 
 
 # %%
@@ -795,14 +803,14 @@ show(mine[0, 0], "ALiBi, head 1 of 8: the nearer noun gets more")
 #
 # ### Local windows
 #
-# Every word with every word: $L^2$ pairs. For a book that is too much. A window lets a word look at most $w$ words away
-# (Luong et al. 2015, section 3.2, for cross-attention; Beltagy et al. 2020,
+# Comparing every word with every word takes $L^2$ pairs: too many for a book. A window lets a word look at most $w$
+# words away (Luong et al. 2015, section 3.2, for cross-attention; Beltagy et al. 2020,
 # [arXiv 2004.05150](https://arxiv.org/abs/2004.05150), section 3.1):
 #
 # $$s_{ij} = \begin{cases} q_i \cdot k_j / \sqrt{D} & |i - j| \le w \\ -\infty & \text{else} \end{cases}$$
 #
-# with positions $i, j$ and a window $w \in \mathbb{N}$. At most $L \cdot (2w + 1)$ pairs are left. Layers on top of
-# each other see ever farther.
+# with positions $i, j$ and a window $w \in \mathbb{N}$. At most $L \cdot (2w + 1)$ pairs are left. Stacked layers see
+# farther: each one extends the reach by another $w$ words.
 
 
 # %%
@@ -819,7 +827,7 @@ SEEN["local, window 2"] = mine[0, 0]
 show(mine[0, 0], "Local attention: at most 2 words away")
 
 # %% [markdown]
-# **Your turn: a window.** Write its mask. If the window is wider than the sentence, nothing may be closed.
+# **Your turn: a window.** Write its mask. If the window is wider than the sentence, it must hide nothing.
 
 
 # %% tags=["exercise"]
@@ -833,16 +841,17 @@ check(local_window)
 # %% [markdown]
 # ### Linear attention
 #
-# Another way around $L^2$: choose a score that is a product of something of the query and something of the key
-# (Katharopoulos et al. 2020, [arXiv 2006.16236](https://arxiv.org/abs/2006.16236), equations 5 and 7):
+# There is another way around $L^2$. Replace $e^{q \cdot k}$ by a dot product $\phi(q) \cdot \phi(k)$ of features, one
+# vector computed from the query and one from the key (Katharopoulos et al. 2020,
+# [arXiv 2006.16236](https://arxiv.org/abs/2006.16236), equations 5 and 7):
 #
 # $$o_i = \frac{\sum_j \phi(q_i)^\top \phi(k_j)\, v_j^\top}{\sum_j \phi(q_i)^\top \phi(k_j)}
 # = \frac{\phi(q_i)^\top \left(\sum_j \phi(k_j)\, v_j^\top\right)}{\phi(q_i)^\top \sum_j \phi(k_j)},
 # \qquad \phi(x) = \operatorname{elu}(x) + 1$$
 #
-# with $q_i, k_j, v_j, \phi(\cdot) \in \mathbb{R}^{D}$ and an output $o_i \in \mathbb{R}^{D}$. On the right, the sums in
-# the brackets, $\mathbb{R}^{D \times D}$ and $\mathbb{R}^{D}$, are made once and shared by all queries: time grows
-# with $L$. The weights are never computed, but there are some: those of the left side.
+# with $q_i, k_j, v_j, \phi(\cdot) \in \mathbb{R}^{D}$ and an output $o_i \in \mathbb{R}^{D}$. On the right, the two
+# sums over $j$, in $\mathbb{R}^{D \times D}$ and $\mathbb{R}^{D}$, are computed once and shared by all queries, so time
+# grows with $L$. The weights are never computed, but they exist: the left side shows them.
 
 
 # %%
@@ -860,10 +869,11 @@ SEEN["linear"] = mine[0, 0]
 show(mine[0, 0], "Linear attention: cheap, and hardly able to choose")
 
 # %% [markdown]
-# It prefers the right words, but only just. That is the price: without the exponential, one key cannot outshine many.
+# It prefers the right words, but only just. That is the price: without the exponential, one key cannot stand out among
+# many.
 #
-# **Your turn: linear attention in linear time.** Compute the right side of the formula. No tensor on the way may have
-# an entry for each query and each key.
+# **Your turn: linear attention in linear time.** Compute the right side of the formula. No intermediate tensor may have
+# an entry for each pair of query and key.
 
 
 # %% tags=["exercise"]
@@ -877,7 +887,8 @@ check(linear_attention)
 # %% [markdown]
 # ### All of them on one sentence
 #
-# On one scale, with numbers. Grey is exactly 0: forbidden by a mask or a window, or left out by sparsemax.
+# Here are all of them on one scale, with numbers. Grey means exactly 0: hidden by a mask or a window, or dropped by
+# sparsemax.
 
 # %%
 figure, grid = plt.subplots(3, 3, figsize=(11, 11))
@@ -905,8 +916,8 @@ figure.suptitle("The same queries and keys under nine choices of mechanism (numb
 plt.show()
 
 # %% [markdown]
-# The catalogue of the package has many more; `attention-lab mechanisms` in a terminal lists them all, and draws one that
-# it is given. *L* is the length, *D* the width.
+# The package's catalogue has many more. In a terminal, `attention-lab mechanisms` lists them all; add a name, and it
+# draws that one. In the table, *L* is the length and *D* the width.
 
 # %%
 chosen = ["dot", "additive", "scaled_dot_product", "sparsemax", "sink", "alibi", "local", "linear"]
@@ -917,17 +928,17 @@ pd.DataFrame([{"name": row.name, "weights": row.formula, "time": row.cost, "use 
 # ### One of your own
 #
 # Most mechanisms are a choice of score, normaliser, pattern (who may look at whom) and position, and `composed` takes
-# these by name. Here sparsemax sees a window. Change a name or a number and look again: the message of a wrong name lists
-# the right ones.
+# each of them by name. Here is sparsemax in a window. Change a name or a number and look again: if a name is wrong, the
+# message lists the right ones.
 
 # %%
 part, call = package("composed", query, key, score="scaled_dot", normaliser="sparsemax", pattern="local", window=2)
 show(part.weights(call)[0, 0], "Sparsemax in a window of 2")
 
 # %% [markdown]
-# “sees” is sure now: of the two nouns one is out of its reach. A new part, such as a score that nobody has thought of, is
-# a class of a few lines: `docs/howto/extend.md` writes one and gives it a name, and the tests say whether it keeps the
-# promises of all others.
+# Now “sees” is certain, because one of the two nouns is out of its reach. A new part, such as a score that nobody has
+# thought of, is a class of a few lines: `docs/howto/extend.md` writes one and registers it, and the tests check that it
+# keeps the promises that all mechanisms keep.
 
 # %% [markdown]
 # ## Model architecture
@@ -951,13 +962,13 @@ show(part.weights(call)[0, 0], "Sparsemax in a window of 2")
 # ```
 #
 # An embedding is a table with a vector of parameters for each entry of the vocabulary. Attention moves information
-# between words; the feed-forward layer works on each word alone. Around both there is a
-# residual connection (what a layer finds is *added* to its input) and a normalisation. The order of words comes from
-# rotary positions (Su et al. 2021, [arXiv 2104.09864](https://arxiv.org/abs/2104.09864), equation 34), which turn
-# queries and keys by an angle that grows with the position.
+# between words; the feed-forward layer works on each word separately. Each of these layers has a residual connection
+# (the layer's output is *added* to its input) and a normalisation. Word order comes from rotary positions (Su et al.
+# 2021, [arXiv 2104.09864](https://arxiv.org/abs/2104.09864), equation 34), which rotate queries and keys by an angle
+# that grows with the position, so that their dot product depends on the distance.
 #
-# The sizes are those of `options.model`. The mechanism is `options.attention`; another name there is all it takes to
-# train with another one.
+# The sizes are in `options.model`, and the mechanism is in `options.attention`: to train with another mechanism, change
+# its name there.
 
 # %%
 config = training.configure(options, WORK / "vocab")
@@ -981,10 +992,11 @@ pd.DataFrame(
 #
 # *What does training do, step by step?*
 #
-# The loss is the cross-entropy: $-\log p$ of the right next token, averaged over all positions. Its unit is the nat.
-# A model that knows nothing, and says so, has $\log(\text{vocabulary})$ nats; a new one starts above it, for its guesses
-# are firm and wrong. One step computes the loss of a batch and its gradients, and moves every parameter a little against
-# its gradient. The heart of every trainer is these five lines:
+# The loss is the cross-entropy: $-\log p$ of the correct next token, averaged over all positions. Its unit is the nat.
+# A model that gives every token the same probability has a loss of $\log(\text{vocabulary size})$ nats. A new model
+# starts above that, because its guesses are confident and wrong. One step computes the loss of a batch and its
+# gradients, and moves every parameter a little in the direction that lowers the loss. The loop below is the heart of
+# every trainer:
 
 # %%
 task = TASKS["translation"]
@@ -999,12 +1011,12 @@ for step in range(1, 11):
         print(f"step {step:2}: {float(loss.detach()):.1f} nats (knows nothing: {math.log(config.vocabulary):.1f})")
 
 # %% [markdown]
-# Ten steps on one batch already lower its loss. The project's training loop, `attention_lab.training`, adds what a
-# real training needs: batches of all rows in a new order every epoch, a learning rate that rises and falls, clipped
-# gradients, validation after each epoch, the best parameters kept, and a state on disk from which an interrupted training
-# goes on.
+# Ten steps on one batch already lower its loss. The project's training loop, `attention_lab.training`, adds what
+# training in earnest needs: batches of all rows in a new order every epoch, a learning rate that rises and falls,
+# clipped gradients, validation after each epoch, the best parameters kept, and a state on disk from which an
+# interrupted training resumes.
 #
-# You can also use `transformers.Trainer`. Wrapped in `LabForSeq2SeqLM`, the same model is a model of that library:
+# You can also use `transformers.Trainer`. Wrapped in `LabForSeq2SeqLM`, the same model works with that library:
 
 # %% tags=["varies"]
 torch.manual_seed(options.seed)
@@ -1029,9 +1041,9 @@ print([f"step {entry['step']}: {entry['loss']:.2f} nats" for entry in trainer.st
 #
 # *Does it learn, and how do we see it?*
 #
-# `training.fit` is the train stage of the pipeline. It starts from new parameters. Two numbers tell how it goes: the
-# **loss**, and the **accuracy**, the share of positions whose most probable next token is the right one. On training
-# rows they say whether the model learns, on validation rows whether it learned something that holds for new sentences.
+# `training.fit` is the train stage of the pipeline. It starts from new parameters. Two numbers show its progress: the
+# **loss**, and the **accuracy**, the share of positions whose most probable next token is correct. On training rows
+# they show whether the model learns; on validation rows, whether what it learned holds for new sentences.
 
 # %% tags=["varies"]
 result = training.fit(config, options, WORK / "encoded", WORK / "vocab", WORK / "model", WORK / "unfinished")
@@ -1055,17 +1067,19 @@ right.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
-# The dotted line is a model that knows how often each word occurs and nothing else. Validation follows training, a little
-# behind: most of what the model learned holds for new sentences, and some of it for the training sentences alone.
+# The dotted line is a model that knows only how often each word occurs. Validation follows training closely, and at the
+# end stays a little behind: most of what the model learned holds for new sentences, and some of it only for the
+# training sentences.
 #
 # ## Evaluation
 #
 # *How good is it?*
 #
-# The loss judges single tokens, with the right words before them. What matters is the whole translation that the model
-# writes by itself. It searches the most probable one by keeping the four best beginnings at each step (beam search).
-# **BLEU** (0 to 100) counts which sequences of one to four words it shares with the reference; the brackets are the
-# 95 % interval. To judge a number one needs others beside it, so the source, left as it is, is measured as well.
+# The loss judges single tokens, each given the correct words before it. What matters is the whole translation that the
+# model writes on its own. To find a probable translation, it keeps the four best beginnings at each step (beam search).
+# **BLEU** (0 to 100) compares it with the reference: it counts how many sequences of one to four words they share. The
+# brackets hold the 95 % interval. A score means little without a baseline, so the untranslated source is scored as
+# well.
 
 # %% tags=["varies"]
 translator = Predictor(WORK / "model")
@@ -1081,11 +1095,12 @@ wrong = answers[answers["prediction"] != answers["target"]]
 wrong[["source", "prediction", "target"]].head(4)
 
 # %% [markdown]
-# Look at the errors and not only at the number: they say what is not learned yet.
+# Look at the errors, not only at the number: they show what the model has not learned yet.
 #
 # **Accuracy and F1** are for classes. The same steps, with `task` set to sentiment, train an encoder with a classifier
-# on top. For one class, with precision $p$ (of those we call so, how many are) and recall $r$ (of those that are, how
-# many we call so), $F_1 = 2pr / (p + r)$; macro F1 is the mean over the classes.
+# on top. The precision $p$ of a class is the share of texts predicted as this class that belong to it. Its recall $r$
+# is the share of texts of this class that are predicted as such. Then $F_1 = 2pr / (p + r)$, and macro F1 is the mean
+# over the classes.
 
 # %% tags=["varies"]
 of_sentiment = changed(
@@ -1134,18 +1149,18 @@ axes.set_title("Sentiment: number of test texts")
 plt.show()
 
 # %% [markdown]
-# Both classes occur equally often, so guessing gives 0.5. Counting words and pairs of words (tf-idf) goes a long way.
-# What it cannot see is which words belong together when they stand apart, as in “Nobody would call the room
-# unpleasant.” Connecting such words is what attention is for. (Set `layers=1, pooling="first"` above and try again: then
-# the class is read from the first position alone, which looks at all words once, before any of them has looked at its
-# negation. As it is, the class is read from the mean of all positions.)
+# Both classes occur equally often, so guessing gives an accuracy of 0.5. Counting words and pairs of words (tf-idf)
+# goes a long way. But counting cannot see which words belong together when they stand apart, as in “Nobody would call
+# the room unpleasant.” Connecting such words is what attention is for. (By default the class is read from the mean of
+# all positions. Set `layers=1, pooling="first"` above and try again: now it is read from the first position alone,
+# which looks at all words once, before any of them has looked at its negation.)
 #
 # ## Inference
 #
 # *What does it say about new text?*
 #
-# `Predictor` loads a model with its tokenizer and takes plain text. The first sentence is the one from above. In the
-# last one a word is unknown: the model never saw “robot” and has to guess.
+# `Predictor` loads a model with its tokenizer and takes plain text. The first sentence is the one from above. The last
+# one contains an unknown word: the model never saw “robot” and has to guess.
 
 # %% tags=["varies"]
 new = [SENTENCE, "Yesterday the girl did not drink water.", "The old robot sees a small cat."]
@@ -1160,8 +1175,8 @@ pd.DataFrame({"text": new}).join(pd.DataFrame(classifier.predict(new))[["predict
 #
 # *Where did the model look, and what does that tell us?*
 #
-# Cross-attention has a row for each target word and a column for each source word. Beside it we put what the grammar
-# knows: outlined cells are the known alignment.
+# Cross-attention has a row for each target word and a column for each source word. The picture also shows what the
+# grammar knows: outlined cells are the known alignment.
 
 # %% tags=["varies"]
 translator.model.to("cpu")
@@ -1191,18 +1206,18 @@ Image(
 )  # fmt: skip
 
 # %% [markdown]
-# A row whose darkest cell has no outline is a word where attention and grammar disagree.
+# Where the darkest cell of a row has no outline, attention and grammar disagree about that word.
 #
-# One sentence is an anecdote. The **alignment error rate** (Och and Ney 2003, *A systematic comparison of various
-# statistical alignment models*, “Evaluation Methodology”) measures all of them. Link every target word with the source
-# word that it looks at most:
+# One sentence is only an anecdote. The **alignment error rate** (Och and Ney 2003, *A systematic comparison of various
+# statistical alignment models*, “Evaluation Methodology”) measures all of them. Link every target word to the source
+# word that it gives the largest weight, and compare these links with the known ones:
 #
 # $$\mathrm{AER} = 1 - \frac{2\,|A \cap S|}{|A| + |S|}$$
 #
-# with the set $A$ of links that were found and the set $S$ of links that are known, both sets of pairs (source word,
-# target word). 0 is best. (With links that are only possible, there are two terms; here all known links are sure.)
+# with the set $A$ of links found and the set $S$ of known links, both as pairs (source word, target word). 0 is best.
+# (The full formula also has a term for links that are merely possible; here all known links are sure.)
 #
-# **Your turn: the error rate.**
+# **Your turn: the error rate.** Compute it from the set of links found and the set of known links.
 
 
 # %% tags=["exercise"]
@@ -1214,10 +1229,10 @@ def alignment_error(found: set[tuple[int, int]], sure: set[tuple[int, int]]) -> 
 check(alignment_error)
 
 # %% [markdown]
-# A model has many places with weights: layers, heads, and for each target word two rows, the one that *predicts* the
-# word and the one that *reads* it. If we took the best of them on the test sentences, we would flatter ourselves. So
-# the place is chosen on validation sentences and measured on test sentences, beside chance and beside the diagonal
-# (the word at the same relative position).
+# A model has weights in many places: in each layer and head, and for each target word in two rows, one that *predicts*
+# the word and one that *reads* it, when the word is the decoder's input for the next step. Picking the best place on
+# the test sentences would flatter the result. So the place is chosen on validation sentences and measured on test
+# sentences, and compared with chance and with the diagonal (the word at the same relative position).
 
 # %% tags=["varies"]
 error = alignment.measure(
@@ -1236,11 +1251,11 @@ Image(
 )
 
 # %% [markdown]
-# The same weights, read one row later, are no alignment at all. A picture of attention that does not say which row it
-# shows says little.
+# Read one row later, the same weights are no alignment at all. So a picture of attention means little unless it says
+# which row it shows.
 #
-# Does the model *need* these weights? Agreement is not a cause, so we intervene: take one head of the cross-attention
-# away, then all of them, and see how many next tokens are still right.
+# Does the model *need* these weights? Agreement does not show a cause, so we intervene: we remove each head of the
+# cross-attention in turn, then all of them, and count how many next tokens are still right.
 
 # %% tags=["varies"]
 cross = translator.model.decoder.blocks[0].cross
@@ -1270,21 +1285,22 @@ axes.set_title("How much does the model need its cross-attention?")
 plt.show()
 
 # %% [markdown]
-# Take any one head away, and little is lost: the others make up for most of it. Take all of them away, and the decoder
-# has not read the source and can only guess how German sentences go on. So the model needs its cross-attention; that
-# does not show that it needs any one weight.
+# Remove any single head, and little is lost: the others make up for most of it. Remove all of them, and the decoder,
+# cut off from the source, can only guess how German sentences go on. So the model needs its cross-attention. That does
+# not show that it needs any particular weight.
 #
-# **What may be concluded.** These sentences come from the package, which writes them from the numbers. (“The methods side
-# by side” are in the report of the pipeline, where weights stand beside other ways of looking into a model.)
+# **What may be concluded.** The package writes the following sentences from the numbers. (“The methods side by side”
+# are in the pipeline's report, which compares weights with other methods of explaining a model.)
 
 # %% tags=["varies"]
 for sentence in alignment.reading(error):
     print(textwrap.fill(sentence, 100, initial_indent="- ", subsequent_indent="  "))
 
 # %% [markdown]
-# Be careful beyond this corpus:
+# Beyond this corpus, be careful:
 #
-# - A weight says that a value was *mixed in*, not that it changed the answer. A value can be small, or cancelled later.
+# - A weight says that a value was *mixed in*, not that it changed the answer. The value may be small, or cancelled
+#   later.
 # - By the second layer, a position no longer stands for its word alone: it has already looked at others.
 # - Other weights can lead to the same answer (Jain and Wallace 2019,
 #   [arXiv 1902.10186](https://arxiv.org/abs/1902.10186)), so weights are not “the” explanation.
@@ -1292,19 +1308,19 @@ for sentence in alignment.reading(error):
 #
 # ## Conclusion
 #
-# *What should stay?*
+# *What should you remember?*
 #
-# - Attention is a weighted sum. Scores say how well keys answer a query, a normaliser makes weights of them, the output
-#   is the sum of the values.
+# - Attention is a weighted sum. Scores say how well keys answer a query, a normaliser turns them into weights, and the
+#   output is the weighted sum of the values.
 # - Mechanisms differ in a few choices: the score (dot, additive), the normaliser (softmax, sparsemax, sink), who may
-#   look at whom (causal, local), and what position adds (ALiBi, rotary). Linear attention changes the order of the
-#   computation.
-# - The scale $1/\sqrt{D}$ and the masks look like details. Mistakes there are easily made and hard to see.
-# - A shape that is right proves little. Compare with numbers.
-# - A score alone says little too: put an interval and a baseline beside it.
-# - Weights can be read as an alignment where that was measured, and not elsewhere.
+#   look at whom (causal, local), and how positions enter (ALiBi, rotary). Linear attention replaces the softmax and
+#   changes the order of the computation.
+# - The scale $1/\sqrt{D}$ and the masks look like details, but mistakes there are easy to make and hard to see.
+# - A tensor of the right shape proves little. Compare its numbers with those of a reference.
+# - A score alone says little as well: report an interval and a baseline with it.
+# - Read weights as an alignment only where that was measured.
 #
-# What was measured here, each beside what to judge it by:
+# These are the measurements of this notebook, each with a baseline:
 
 # %% tags=["varies"]
 pd.DataFrame(
@@ -1319,13 +1335,14 @@ pd.DataFrame(
 
 # %% [markdown]
 # **Applications beyond this notebook.** The same layer reads images cut into patches, sound cut into frames, proteins
-# as sequences of amino acids, and tables and graphs. Only what a “word” is changes.
+# as sequences of amino acids, tables and graphs. Only what counts as a “word” changes.
 #
-# **Directions.** *Longer texts:* windows, linear attention, and memories of constant size such as DeltaNet (in the
-# catalogue as `deltanet`). *Less memory while writing:* keys and values shared by heads (`grouped_query`, `latent`).
-# *Better reading:* methods that follow values and gradients, and not weights alone.
+# **Directions.** *Longer texts:* windows, linear attention, and memories of constant size such as DeltaNet (`deltanet`
+# in the catalogue). *Less memory in decoding:* keys and values shared by groups of heads (`grouped_query`) or computed
+# from one narrow vector (`latent`). *Better explanations:* methods that follow values and gradients, and not weights
+# alone.
 #
-# **Go on with the project.** In a terminal, in the folder of the project:
+# **Continue with the project.** In a terminal, in the project's folder:
 #
 # ```sh
 # make repro                                            # the whole pipeline, on more data, with a report
@@ -1335,4 +1352,5 @@ pd.DataFrame(
 # attention-lab compare                                 # all experiments side by side
 # ```
 #
-# `docs/theory/` tells of all mechanisms in the order in which they were thought of; `docs/howto/extend.md` adds yours.
+# `docs/theory/` explains all mechanisms in the order in which they appeared; `docs/howto/extend.md` shows how to add
+# your own.
