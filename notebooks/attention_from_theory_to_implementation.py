@@ -1209,8 +1209,8 @@ Image(
 # Where the darkest cell of a row has no outline, attention and grammar disagree about that word.
 #
 # One sentence is only an anecdote. The **alignment error rate** (Och and Ney 2003, *A systematic comparison of various
-# statistical alignment models*, “Evaluation Methodology”) measures all of them. Link every target word to the source
-# word that it gives the largest weight, and compare these links with the known ones:
+# statistical alignment models*, “Evaluation Methodology”) measures all of them. Link words by the largest weight, for
+# example every target word to the source word that it looks at most, and compare these links with the known ones:
 #
 # $$\mathrm{AER} = 1 - \frac{2\,|A \cap S|}{|A| + |S|}$$
 #
@@ -1231,8 +1231,8 @@ check(alignment_error)
 # %% [markdown]
 # A model has weights in many places: in each layer and head, and for each target word in two rows, one that *predicts*
 # the word and one that *reads* it, when the word is the decoder's input for the next step. Picking the best place on
-# the test sentences would flatter the result. So the place is chosen on validation sentences and measured on test
-# sentences, and compared with chance and with the diagonal (the word at the same relative position).
+# the test sentences would flatter the result. So every choice is made on validation sentences; the error rate is then
+# measured on test sentences, and compared with chance and with the diagonal (the word at the same relative position).
 
 # %% tags=["varies"]
 error = alignment.measure(
