@@ -182,11 +182,13 @@ print(f"task: {options.task}, attention: {options.attention.mechanism}, sentence
 # *Where does it run?*
 #
 # On a GPU if there is one, otherwise on the CPU. A model this small gains little from a GPU. On a CPU, `device.prepare`
-# also picks the fastest of PyTorch's matrix multiplications that keeps full accuracy.
+# also picks the one of PyTorch's matrix multiplications that suits its kind, at full accuracy, and sets the number of
+# threads.
 
 # %% tags=["varies"]
 place = device.choose("auto")
-print(f"device: {place}, matrix multiplication: {device.prepare(place)}, threads: {torch.get_num_threads()}")
+product = device.prepare(place, options.train.threads)
+print(f"device: {place}, matrix multiplication: {product}, threads: {torch.get_num_threads()}")
 
 # %% [markdown]
 # ## Data loading
