@@ -1,12 +1,12 @@
-"""How long and how much memory attention takes, against sequence length and against peers.
+"""Time and memory of attention by sequence length, compared with other implementations.
 
-    python benchmarks/attention.py claims                    the ratios that the project promises, in one run
-    python benchmarks/attention.py curves                    every mechanism from 128 to 8192 positions
+    python benchmarks/attention.py claims   the ratios that the project promises
+    python benchmarks/attention.py curves   all mechanisms, 128 to 8192 positions
     python benchmarks/attention.py curves --names linear,local --lengths 1024,4096
 
-Everything is measured side by side in one process: a round runs every form once, in a new order, and a figure is the
-median of its rounds. Peak memory is what the process held beyond what it held before (Linux), or what PyTorch
-allocated (GPU). Machines differ and are shared: compare within a run, never between runs.
+Everything is measured side by side in one process: a round runs every variant once, in a new order, and a figure is
+the median of its rounds. Peak memory is what the process held on top of what it held before (Linux), or what PyTorch
+allocated (GPU). Machines differ and are shared, so compare figures within a run, never between runs.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def synchronise(device: torch.device) -> None:
 
 
 def seconds_of(steps: dict[str, Step], rounds: int, device: torch.device) -> dict[str, float]:
-    """The median time of each step over rounds in which all of them run, in a new order each time."""
+    """The median time of each step over rounds; each round runs all steps, in a new order."""
     times: dict[str, list[float]] = {name: [] for name in steps}
     order = random.Random(0)
     for turn in range(rounds + 1):
@@ -61,7 +61,7 @@ def seconds_of(steps: dict[str, Step], rounds: int, device: torch.device) -> dic
 
 
 def peak_bytes(step: Step, device: torch.device) -> int | None:
-    """The most memory that a step holds at once beyond what was held before it; None where it cannot be known."""
+    """The most memory that a step holds on top of what was held before it; None if that cannot be measured."""
     if device.type == "cuda":
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
@@ -73,8 +73,8 @@ def peak_bytes(step: Step, device: torch.device) -> int | None:
     if not clear.exists():
         return None
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # freed memory that glibc has kept would hide what the step needs
-    clear.write_text("5")  # the high-water mark starts again from here
+    ctypes.CDLL(None).malloc_trim(0)  # else freed memory that glibc keeps would hide what the step needs
+    clear.write_text("5")  # resets the high-water mark
     before = _kilobytes(status, "VmRSS")
     step()
     return 1024 * max(0, _kilobytes(status, "VmHWM") - before)
@@ -96,7 +96,7 @@ def forward_and_backward(layer: Callable[[Tensor], Tensor], inputs: Tensor) -> S
 
 
 class Projected(nn.Module):
-    """Projections around a function of queries, keys and values (B, H, L, D): what a layer of ours costs at least."""
+    """Projections around a function of queries, keys and values (B, H, L, D): the minimum cost of a layer of ours."""
 
     def __init__(self, width: int, heads: int, attend: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
         super().__init__()
@@ -138,24 +138,26 @@ def peers(width: int, heads: int) -> dict[str, Callable[[Tensor], Tensor]]:
 
 @app.command()
 def curves(
-    names: Annotated[str, typer.Option(help="Mechanisms, with commas; all: every row.")] = "all",
-    lengths: Annotated[str, typer.Option(help="Sequence lengths, with commas.")] = "128,256,512,1024,2048,4096,8192",
-    batch: Annotated[int, typer.Option(help="Sequences.")] = 1,
-    heads: Annotated[int, typer.Option(help="Heads.")] = 8,
-    head: Annotated[int, typer.Option(help="Width of a head.")] = 64,
-    rounds: Annotated[int, typer.Option(help="Rounds per length; fewer where a step takes seconds.")] = 5,
+    names: Annotated[str, typer.Option(help="Mechanisms, separated by commas, or `all`.")] = "all",
+    lengths: Annotated[
+        str, typer.Option(help="Sequence lengths, separated by commas.")
+    ] = "128,256,512,1024,2048,4096,8192",
+    batch: Annotated[int, typer.Option(help="Number of sequences.")] = 1,
+    heads: Annotated[int, typer.Option(help="Number of heads.")] = 8,
+    head: Annotated[int, typer.Option(help="Width of each head.")] = 64,
+    rounds: Annotated[int, typer.Option(help="Rounds per length; use fewer if a step takes seconds.")] = 5,
     limit: Annotated[
-        float, typer.Option(help="Leave out what is expected to take longer than this, in seconds.")
+        float, typer.Option(help="Skip measurements expected to take longer than this, in seconds.")
     ] = 8.0,
-    memory: Annotated[float, typer.Option(help="… or more memory than this, in GB.")] = 6.0,
+    memory: Annotated[float, typer.Option(help="Skip measurements expected to need more than this, in GB.")] = 6.0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     output: Annotated[
-        Path | None, typer.Option(help="Where curves.json, curves.md and curves.png go; of all rows docs/measured.")
+        Path | None, typer.Option(help="Folder for curves.json, .md and .png; with all rows docs/measured.")
     ] = None,
 ) -> None:
-    """Time and peak memory of one layer, forward and backward, against L: every row beside four peers.
+    """Time and peak memory of one layer, forward and backward, by sequence length: every row and four peers.
 
-    Some of the rows are written only where `--output` says: figures of two runs cannot stand in one table.
+    If only some rows are measured, files are written only with `--output`: one table cannot hold figures of two runs.
     """
     where, width = torch.device(device), heads * head
     wanted = list(CATALOGUE) if names == "all" else names.split(",")
@@ -198,12 +200,12 @@ def ours(name: str, width: int, heads: int, length: int, device: torch.device) -
 
 
 def _expected(known: dict[str, dict[str, float]], length: int, what: str) -> float:
-    """What the last two lengths let expect, as a power of L; 0 while too little is known."""
+    """Extrapolated from the last two lengths as a power of L; 0 while there are fewer than two."""
     if len(known) < 2:
         return 0.0
     (short, before), (long, last) = list(known.items())[-2:]
     if length > 2 * int(long):
-        return math.inf  # it was left out before
+        return math.inf  # it was skipped at the previous length
     growth = max(1.0, last[what] / max(1e-9, before[what])) ** (
         math.log(length / int(long)) / math.log(int(long) / int(short))
     )
@@ -233,7 +235,7 @@ def table(found: dict[str, dict[str, dict[str, float]]], sizes: list[int]) -> st
 
 
 def picture(found: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
-    """The log-log plot; peers are dashed."""
+    """Draw the log-log plot; peers are dashed."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -253,7 +255,7 @@ def picture(found: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
             axis.loglog([int(n) for n in known], values, style, color=colours(index / len(found)), label=text, lw=1.2)
         axis.set(xlabel="sequence length L", ylabel=label)
         axis.grid(alpha=0.3)
-        # Beside the lines, for there are many of both.
+        # Next to the plot, because there are many lines and labels.
         axis.legend(fontsize=6, ncols=2, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     figure.suptitle("One layer, forward and backward")
     figure.savefig(path, dpi=110)
@@ -265,11 +267,11 @@ def picture(found: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
 
 @app.command()
 def claims(
-    rounds: Annotated[int, typer.Option(help="Rounds; a figure is the median.")] = 7,
+    rounds: Annotated[int, typer.Option(help="Number of rounds; a figure is their median.")] = 7,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    output: Annotated[Path, typer.Option(help="Where claims.json goes.")] = MEASURED,
+    output: Annotated[Path, typer.Option(help="Folder for claims.json.")] = MEASURED,
 ) -> None:
-    """The ratios that the project promises: B = 4, H = 8, D = 64, each against its peer in one run."""
+    """The ratios that the project promises: B = 4, H = 8, D = 64, each against its peer in the same run."""
     where = torch.device(device)
     found: dict[str, Any] = {}
     for claim in (fused, windows, additive, decoding, linear):
@@ -308,7 +310,7 @@ def both(attend: Callable[..., Tensor], tensors: list[Tensor]) -> Step:
 
 
 def fused(device: torch.device, rounds: int) -> dict[str, float]:
-    """Composed scaled dot-product against the bare kernel of PyTorch."""
+    """Scaled dot-product attention, composed of parts, against the bare kernel of PyTorch."""
     found = {}
     for length in (128, 512, 1024, 2048):
         tensors = drawn(length, device)
@@ -318,14 +320,14 @@ def fused(device: torch.device, rounds: int) -> dict[str, float]:
             "ours causal": both(core("scaled_dot_product", length, device, place="decoder_self"), tensors),
             "bare causal": both(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True), tensors),
         }
-        seconds = seconds_of(steps, rounds * (2048 // length), device)  # short steps stray more, and cost less
+        seconds = seconds_of(steps, rounds * (2048 // length), device)  # short steps vary more and cost less
         found[f"scaled_dot_product / bare, L = {length}"] = seconds["ours"] / seconds["bare"]
         found[f"the same, causal, L = {length}"] = seconds["ours causal"] / seconds["bare causal"]
     return found
 
 
 def windows(device: torch.device, rounds: int) -> dict[str, float]:
-    """A window of 128 over 8192 positions against full attention with the window as a mask (B = 1: the full form)."""
+    """A window of 128 over 8192 positions against full attention with the window as a mask (B = 1, for the latter)."""
     length = 8192
     tensors = drawn(length, device, batch=1)
     spots = torch.arange(length, device=device)
@@ -339,10 +341,10 @@ def windows(device: torch.device, rounds: int) -> dict[str, float]:
 
 
 def linear(device: torch.device, rounds: int) -> dict[str, float]:
-    """How the time of linear attention grows from 1024 to 8192 positions, as glibc is by itself, and as training sets
-    it (`device.keep_memory`, for the rest of the process, so it comes last).
+    """How the time of linear attention grows from 1024 to 8192 positions, with glibc's defaults and with the settings
+    of training (`device.keep_memory`, which affects the rest of the process, so it comes last).
 
-    At 8192 positions the result and the three gradients alone have 64 MB each, whoever computes them.
+    At 8192 positions, the result and the three gradients take 64 MB each in any implementation.
     """
     found = {}
     for how in ("", ", memory kept"):
@@ -362,7 +364,7 @@ def _growth(place: Place, device: torch.device, rounds: int) -> float:
 
 
 def additive(device: torch.device, rounds: int) -> dict[str, float]:
-    """Additive scores in pieces against the tanh of all pairs at once (B = 1: at once it needs gigabytes)."""
+    """Additive scores in pieces against the tanh of all pairs at once (B = 1, because the latter needs gigabytes)."""
     tensors = drawn(1024, device, batch=1)
     ours_core = core("additive", 1024, device, batch=1)
     vector = torch.randn(8, 64, device=device, requires_grad=True)
@@ -380,7 +382,7 @@ def additive(device: torch.device, rounds: int) -> dict[str, float]:
 
 @torch.inference_mode()
 def decoding(device: torch.device, rounds: int) -> dict[str, float]:
-    """A step of decoding at position 4096 against one at position 16, for every kernel with a state."""
+    """A decoding step at position 4096 against one at position 16, for every kernel with a state."""
     found = {}
     for name, row in CATALOGUE.items():
         if row.kernel is None or "decoder_self" not in row.places:

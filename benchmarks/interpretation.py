@@ -1,14 +1,15 @@
-"""What mechanisms reach on the tasks, and how far each method can be believed where the truth is known.
+"""How mechanisms score on the tasks, and how far each method can be believed where the truth is known.
 
-    python benchmarks/interpretation.py queue      an experiment for each mechanism, seed and task of known truth
-    dvc queue start -j 2                           run them, two at a time
-    python benchmarks/interpretation.py table      the finished ones, from MLflow, as tables, beside those of before
+    python benchmarks/interpretation.py queue   queue the experiments
+    dvc queue start -j 2                        run them, two at a time
+    python benchmarks/interpretation.py table   show finished ones, from MLflow
 
-Other tasks can be named, `queue --seeds 1 --tasks summarization,generation`: they are evaluated and not interpreted.
-Each figure is a mean over trainings that differ in their seed, with a 95 % interval (Student's t): the seed draws the
-weights, the order of batches and the embedded rows. A method that is not defined for a mechanism has no figure. The
-controls see no model (random, constant, position), or the known truth (oracle): a method that is no better than the
-first, or far from the second, is not to be believed there.
+There is an experiment for each mechanism, seed and task with a known truth. The tables include earlier results.
+Other tasks can be named: `queue --seeds 1 --tasks summarization,generation` evaluates them without interpreting them.
+Each figure is a mean over trainings that differ in their seed, with a 95 % interval (Student's t). The seed determines
+the weights, the order of batches and the embedded rows. Where a method is not defined for a mechanism, there is no
+figure. The controls random, constant and position do not see the model, and the oracle is the known truth. A method
+that is no better than the former, or far from the latter, is not to be believed there.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ from attention_lab.comparison import margin
 MEASURED = Path(__file__).parent.parent / "docs" / "measured"
 MECHANISMS = "scaled_dot_product,additive,general,shaw,talking_heads,differential,sigmoid,linear"
 TASKS = "translation,sentiment"
-# Fewer rows than a run by itself has, each seen more often, so that all of them take two hours.
+# Fewer rows than by default, each seen more often, so that all runs together take two hours.
 SHORT = ("data.size=10000", "train.epochs=6")
 METHODS = (
     *("weights", "norm", "rollout", "norm_rollout", "alti", "value_zeroing"),
     *("integrated_gradients", "gradient_x_input", "gradient_x_attention", "occlusion"),
     *("random", "constant", "position", "oracle"),
 )
-# What is told of each task: the known truth first, then what hiding words does to the prediction.
+# What is reported for each task: agreement with the known truth, then what hiding words does to the prediction.
 MEASURES = {
     "translation": ("alignment_error_rate", "comprehensiveness", "sufficiency"),
     "sentiment": ("average_precision", "comprehensiveness", "sufficiency"),
@@ -53,9 +54,9 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
 @app.command()
 def queue(
-    mechanisms: Annotated[str, typer.Option(help="Rows of the catalogue, with commas.")] = MECHANISMS,
-    seeds: Annotated[str, typer.Option(help="With commas.")] = "1,2,3",
-    tasks: Annotated[str, typer.Option(help="With commas.")] = TASKS,
+    mechanisms: Annotated[str, typer.Option(help="Mechanisms of the catalogue, separated by commas.")] = MECHANISMS,
+    seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "1,2,3",
+    tasks: Annotated[str, typer.Option(help="Tasks, separated by commas.")] = TASKS,
 ) -> None:
     """Queue the experiments."""
     for task in tasks.split(","):
@@ -67,12 +68,12 @@ def queue(
 
 @app.command()
 def table(
-    store: Annotated[str, typer.Option(help="MLflow's store.")] = "sqlite:///mlflow.db",
-    output: Annotated[Path, typer.Option(help="Where interpretation.csv and interpretation.md go.")] = MEASURED,
+    store: Annotated[str, typer.Option(help="Tracking URI of the MLflow store.")] = "sqlite:///mlflow.db",
+    output: Annotated[Path, typer.Option(help="Folder for interpretation.csv and .md.")] = MEASURED,
 ) -> None:
-    """The newest finished run of each mechanism, seed and task, figure by figure and as tables.
+    """Write the newest finished run of each mechanism, seed and task, figure by figure and as tables.
 
-    What the file has of other mechanisms, seeds and tasks stays.
+    The file keeps its figures of other mechanisms, seeds and tasks.
     """
     found = collected(store)
     if found.empty:
@@ -89,7 +90,7 @@ def table(
 
 
 def collected(store: str) -> pd.DataFrame:
-    """A line for each figure: task, mechanism, seed, name (as in metrics/interpret.json) and value."""
+    """One row per figure: task, mechanism, seed, name (as in metrics/interpret.json) and value."""
     told = {f"interpret.gates.{gate}.value" for gate in GATES} | {"evaluate.score"}
     told |= {f"interpret.methods.{method}.{measure}" for method in METHODS for measure in sum(MEASURES.values(), ())}
     mlflow.set_tracking_uri(store)
@@ -105,7 +106,7 @@ def collected(store: str) -> pd.DataFrame:
 
 
 def between(values: pd.Series, digits: int = 2) -> str:
-    """Mean and half the 95 % interval over seeds, e.g. `0.06 ± 0.01`; no interval for a single one."""
+    """Mean and half the 95 % interval over seeds, e.g. `0.06 ± 0.01`; a single seed has no interval."""
     mean = f"{values.mean():.{digits}f}"
     if len(values) < 2:
         return mean
@@ -137,7 +138,7 @@ def scored(found: pd.DataFrame) -> str:
 
 
 def markdown(found: pd.DataFrame) -> str:
-    """Mechanisms × tasks; for each task of known truth scores and gates, and for each measure methods × mechanisms."""
+    """Mechanisms × tasks; for tasks with a known truth, scores and gates, and methods × mechanisms for each measure."""
     parts = [scored(found)]
     for task, measures in MEASURES.items():
         part = found[found["task"] == task]
