@@ -1,11 +1,11 @@
-"""What Sphinx needs beyond its own to build the guide: formulas, figures, figures measured, and the catalogue's pages.
+"""Extensions of Sphinx that build the guide: formulas, figures, measured results, and the pages of the catalogue.
 
-mathematics.py   LaTeX → MathML, when the site is built: no script and no font of formulas
+mathematics.py   LaTeX → MathML, when the site is built: formulas need no script and no font
 figures.py       weights and curves → SVG
 measured.py      docs/measured/*.json → tables
 catalogue.py     the catalogue → a page for each row, in docs/catalogue (generated, not in git)
 notebook.py      the notebook → a page, in docs/notebook (generated, not in git)
-telling.py       directives and roles of the pages
+telling.py       the directives and roles that the pages use
 """
 
 from __future__ import annotations

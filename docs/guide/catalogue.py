@@ -1,6 +1,6 @@
 """The catalogue as pages: docs/catalogue/NAME.md for every row, written before Sphinx looks for pages.
 
-They are made of the catalogue, the parts' docstrings and docs/measured alone. git does not know them.
+The pages are generated only from the catalogue, the docstrings of its parts and docs/measured. They are not in git.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from attention_lab.records import write_bytes
 from attention_lab.transformer.config import FALLBACK
 from guide import measured, sources, telling
 
-LONG = 1024  # positions of the call whose path a page names
+LONG = 1024  # positions in the call whose path a page names
 
 
 def pages() -> dict[str, str]:
@@ -28,7 +28,7 @@ def pages() -> dict[str, str]:
 
 
 def index() -> str:
-    lines = ["| mechanism | weights | paper | cost | in |", "|---|---|---|---|---|"]
+    lines = ["| mechanism | weights | paper | cost | used in |", "|---|---|---|---|---|"]
     for name, row in CATALOGUE.items():
         plain = (sources.plain(text) for text in (row.formula, row.paper, row.cost))
         lines.append(f"| {' | '.join((measured.linked(name), *plain, measured.where(row)))} |")
@@ -36,7 +36,7 @@ def index() -> str:
         [
             "# Catalogue",
             "",
-            f"All {len(CATALOGUE)} mechanisms. Each page here is made from its row in "
+            f"All {len(CATALOGUE)} mechanisms. Each page is generated from its row in "
             "`src/attention_lab/attention/rows.py` when the site is built. `attention-lab mechanisms` shows the same "
             "in a terminal.",
             "",
@@ -54,7 +54,7 @@ def index() -> str:
 
 def page(row: Mechanism) -> str:
     told = sources.told().get(row.name)
-    theory = [f"Its idea, and the problem it solved: [theory](/{told}.md)."] if told else []
+    theory = [f"The idea behind it, and the problem it solves: [theory](/{told}.md)."] if told else []
     blocks = [
         f"# {row.name}",
         f"```text\n{row.formula}\n```",
@@ -98,7 +98,7 @@ def _not_in(row: Mechanism) -> dict[str, str]:
     others = [PLACE_NAMES[place] for place in PLACES if place not in row.places]
     if not others:
         return {}
-    return {"Not in": f"{', '.join(others)}: {sources.plain(row.why)}. There {{row}}`{FALLBACK}` is taken."}
+    return {"Not in": f"{', '.join(others)}: {sources.plain(row.why)}. {{row}}`{FALLBACK}` is used there instead."}
 
 
 def _parts(row: Mechanism) -> str:
@@ -106,15 +106,15 @@ def _parts(row: Mechanism) -> str:
     for kind, name in row.parts.items():
         lines.append(f"| {kind} | `{name}` | {sources.plain(sources.summary(sources.part(kind, name)))} |")
     if row.position is None:
-        lines.append("| position | | that of the model (`model.position`), in self-attention |")
+        lines.append("| position | | the model's own (`model.position`), in self-attention |")
     return "\n".join(lines)
 
 
 def _options(row: Mechanism) -> str:
     options = available(row)
     if not options:
-        return "It has none."
-    lines = ["| option | default | of | what it is |", "|---|---|---|---|"]
+        return "None."
+    lines = ["| option | default | part | what it is |", "|---|---|---|---|"]
     for option, value in options.items():
         of = {
             kind: sources.argument(sources.part(kind, name), option)
@@ -123,7 +123,7 @@ def _options(row: Mechanism) -> str:
         }
         said = sources.plain(" ".join(of.values())) or "see the code above"
         lines.append(f"| `{option}` | `{json.dumps(value)}` | {', '.join(of)} | {said} |")
-    # An option of the mechanism's own, and not one that nearly all have.
+    # Show an option of the mechanism's own, not one that nearly all mechanisms have.
     usual = available(Mechanism("", "", ""))
     shown = {name: value for name, value in options.items() if name in row.options or name not in usual}
     for name, value in list(shown.items())[:1]:
@@ -148,10 +148,10 @@ def _paths(row: Mechanism) -> str:
 
 def _quality(row: Mechanism) -> str:
     if row.name not in measured.quality():
-        return "It has not been trained for the table of docs/measured yet."
+        return "This mechanism has not been trained for the table in docs/measured yet."
     said = (
-        "A model of two layers that translates the embedded corpus, one training: differences between two rows may be "
-        "those of the seed. See [findings](/findings.md)."
+        "A two-layer model that translates the embedded corpus, trained once: two rows may differ only because of the "
+        "seed. See [findings](/findings.md)."
     )
     return "\n".join([measured.quality_table([row.name, FALLBACK]), "", said])
 
@@ -163,7 +163,7 @@ def _tests(row: Mechanism) -> str:
 
 
 def write(folder: Path) -> None:
-    """Write the pages that have changed, and remove those of rows that are no more."""
+    """Write the pages that have changed, and remove those of rows that no longer exist."""
     folder.mkdir(exist_ok=True)
     wanted = pages()
     for file in folder.glob("*.md"):

@@ -1,6 +1,6 @@
-"""Pictures of weights, on one sentence for all mechanisms, and of what was measured: plain SVG.
+"""Pictures of weights, on the same sentence for all mechanisms, and of measured results: plain SVG.
 
-Colours are those of the page (`static/guide.css`), so they follow its light and its dark form.
+Colours are those of the page (`static/guide.css`), so they follow its light and dark modes.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from attention_lab.attention.catalogue import available
 from attention_lab.mechanisms import READ, SMALL, WRITTEN
 
 WIDTH, HEADS, SHOWN = 32, 4, 2
-CELL, HIGH, LABEL, HEAD = 30, 24, 62, 58  # of a map: a cell's width and height, room for words beside and above
+CELL, HIGH, LABEL, HEAD = 30, 24, 62, 58  # in a map: width and height of a cell, space for words on the left and on top
 Curve = dict[str, dict[str, float]]  # positions: {seconds, bytes}
 
 
 def options_of(row: Mechanism) -> dict[str, Any]:
-    """Choices that show in a sentence of ten words, for options that the mechanism has."""
+    """Values small enough to make a difference in a sentence of ten words, for options that the mechanism has."""
     return {name: value for name, value in SMALL.items() if type(available(row).get(name)) is int}
 
 
 @cache
 def weights(name: str, place: Place) -> Tensor:
-    """Weights of the first heads (SHOWN, Lq, Lk) of a layer in that place that has learned nothing.
+    """Weights of the first heads (SHOWN, Lq, Lk) of an untrained layer in that place.
 
-    Words and projections are the same for all mechanisms, as far as these have them: what differs is the mechanism.
+    As far as mechanisms have words and projections in common, these are the same: only the mechanism differs.
     """
     row = CATALOGUE[name]
     generator = torch.Generator().manual_seed(0)
@@ -53,16 +53,16 @@ def _layer(row: Mechanism, place: Place) -> MultiHeadAttention:
 
 
 def maps(name: str, place: Place) -> str:
-    """The weights of a mechanism, a map for each head."""
+    """The weights of a mechanism, one map for each head."""
     queries = WRITTEN if place == "cross" else READ
     drawn = [_map(grid, queries, f"{name}, head {head}") for head, grid in enumerate(weights(name, place), start=1)]
     return f'<div class="maps">{"".join(drawn)}</div>'
 
 
 def _map(grid: Tensor, queries: list[str], title: str) -> str:
-    """One map: a row for each word that looks, a column for each that is looked at, hundredths in the cells.
+    """One map: a row for each word that looks, a column for each word looked at, hundredths in the cells.
 
-    Colour is on one scale from 0 to 1 in all maps, so that they can be compared; what lies beyond is as dark as 1.
+    All maps have the same colour scale from 0 to 1, so that they can be compared; values beyond 1 are as dark as 1.
     """
     if grid.shape != (len(queries), len(READ)):
         raise ValueError(f"{title}: weights of {tuple(grid.shape)} for {len(queries)} and {len(READ)} words")
@@ -88,7 +88,7 @@ def _cell(x: int, y: int, weight: float, pair: str) -> str:
         return f'<rect class="nothing" {size}/>'
     sign, share = ("minus" if weight < 0 else "plus"), min(1.0, abs(weight))
     number = f"{100 * weight:.0f}".replace("-0", "0").replace("-", "−")
-    # Where black and white are as easy to read on the colour: in the dark form of the page, and in the light one.
+    # Where black and white are equally easy to read on the colour: in dark mode and in light mode of the page.
     filled = " full" if share > 0.82 else " half" if share > 0.58 else ""
     return (
         f'<rect class="{sign}" {size} fill-opacity="{max(0.04, share):.2f}"><title>{escape(pair)}: {weight:.3f}</title>'
@@ -97,7 +97,7 @@ def _cell(x: int, y: int, weight: float, pair: str) -> str:
 
 
 def chart(curves: dict[str, Curve], against: dict[str, Curve], title: str) -> str:
-    """Time against positions, both logarithmic. Those in `against` are drawn in grey, to compare with."""
+    """Time against positions, both logarithmic. The curves in `against` are drawn in grey, for comparison."""
     points = {
         name: [(math.log2(int(n)), math.log10(1e3 * one["seconds"])) for n, one in curve.items()]
         for name, curve in {**against, **curves}.items()
@@ -129,7 +129,7 @@ def chart(curves: dict[str, Curve], against: dict[str, Curve], title: str) -> st
         if line[-1][0] < right:
             x, y = at(*line[-1])
             parts.append(f'<circle class="{style}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>')
-    # Names stand on the right in the order of the ends of their lines, and never on one another.
+    # Names are on the right, in the order in which their lines end, and never overlap.
     previous = 0.0
     for y, name, style in sorted(ends):
         previous = max(y, previous + 15.0)

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 DVC = Path(__file__).parent.parent.parent / "dvc.yaml"
-STEP, LEFT, BOX, HIGH = 58, 128, 96, 34  # of a stage: distance to the next, where its box begins, its width and height
+STEP, LEFT, BOX, HIGH = 58, 128, 96, 34  # per stage: distance to the next, left edge, width and height of its box
 
 
 def stages() -> dict[str, dict[str, Any]]:
@@ -23,7 +23,7 @@ def outputs(stage: dict[str, Any]) -> list[str]:
 
 
 def edges() -> list[tuple[str, str]]:
-    """(stage that writes, stage that reads what it writes), each pair once, in the order of dvc.yaml."""
+    """(writing stage, stage that reads its output), each pair once, in the order of dvc.yaml."""
     writers = {path: name for name, stage in stages().items() for path in outputs(stage)}
     found = [
         (writers[path], name)
@@ -36,7 +36,7 @@ def edges() -> list[tuple[str, str]]:
 
 
 def drawn() -> str:
-    """A box for each stage, what it writes and reads of params.yaml beside it, and a line for each edge."""
+    """A box for each stage, beside it what it writes and what it reads of params.yaml, and a line for each edge."""
     known = stages()
     middle = {name: 22 + STEP * number for number, name in enumerate(known)}
     tall = STEP * len(known)
@@ -52,7 +52,7 @@ def drawn() -> str:
             x = LEFT + BOX / 2
             parts.append(f'<path class="arrow" marker-end="url(#head)" d="M{x} {start + HIGH / 2}V{end - HIGH / 2}"/>')
         else:
-            # Lines leave a box below its middle and come to one above it, so that they can be told apart.
+            # Lines leave a box below its middle and enter one above its middle, so that they can be told apart.
             out, into = start + 7, end - 7
             curve = f"M{LEFT} {out}C{bend} {out} {bend} {into} {LEFT} {into}"
             parts.append(f'<path class="arrow" marker-end="url(#head)" d="{curve}"/>')

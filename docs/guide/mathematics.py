@@ -1,4 +1,4 @@
-"""Formulas as MathML, made when the site is built: browsers draw it themselves, offline and without a script."""
+"""Formulas as MathML, made when the site is built: browsers render it on their own, offline and without a script."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _inline(self: HTML5Translator, node: nodes.math) -> None:
 
 
 def _block(self: HTML5Translator, node: nodes.math_block) -> None:
-    # A formula that is wider than a telephone is scrolled, and the page is not.
+    # If a formula is wider than a phone screen, the formula scrolls and the page does not.
     formula = convert(node.astext(), display="block")
     self.body.append(f'<div class="formula" tabindex="0" role="group" aria-label="formula">{formula}</div>')
     raise nodes.SkipNode

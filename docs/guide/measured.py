@@ -1,4 +1,4 @@
-"""What was measured, from docs/measured: read when the site is built, so that no page has a figure of its own."""
+"""The measured figures, read from docs/measured when the site is built, so that no page contains its own copy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read(name: str) -> dict[str, Any]:
 
 
 def curves(names: list[str]) -> dict[str, Any]:
-    """{name: {positions: {seconds, bytes}}} of those that have been measured; a new row has not."""
+    """{name: {positions: {seconds, bytes}}} of the mechanisms that have been measured; a new row may be missing."""
     found = read("curves")["curves"]
     return {name: found[name] for name in names if name in found}
 
@@ -47,10 +47,11 @@ def cost_table(names: list[str]) -> str:
         figures = [_figures(known[name].get(n)) if name in known else "not measured yet" for n in LENGTHS]
         lines.append(f"| {linked(name)} |" + "".join(f" {figure} |" for figure in figures))
     said = (
-        f"One layer, forward and backward, {about['heads']} heads of {about['head']} features, batch {about['batch']}, "
-        f"{about['threads']} threads of a {about['device'].upper()}, median of {about['rounds']} rounds: time, and "
-        "memory beyond what the process held. “–”: too slow or too large to be measured. Rounds were few and the "
-        "machine was shared, so differences of a few tens of per cent mean nothing."
+        "Time, and memory on top of what the process already held, of one layer, forward and backward: "
+        f"{about['heads']} heads of {about['head']} features, batch size {about['batch']}, {about['threads']} threads "
+        f"of a {about['device'].upper()}, median of {about['rounds']} rounds. “–” means too slow or too large to "
+        "measure. There were few rounds and the machine was shared, so differences of a few tens of per cent are not "
+        "meaningful."
     )
     return "\n".join([*lines, "", said])
 
@@ -64,8 +65,8 @@ def _figures(one: dict[str, float] | None) -> str:
 
 
 def quality_table(names: list[str]) -> str:
-    """How a model with each mechanism translates the embedded corpus, as Markdown."""
-    lines = ["| mechanism | BLEU | 95 % interval | alignment error | in |", "|---|---:|---:|---:|---|"]
+    """How well a model with each mechanism translates the embedded corpus, as Markdown."""
+    lines = ["| mechanism | BLEU | 95 % interval | alignment error | used in |", "|---|---:|---:|---:|---|"]
     for name, run in quality().items():
         if name not in names:
             continue
@@ -77,7 +78,7 @@ def quality_table(names: list[str]) -> str:
 
 
 def where(row: Mechanism) -> str:
-    """The places in which a mechanism is, in few words."""
+    """The places in which a mechanism is used, in a few words."""
     return "everywhere" if row.places == PLACES else ", ".join(SHORT[place] for place in row.places)
 
 

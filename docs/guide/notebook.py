@@ -1,5 +1,5 @@
-"""The notebook as pages read it: docs/notebook/index.md with its pictures, made of the committed .ipynb when the site
-is built. git does not know them."""
+"""The notebook as a page: docs/notebook/index.md with its pictures, generated from the committed .ipynb when the site
+is built. They are not in git."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def files() -> dict[str, bytes]:
             blocks.append(_output(output, found))
     title, rest = blocks[0].split("\n", 1)
     ipynb = f"/../{NOTEBOOK.relative_to(sources.ROOT)}"
-    told = f"This is {{download}}`the notebook <{ipynb}>` with what it printed and drew when it was last run."
+    told = f"This is {{download}}`the notebook <{ipynb}>` with the output and the pictures of its last run."
     found["index.md"] = "\n\n".join([title, told, rest, *blocks[1:]]).encode() + b"\n"
     return found
 
 
 def _output(output: dict[str, Any], found: dict[str, bytes]) -> str:
-    """What a cell printed, returned or drew, as Markdown; a picture goes to the files."""
+    """What a cell printed, returned or drew, as Markdown; a picture is added to the files."""
     if output["output_type"] == "stream":
         return f"```text\n{''.join(output['text']).rstrip()}\n```"
     data = output["data"]
@@ -56,7 +56,7 @@ def _output(output: dict[str, Any], found: dict[str, bytes]) -> str:
 
 
 def write(folder: Path) -> None:
-    """Write the files that have changed, and remove others."""
+    """Write the files that have changed, and remove all others."""
     folder.mkdir(exist_ok=True)
     wanted = files()
     for file in folder.iterdir():

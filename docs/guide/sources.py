@@ -1,4 +1,4 @@
-"""What the project's own files say: the class behind a mechanism, its docstring, and the tests that hold it."""
+"""What the project's own files say: the class behind a mechanism, its docstring, and the tests that cover it."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ DEFAULTS = {one.name: one.default for one in fields(Mechanism)}
 
 
 def part(kind: str, name: str) -> Any:
-    """The class behind a choice."""
+    """The class behind a choice of a part."""
     found = CHOICES[kind][name]
     return getattr(found, "func", found)  # of a partial
 
 
 def file_of(found: Any) -> str:
-    """The file of a class, from the project's root."""
+    """The file of a class, relative to the project's root."""
     return str(Path(inspect.getsourcefile(found) or "").relative_to(ROOT))
 
 
 def summary(found: Any) -> str:
-    """The first paragraph of its docstring, in one line."""
+    """The first paragraph of a docstring, in one line."""
     return " ".join((inspect.getdoc(found) or "").split("\n\n")[0].split())
 
 
 def argument(found: Any, name: str) -> str:
-    """What its docstring says of an argument under `Args:`, in one line; nothing if it says nothing there."""
+    """What a docstring says about an argument under `Args:`, in one line; empty if it says nothing there."""
     _, _, arguments = (inspect.getdoc(found) or "").partition("Args:\n")
     said = re.search(rf"(?:^    |; ){name}: (.*?)(?=; \w+: |\n    \w+: |\n\n|\Z)", arguments, re.DOTALL | re.MULTILINE)
     return " ".join(said[1].split()) if said else ""
@@ -45,8 +45,8 @@ def argument(found: Any, name: str) -> str:
 def own_parts(row: Mechanism) -> dict[str, Any]:
     """The classes that make a mechanism what it is: {kind: class}.
 
-    Those are the parts that scaled dot-product attention does not have; a row that differs in an option alone is made
-    by the part that takes it.
+    Those are the parts that scaled dot-product attention does not have. If a row differs only in an option, it is the
+    part that takes the option.
     """
     special = {
         kind: part(kind, name)
@@ -72,14 +72,14 @@ def tests_in(file: Path) -> dict[str, ast.FunctionDef]:
 
 
 def is_test(reference: str) -> bool:
-    """Is there a test of that name, as pytest writes it: FILE::NAME?"""
+    """Does a test of that name exist, written as in pytest: FILE::NAME?"""
     file, _, name = reference.partition("::")
     return (ROOT / file).is_file() and (not name or name in tests_in(ROOT / file))
 
 
 @cache
 def named_in(file: Path) -> dict[str, frozenset[str]]:
-    """The names and texts that stand in each test of a file."""
+    """The names and strings that occur in each test of a file."""
     return {
         name: frozenset(
             node.id if isinstance(node, ast.Name) else str(node.value)
@@ -91,7 +91,7 @@ def named_in(file: Path) -> dict[str, frozenset[str]]:
 
 
 def tests_of(name: str) -> list[str]:
-    """The tests, beside those of the law, that name a mechanism or what makes it, as FILE::NAME."""
+    """The tests that name a mechanism or its own parts, except those of the law, as FILE::NAME."""
     row = CATALOGUE[name]
     parts = own_parts(row)
     wanted = {name} | {found.__name__ for found in parts.values()}
@@ -107,7 +107,7 @@ def tests_of(name: str) -> list[str]:
 
 @cache
 def told() -> dict[str, str]:
-    """The theory page that tells of a mechanism first: {mechanism: page}."""
+    """The theory page that explains a mechanism first: {mechanism: page}."""
     found: dict[str, str] = {}
     order = (ROOT / "docs" / "theory" / "index.md").read_text(encoding="utf-8").splitlines()
     for line in order:
@@ -120,7 +120,7 @@ def told() -> dict[str, str]:
 
 @cache
 def messages() -> list[str]:
-    """The sentences of the code's `InputError`s, with … for what is put into them."""
+    """The messages of the code's `InputError`s, with … for the values that are inserted."""
     found: list[str] = []
     for file in sorted((ROOT / "src").rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -134,7 +134,7 @@ def messages() -> list[str]:
 
 
 def _texts(node: ast.expr) -> list[str]:
-    """What an expression may be, as text."""
+    """The texts that an expression can evaluate to."""
     match node:
         case ast.Constant(value=str(text)):
             return [text]
@@ -150,11 +150,11 @@ def _texts(node: ast.expr) -> list[str]:
 
 
 def is_message(text: str) -> bool:
-    """Does the code say this? … stands for anything."""
+    """Does the code contain this message? … stands for anything."""
     wanted = re.compile(".*".join(re.escape(piece) for piece in text.split("…")), re.DOTALL)
     return any(wanted.search(known) for known in messages())
 
 
 def plain(text: str) -> str:
-    """Text as Markdown that shows it as it is."""
+    """Text escaped so that Markdown shows it unchanged."""
     return re.sub(r"([\\`*_{}\[\]<>|#~$^])", r"\\\1", text)

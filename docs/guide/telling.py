@@ -1,15 +1,15 @@
 """Directives and roles of the pages.
 
 ```{mechanism} additive          code, picture, cost, use, test and paper of one row of the catalogue
-:code: scores.Additive           the class to show; none: those that make the row
-:cited: appendix A.1.2           where in the paper; must stand in the docstring of the class
+:code: scores.Additive           the class to show; by default those that make the row
+:cited: appendix A.1.2           where in the paper; must occur in the docstring of the class
 :test: FILE::NAME                the test that proves it
-:place: cross                    where the picture is taken; none: the first place where the row is valid
+:place: cross                    the place that the picture shows; by default the first where the row is valid
 ```
-```{weights} additive            the picture alone          ```{law}        the tests that all rows pass
-```{cost} additive dot           what was measured of cost  ```{chart} …    … as a picture
-```{quality} additive dot        … of quality; none: all    ```{intervals}  … as a picture
-```{flow}                        which stage reads what     ```{message}    a sentence that the code says
+```{weights} additive            only the picture           ```{law}        the tests that all rows pass
+```{cost} additive dot           measured cost              ```{chart} …    … as a picture
+```{quality} additive dot        quality; by default of all ```{intervals}  … as a picture
+```{flow}                        which stage reads what     ```{message}    an error message of the code
 ```
 
 {row}`additive`  a link to its page          {bleu}`additive`    its BLEU and interval
@@ -33,25 +33,25 @@ from attention_lab.mechanisms import KINDS, PLACE_NAMES
 from guide import figures, flow, measured, sources
 
 CONTROLS = {"uniform", "frozen_random", "hard_coded"}
-NUMBERS = "Numbers are hundredths; an empty cell is 0 (below 0.000001). Rows look, columns are looked at."
+NUMBERS = "Numbers are hundredths; an empty cell is 0 (below 0.000001). Rows look at columns."
 
 
 def picture(name: str, place: Place | None = None) -> str:
-    """The weights of a mechanism with what they are, as Markdown; in the first place where it is valid, or another."""
+    """The weights of a mechanism with a caption, as Markdown; place: by default the first where it is valid."""
     row = CATALOGUE[name]
     place = place or row.places[0]
     if row.weights == "none":
-        return "This mechanism mixes features as well as positions, so it has no weights from word to word to show."
+        return "This mechanism mixes features as well as positions, so there are no word-to-word weights to show."
     options = "".join(f", {option} = {value}" for option, value in figures.options_of(row).items())
     said = (
-        f"Weights of {PLACE_NAMES[place]}, the first two of {figures.HEADS} heads, nothing learned, the same "
-        f"words and projections as on the other pages{sources.plain(options)}. {NUMBERS}"
+        f"Weights of {PLACE_NAMES[place]} in the first two of {figures.HEADS} heads, untrained, with the same words "
+        f"and projections as on the other pages{sources.plain(options)}. {NUMBERS}"
     )
     return f"````{{raw}} html\n<figure>{figures.maps(name, place)}<figcaption>{said}</figcaption></figure>\n````"
 
 
 def code(name: str, classes: list[Any]) -> str:
-    """The source of classes, from their files, as Markdown."""
+    """The source code of classes, included from their files, as Markdown."""
     return "\n\n".join(
         f"```{{literalinclude}} /../{sources.file_of(found)}\n:pyobject: {found.__qualname__}\n"
         f":language: python\n:caption: {sources.file_of(found)}\n```"
@@ -60,7 +60,7 @@ def code(name: str, classes: list[Any]) -> str:
 
 
 class Telling(SphinxDirective):
-    """Markdown that is made when the site is built."""
+    """A directive whose Markdown is generated when the site is built."""
 
     optional_arguments = 1
     final_argument_whitespace = True
@@ -147,14 +147,14 @@ class Chart(Telling):
         known = measured.curves(self.names)
         against = measured.curves([name for name in ("scaled_dot_product",) if name not in known])
         drawn = figures.chart(known, against, f"time against positions: {', '.join(known)}")
-        said = "Time of one layer, forward and backward. A line that ends early was too slow or too large to go on."
+        said = "Time of one layer, forward and backward. A line ends where longer inputs were too slow or too large."
         return f"````{{raw}} html\n<figure>{drawn}<figcaption>{said}</figcaption></figure>\n````"
 
 
 class Intervals(Telling):
     def markdown(self) -> str:
         rows = {name: (run["bleu"], run["low"], run["high"]) for name, run in measured.quality().items()}
-        said = "BLEU and its 95 % interval over test sentences, one training each; controls in another colour."
+        said = "BLEU with its 95 % interval over test sentences, from one training each; controls have another colour."
         drawn = figures.intervals(rows, "BLEU", CONTROLS)
         return f"````{{raw}} html\n<figure>{drawn}<figcaption>{said}</figcaption></figure>\n````"
 
@@ -168,14 +168,12 @@ class Law(Telling):
 class Flow(Telling):
     def markdown(self) -> str:
         self.env.note_dependency(str(flow.DVC))
-        said = (
-            "Stages from above to below, as dvc.yaml has them. A line goes to a stage that reads what another writes."
-        )
+        said = "Stages from top to bottom, as in dvc.yaml. An arrow leads from a stage to one that reads its output."
         return f"````{{raw}} html\n<figure>{flow.drawn()}<figcaption>{said}</figcaption></figure>\n````"
 
 
 class Message(SphinxDirective):
-    """A sentence of an error, which the code must have."""
+    """The text of an error message, which must occur in the code."""
 
     has_content = True
 
