@@ -40,7 +40,7 @@ def load(
 
     kind = (_read(directory / "config.json").get("architectures") or ["an unnamed architecture"])[0]
     if kind not in FAMILIES:
-        raise InputError(f"{directory} holds {kind}; models that can be read here are {', '.join(FAMILIES)}")
+        raise InputError(f"{directory} holds {kind}; the models that can be read here are {', '.join(FAMILIES)}")
     try:
         theirs, report = getattr(transformers, kind).from_pretrained(
             str(directory), local_files_only=True, dtype=torch.float32, output_loading_info=True
@@ -63,7 +63,9 @@ def _updates(model: Model, theirs: Any, tokenizer: PreTrainedTokenizerFast, dire
     if isinstance(model, Writer):
         return {}
     if len(model.config.labels) < 2:
-        raise InputError(f"{directory} has {len(model.config.labels)} label: it predicts a number, and no class")
+        raise InputError(
+            f"{directory} has {len(model.config.labels)} label: it predicts a number, not a class; name a classifier"
+        )
     return {"task": "multi_label"} if theirs.problem_type == "multi_label_classification" else {}
 
 
@@ -77,7 +79,7 @@ def _tokenizer(directory: Path) -> PreTrainedTokenizerFast:
     if not found.is_fast:
         raise InputError(
             f"the tokenizer in {directory}, {type(found).__name__}, is a slow one, which does not say where its tokens "
-            "stand in a text; save a fast one there, with tokenizer.json"
+            "stand in the text; save a fast one (tokenizer.json) there"
         )
     return found
 

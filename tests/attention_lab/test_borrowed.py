@@ -197,7 +197,7 @@ def test_a_text_that_is_too_long_is_read_up_to_a_whole_word(tmp_path: Path) -> N
     (answer,) = answers(predictor, [{"text": long}])
     assert answer.words == ["cat"] * 20
     assert answer.notes == [
-        "The text is too long for the model: it has read and answered the first 20 of 22 words."
+        "The text is too long for the model, which has read only the first 20 of its 22 words."
     ]  # fmt: skip
 
 
@@ -238,11 +238,11 @@ def slow(at: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (lambda at: changed(at, "config.json", architectures=["BertForMaskedLM"]), "holds BertForMaskedLM; models"),
+        (lambda at: changed(at, "config.json", architectures=["BertForMaskedLM"]), "holds BertForMaskedLM; the models"),
         (without_weights, "holds no weights that can be read"),
         (without_a_head, r"lacks weights of BertForSequenceClassification \(classifier.bias"),
         (lambda at: (at / "tokenizer.json").write_text("{"), "holds no tokenizer that can be read"),
-        (slow, "is a slow one, which does not say where its tokens stand in a text; save a fast one"),
+        (slow, "is a slow one, which does not say where its tokens stand in the text; save a fast one"),
     ],
 )
 def test_what_cannot_be_read_is_refused(tmp_path: Path, spoil: Callable[[Path], Any], sentence: str) -> None:
@@ -255,5 +255,5 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path, spoil: Callable[[Path], 
 
 def test_a_number_is_no_class(tmp_path: Path) -> None:
     at = saved(tmp_path, bert("SequenceClassification", num_labels=1), AROUND["bert"])
-    with pytest.raises(InputError, match="has 1 label: it predicts a number, and no class"):
+    with pytest.raises(InputError, match="has 1 label: it predicts a number, not a class"):
         Predictor(at)

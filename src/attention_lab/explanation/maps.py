@@ -28,11 +28,11 @@ from attention_lab.vocabulary import BOS
 ALL = "all positions"  # in the mean
 
 CAUTION = (
-    "The picture shows where the model looked. It is no proof that the prediction was made because of these words: "
+    "The picture shows where the model looked. It does not prove that the prediction was made because of these words: "
     "only changing or removing them could show that."
 )
 LEFT_OUT = (
-    "What goes to the start and the end of a text and to marks beside a word is left out, so a row may sum to less "
+    "Weights on the start and end of a text and on punctuation beside a word are left out, so a row may sum to less "
     "than 100 %."
 )
 
@@ -48,16 +48,16 @@ TOLD = {
     ),
     "decoder_self": (
         "text to text",
-        "Each row is a word of the text. It shows where the model looked, at that word or before it, when it had read "
-        "it and was to say the next.",
+        "Each row is a word of the text. It shows where the model looked, at that word or earlier ones, to predict the "
+        "next word.",
     ),
     "class": (
         "layer by layer",
-        "How much the first position, or the mean of all, from which the class is read, looked at each word.",
+        "How much the position that the class is read from (the first, or the mean of all) looked at each word.",
     ),
     "rollout": (
         "through all layers",
-        "How much of each word has flowed into the first position, or the mean of all, from which the class is read, "
+        "How much of each word has reached the position that the class is read from (the first, or the mean of all), "
         "if every layer passes on half of what it looks at and half of what was there (attention rollout).",
     ),
     "answer": (
@@ -66,7 +66,7 @@ TOLD = {
     ),
     "no answer": (
         "no answer",
-        "How much the first position, at which no answer is read, looked at each word of question and text.",
+        "How much the first position, which stands for no answer, looked at each word of question and text.",
     ),
 }
 

@@ -61,8 +61,8 @@ def tell(
     for folder, predictor in zip(folders, predictors, strict=True):
         if len(predictor.fields) != len(predictors[0].fields):
             raise InputError(
-                f"{folders[0]} reads a {_and(predictors[0])} and {folder} a {_and(predictor)}; --beside takes a model "
-                "that can be asked the same"
+                f"{folders[0]} reads a {_and(predictors[0])} and {folder} a {_and(predictor)}; give --beside a model "
+                "that reads the same"
             )
     method = method or words.chosen(measured, predictors[0])[0]
     found = []

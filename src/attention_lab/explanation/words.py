@@ -178,7 +178,7 @@ def _read_at_once(predictor: Predictor, texts: dict[str, str]) -> dict[str, str]
 
 def _left_out(text: str, read: str) -> str:
     words, of = len(read.split(" ")), len(text.split(" "))
-    return f"The text is too long for the model: it has read and answered the first {words} of {of} words."
+    return f"The text is too long for the model, which has read only the first {words} of its {of} words."
 
 
 def _about_answer(
@@ -196,9 +196,9 @@ def _about_answer(
         first += len(piece) - len(piece.lstrip())
         begins = begins - first if begins >= 0 else begins
         record = {**record, context: piece.strip()}
-        which = "the window with the answer" if begins >= 0 else "its first window; no other has an answer either"
+        which = "the window with the answer" if begins >= 0 else "the first window, as no window has an answer"
         read, of = len(record[context].split(" ")), len(text.split(" "))
-        notes.append(f"The text is too long to be read at once. Explained is {which}: {read} of {of} words.")
+        notes.append(f"The text is too long to be read at once. The explanation covers {which}: {read} of {of} words.")
     (source,) = predictor.read([[record[question]], [record[context]]], windows=False)
     return record, encoding.spanned(source, begins, begins + len(answer["prediction"])), notes
 

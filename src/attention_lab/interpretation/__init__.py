@@ -42,10 +42,10 @@ __all__ = ["Example", "Interpretation", "Shown", "facts", "interpret", "render",
 # What a reader has to know about weights that are no probabilities.
 KINDS = {
     "weights": ["The weights of this mechanism need not sum to 1: a query may look at little, or at nothing."],
-    "signed": ["The weights of this mechanism can be negative: a value may be taken away, so they are no shares."],
+    "signed": ["The weights of this mechanism can be negative: a value may be subtracted, so they are not shares."],
     "effective": [
-        "This mechanism computes no weights. Shown is what its output amounts to as a sum over values (effective "
-        "weights): they can be negative and need not sum to 1, so they are no shares."
+        "This mechanism computes no weights. Shown are its effective weights, its output written as a sum over values: "
+        "they can be negative and need not sum to 1, so they are not shares."
     ],
 }
 

@@ -200,7 +200,8 @@ def sentence(found: dict[str, Any]) -> str:
     between = "" if found["low"] is None else f"95 % interval {found['low']:.2f} to {found['high']:.2f}; "
     return (
         f"alignment error rate {found['error_rate']:.2f} ({between}random {found['random']:.2f}, diagonal "
-        f"{found['diagonal']:.2f}) at {place(found)}, by the largest weight {found['way']}, chosen on the valid split"
+        f"{found['diagonal']:.2f}) at {place(found)}, by the largest weight {found['way']}, chosen on the validation "
+        "split"
     )
 
 
@@ -210,27 +211,27 @@ def reading(found: dict[str, Any]) -> list[str]:
     low, high = (found["error_rate"] if found[end] is None else found[end] for end in ("low", "high"))
     if high < bar:
         first = (
-            "In this place the largest weights agree with the known alignment more often than word order alone (the "
-            "diagonal) or chance would. There, weights can be read as a guess at which words translate each other, "
-            f"with an error rate of {found['error_rate']:.2f}."
+            "In this place the largest weights agree with the known alignment better than word order alone (the "
+            "diagonal) or chance. There, weights can be read as a guess at which words translate each other, with an "
+            f"error rate of {found['error_rate']:.2f}."
         )
     elif low > bar:
         first = (
-            "Even in its best place, attention agrees with the known alignment less often than a baseline that looks "
-            "at no weights. These weights should not be read as an alignment."
+            "Even in its best place, attention agrees with the known alignment less well than a baseline that ignores "
+            "the weights. These weights should not be read as an alignment."
         )
     else:
         first = (
-            "Even in its best place, attention agrees with the known alignment no better than a baseline that looks "
-            "at no weights, within what this many sentences can tell. These weights should not be read as an "
-            "alignment."
+            "Even in its best place, attention agrees with the known alignment no better than a baseline that ignores "
+            "the weights, as far as this many sentences can tell. These weights should not be read as an alignment."
         )
     return [
         first,
-        "It holds for that one place: the table shows how far other layers, heads and rows of the same model differ.",
-        f"Words are linked by the largest weight {found['way']}, which did best on valid rows. The methods side by "
-        "side are read so, too, each in its own best way, in the sentences that every method explains, often fewer.",
-        "It does not say that the model translates a word because of the weight: agreement with a known alignment "
-        "is one thing, the cause of an output another. Only an intervention could show the latter.",
-        "Weights were read while the model was given the reference word by word, not its own output.",
+        "This holds for that one place: the table shows how far other layers, heads and rows of the same model differ.",
+        f"Words are linked by the largest weight {found['way']}, which did best on the validation rows. The table of "
+        "methods links words in the same manner, for each method in its own best way, in the sentences that every "
+        "method explains, often fewer.",
+        "This does not say that the model translates a word because of the weight: agreeing with a known alignment "
+        "is one thing, causing an output another. Only an intervention could show the latter.",
+        "The weights were read while the model was given the reference word by word, not its own output.",
     ]

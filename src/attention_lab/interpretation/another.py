@@ -89,7 +89,7 @@ def read(folder: Path, task: str, device: torch.device | str) -> Another:
     model = load(folder, device)
     if model.config.task != task:
         raise InputError(
-            f"interpret.beside: the model in {folder} was trained for {model.config.task}, and this one for {task}; "
-            "name one of the same task"
+            f"interpret.beside: the model in {folder} was trained for {model.config.task}, this one for {task}; "
+            "name one for the same task"
         )
     return Another(folder, model, vocabulary.load(folder), vocabulary.load_target(folder))

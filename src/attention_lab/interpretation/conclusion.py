@@ -11,18 +11,20 @@ from attention_lab.interpretation.measures import CONTROLS
 
 # Gates that stand before any reading of scores, and what does not hold if one is closed.
 GROUNDS = {
-    "oracle": "The measure itself fails on the known truth, so no figure here says how good a method is.",
-    "replayed_weights": "The weights that are shown are not those that the model used: they were read wrongly, and "
-    "nothing below should be believed.",
-    "completeness": "Integrated gradients are not exact here, so their scores should not be read; the gate of "
-    "completeness says why, and what to do.",
-    "randomised_model": "An untrained model gives scores that are as good, or the same: they show how the model is "
-    "built and not what it learned.",
-    "other_example": "Scores of another example do as well: they show a habit of the model and not this example.",
+    "oracle": "The measure fails even on the known truth, so no figure here says how good a method is.",
+    "replayed_weights": "The weights shown are not the ones the model used: they were read wrongly, and nothing below "
+    "should be believed.",
+    "completeness": "Integrated gradients are not exact here, so their scores should not be read; the completeness "
+    "gate says why, and what to do.",
+    "randomised_model": "An untrained model gives scores that are as good, or the same: they reflect how the model is "
+    "built, not what it learned.",
+    "other_example": "Scores from another example do as well: they reflect a habit of the model, not this example.",
 }
 
 # Why the chart of attention, which is of what `alignment.py` or `rationale.py` has measured, has another figure.
-OTHERWISE = "This is of the texts that every method explains; the report's chart of attention is often of more."
+OTHERWISE = (
+    "This is measured on the texts that every method explains; the report's chart of attention often covers more."
+)
 
 
 def conclude(table: Table, gates: Mapping[str, Gate], heads: Mapping[str, Any]) -> list[str]:
@@ -33,25 +35,26 @@ def conclude(table: Table, gates: Mapping[str, Gate], heads: Mapping[str, Any]) 
     """
     found = [sentence for name, sentence in GROUNDS.items() if gates[name].passed is False]
     found += _plausible(table, gates) if table.measure is not None and table.best is not None else [
-        "There is no gold here, so nobody can say whether a method names the right words. What can be said is how far "
-        "predictions depend on the words that it names."
+        "There is no gold standard here, so nobody can say whether a method names the right words. What can be said is "
+        "how far predictions depend on the words it names."
     ]  # fmt: skip
     found += _faithful(table.rows)
     found.append(_of_weights(table.rows, gates))
     if heads["importance"] is not None:
-        agree = "so it can stand for the slower" if heads["importance"] >= 0.7 else "so it cannot stand for it"
+        agree = "can" if heads["importance"] >= 0.7 else "cannot"
         found.append(
-            f"Over {heads['heads']} heads, the importance of a head and what is lost without it correlate by "
-            f"{heads['importance']:.2f} (Spearman), {agree}."
+            f"Across {heads['heads']} heads, a head's importance (a gradient) and the growth in loss without it have a "
+            f"Spearman correlation of {heads['importance']:.2f}, so importance {agree} stand in for removing heads, "
+            "which is slower."
         )
     found.append(
-        "None of this says why the model predicts what it does. Scores that look like known reasons are plausible, "
-        "scores of words on which the prediction depends are faithful, and a method can be one without the other."
+        "None of this says why the model predicts what it does. Scores that look like the known reasons are plausible, "
+        "scores that pick out the words a prediction depends on are faithful; a method can be one without the other."
     )
     if gates["seeds"].passed is None:
-        found.append("It holds for this one model: another seed may be explained otherwise.")
+        found.append("All this holds for this one model: one trained with another seed may be explained differently.")
     elif not gates["seeds"].passed:
-        found.append("It holds for this one model: another of the same data is explained otherwise.")
+        found.append("All this holds for this one model: another one is explained differently on the same data.")
     return found
 
 
@@ -64,22 +67,23 @@ def _plausible(table: Table, gates: Mapping[str, Gate]) -> list[str]:
     failed = [control for control in ("random", "constant", "position") if gates[control].passed is False]
     if failed:
         return [
-            f"No method names the right words: {in_words(table.best)}, the best on valid rows, has an {words} of "
-            f"{figure}, which is no better than {' and '.join(failed)}.",
+            f"No method names the right words: {in_words(table.best)}, the best on the validation rows, has an {words} "
+            f"of {figure}, which is no better than the {' and '.join(failed)} control{'s' * (len(failed) > 1)}.",
             OTHERWISE,
         ]
     weights = table.rows["weights"]
     first = (
-        f"Of all methods {in_words(table.best)} is the one to read: on valid rows it names the right words best, and "
+        f"Of all methods, {in_words(table.best)} is the one to read: it names the right words best on the validation "
+        f"rows, and on the test rows it has an {words} of {figure}, against {table.rows['random'][name]:.2f} for "
+        "random scores."
     )
-    first += f"on test rows it has an {words} of {figure}, where chance has {table.rows['random'][name]:.2f}."
     if table.best == "weights" or weights["reason"]:
         return [first, OTHERWISE]
     ends = (row[f"{name}_low"], weights[f"{name}_high"])
     if not table.measure.more_is_better:
         ends = (weights[f"{name}_low"], row[f"{name}_high"])
     apart = None not in ends and ends[0] > ends[1]
-    told = "which is worse" if apart else "which these rows cannot tell from it"
+    told = "which is worse" if apart else "and on these rows the two cannot be told apart"
     return [first, f"The weights alone have {_with_interval(weights, name)}, {told}.", OTHERWISE]
 
 
@@ -95,25 +99,25 @@ def _faithful(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     # As far as two digits, which are told, can show.
     depends = low is not None and round(low, 2) > round(chance, 2)
     return [
-        f"Hiding the words that {in_words(best)} puts first lowers the probability of what is said by "
-        f"{measured[best]['comprehensiveness']:.2f} in the mean, hiding as many at random by {chance:.2f}: "
-        + ("predictions depend on them." if depends else "predictions do not depend on them more than on others.")
+        f"Hiding the words that {in_words(best)} ranks first lowers the probability of the output by "
+        f"{measured[best]['comprehensiveness']:.2f} on average, hiding as many at random by {chance:.2f}: "
+        + ("predictions depend on them." if depends else "predictions depend on them no more than on others.")
     ]
 
 
 def _of_weights(rows: Mapping[str, Mapping[str, Any]], gates: Mapping[str, Gate]) -> str:
     if rows["weights"]["reason"]:
-        return f"Weights cannot be read: {rows['weights']['reason']}."
+        return f"There are no weights to read: {rows['weights']['reason']}."
     closed: Sequence[str] = [name for name in ("permuted_weights", "uniform_weights") if gates[name].passed is False]
     if closed:
         return (
             "Weights should not be read as an explanation here: "
-            + ("dealing them anew" if closed[0] == "permuted_weights" else "making them all the same")
-            + " hardly changes what the model says."
+            + ("shuffling them" if closed[0] == "permuted_weights" else "making them all equal")
+            + " hardly changes the predictions."
         )
     return (
-        "Predictions do depend on which word has which weight, so weights tell something of how they are made; the "
-        "table says how much."
+        "Predictions do depend on which word has which weight, so the weights say something about how predictions are "
+        "made; the table says how much."
     )
 
 

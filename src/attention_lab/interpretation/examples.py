@@ -119,7 +119,7 @@ def _aligned(row: Row, measured: dict[str, Any] | None, right: bool) -> tuple[np
     forced = (
         "its own output, which is the reference"
         if right
-        else "given the reference, which is not what it says by itself"
+        else "given the reference, which differs from what it would write"
     )
     weights = heads.mean(0) if place["head"] == "mean" else heads[place["head"] - 1]
     return weights, f"{alignment.place(place)}; the model was {'writing ' if right else ''}{forced}"
@@ -139,4 +139,4 @@ def _ranked(row: Row, measured: dict[str, Any] | None) -> tuple[np.ndarray | Non
     reader = "the model"
     if list(row.readers) == ["attention"]:
         reader = "the first position" if row.readers["attention"] == [0] else "the mean position"
-    return found[method][None], f"what {reader} gives each word, by {method}"
+    return found[method][None], f"how much weight {reader} gives each word, by {method}"

@@ -276,8 +276,8 @@ def controls(shape: tuple[int, int], gold: np.ndarray | None, generator: np.rand
 
 
 CONTROLS = {
-    "random": "chance: scores drawn evenly",
+    "random": "scores drawn uniformly at random",
     "constant": "every word counts the same",
-    "position": "the diagonal, or the first words where there is one output",
+    "position": "the diagonal, or the first words if there is a single output",
     "oracle": "the known truth itself",
 }

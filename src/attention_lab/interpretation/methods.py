@@ -83,7 +83,7 @@ def why_not(method: Method, config: Config) -> str:
         if method.needs and mechanism.weights == "none":
             return f"{mechanism.name} has no attention weights"
         if method.needs == "shares" and mechanism.weights != "probabilities":
-            return f"the weights of {mechanism.name} do not sum to 1, so they are no shares that could be followed"
+            return f"the weights of {mechanism.name} do not sum to 1, so they cannot be followed as shares"
     return ""
 
 
@@ -239,63 +239,63 @@ def _occlusion(look: Look) -> Found:
 METHODS: dict[str, Method] = {
     "weights": Method(
         _weights,
-        "the attention weights of one layer, of one head or the mean of them",
+        "the attention weights of one layer: those of one head, or the mean of all",
         "Bahdanau et al. 2014, arXiv 1409.0473",
         needs="weights",
     ),
     "norm": Method(
         _norm,
-        "the length of the vectors that the weights of one layer mix",
+        "the lengths of the weighted vectors that one layer sums up",
         "Kobayashi et al. 2020, arXiv 2004.10102",
         needs="weights",
     ),
     "rollout": Method(
         _followed(shares.by_weights),
-        "weights multiplied through all layers, with half for the residual connection",
+        "weights multiplied through all layers, half of each layer being the residual connection",
         "Abnar & Zuidema 2020, arXiv 2005.00928",
         needs="shares",
         everywhere=True,
     ),
     "norm_rollout": Method(
         _followed(shares.by_norm),
-        "lengths of the mixed vectors, multiplied through all layers",
+        "lengths of the weighted vectors, multiplied through all layers",
         "Kobayashi et al. 2021, arXiv 2109.07152",
         needs="weights",
         everywhere=True,
     ),
     "alti": Method(
         _followed(shares.by_distance),
-        "how near what each word adds comes by itself to the output of a layer, multiplied through all layers",
+        "how close each word's contribution alone comes to the output of a layer, multiplied through all layers",
         "Ferrando et al. 2022, arXiv 2203.04212; ALTI+, arXiv 2205.11631",
         needs="weights",
         everywhere=True,
     ),
     "value_zeroing": Method(
         _value_zeroing,
-        "how far the vectors behind a layer turn when a word's value in it is 0",
+        "how far a layer's output vectors turn when a word's value in it is set to 0",
         "Mohebbi et al. 2023, arXiv 2301.12971",
     ),
     "gradient_x_attention": Method(
         lambda look: _by_output(look, gradients.gradient_x_attention(look.asked, look.place)),
-        "weights times the gradient of the log-probability by them, where it is positive, over all layers and heads",
+        "weights times the log-probability's gradient with respect to them, where positive, over all layers and heads",
         "Barkan et al. 2021, arXiv 2204.11073",
         needs="weights",
     ),
     "gradient_x_input": Method(
         lambda look: _sizes(_by_output(look, gradients.gradient_x_input(look.asked))),
-        "the gradient of the log-probability by a word's vector, times the vector",
+        "the log-probability's gradient with respect to a word's vector, times that vector",
         "Shrikumar et al. 2016, arXiv 1605.01713",
         signed=True,
     ),
     "integrated_gradients": Method(
         lambda look: _sizes(_by_output(look, look.integrated[0])),
-        "that gradient, summed up on the way from unknown words to the true ones",
+        "gradient × input, accumulated on the way from unknown words to the real ones",
         "Sundararajan et al. 2017, arXiv 1703.01365",
         signed=True,
     ),
     "occlusion": Method(
         _occlusion,
-        "how much of the log-probability is lost when the word alone is hidden",
+        "how much the log-probability drops when that word alone is hidden",
         "Zeiler & Fergus 2014, arXiv 1311.2901; Li et al. 2016, arXiv 1612.08220",
         signed=True,
     ),

@@ -139,8 +139,8 @@ def sentence(found: dict[str, Any]) -> str:
     """The result in one sentence."""
     between = "" if found["low"] is None else f"95 % interval {found['low']:.2f} to {found['high']:.2f}; "
     return (
-        f"average precision against the gold words {found['average_precision']:.2f} ({between}random "
-        f"{found['random']:.2f}, constant {found['constant']:.2f}) by {found['method']}, chosen on the valid split"
+        f"average precision {found['average_precision']:.2f} against the gold words ({between}random "
+        f"{found['random']:.2f}, constant {found['constant']:.2f}) by {found['method']}, chosen on the validation split"
     )
 
 
@@ -150,25 +150,24 @@ def reading(found: dict[str, Any], gold: str) -> list[str]:
     low, high = (found["average_precision"] if found[end] is None else found[end] for end in ("low", "high"))
     if low > bar:
         first = (
-            f"The scores of {found['method']} rank the {GOLD_WORDS[gold]} above the others better than "
-            f"chance does: average precision {found['average_precision']:.2f}, where 1 is perfect and {bar:.2f} is "
-            "chance."
+            f"The scores of {found['method']} rank the {GOLD_WORDS[gold]} above the others better than chance: average "
+            f"precision {found['average_precision']:.2f}, where 1 is perfect and {bar:.2f} is chance."
         )
     elif high < bar:
         first = (
-            f"Even the best method ranks the {GOLD_WORDS[gold]} worse than chance does. These weights should "
-            "not be read as reasons."
+            f"Even the best method ranks the {GOLD_WORDS[gold]} worse than chance. These weights should not be read as "
+            "reasons."
         )
     else:
         first = (
-            f"Even the best method ranks the {GOLD_WORDS[gold]} no better than chance, within what this many "
+            f"Even the best method ranks the {GOLD_WORDS[gold]} no better than chance, as far as this many "
             "texts can tell. These weights should not be read as reasons."
         )
     return [
         first,
-        "It holds for that method: the table shows how far the others differ on the same model.",
-        "The methods side by side are measured on the texts that every method explains, often fewer.",
-        "It does not say that the model answered because of these words. It says that the scores look like the known "
+        "This holds for that method: the table shows how far the others differ on the same model.",
+        "The table of methods is measured on the texts that every method explains, often fewer.",
+        "This does not say that the model answered because of these words. It says that the scores look like the known "
         "reasons, which is plausibility; whether the prediction depends on the words is faithfulness, and only "
-        "changing or removing them could show it.",
+        "changing or removing them could show that.",
     ]

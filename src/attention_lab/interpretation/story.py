@@ -19,22 +19,23 @@ SPELLED = {
     "bleu": "BLEU",
     "chrf": "chrF",
     "rouge1": "ROUGE-1",
-    "character_probability": "Probability of a character",
+    "character_probability": "Character probability",
     "f1": "F1",
     "f1_micro": "Micro-F1",
     "multi_label": "Multi-label classification",
 }
 # What a headline metric measures, for who has not met it.
 EXPLAINED = {
-    "accuracy": "The share of texts whose class is the right one.",
-    "bleu": "BLEU counts the runs of one to four words that what was written has in common with the reference: 100 is "
-    "the same text, 0 has none in common.",
-    "character_probability": "How probable the model finds each next character of a text, in the geometric mean: 1 is "
+    "accuracy": "The share of texts that were given the right class.",
+    "bleu": "BLEU counts the runs of one to four words that the output shares with the reference: 100 is the same "
+    "text, 0 shares none.",
+    "character_probability": "How probable the model finds each next character of a text (geometric mean): 1 is "
     "certain of all.",
-    "f1": "F1 counts the words that an answer has in common with the right one: 1 is the same words, 0 none of them.",
-    "f1_micro": "F1 counts the labels that are said and true, against those that are only one of both: 1 is all right.",
-    "rouge1": "ROUGE-1 counts the words that what was written has in common with the reference: 1 is the same words, 0 "
-    "none of them.",
+    "f1": "F1 counts the words that an answer shares with the right one: 1 is the same words, 0 none of them.",
+    "f1_micro": "F1 counts the labels that are both predicted and true, against those that are only one of the two: 1 "
+    "is all right.",
+    "rouge1": "ROUGE-1 counts the words that the output shares with the reference: 1 is the same words, 0 none of "
+    "them.",
 }
 # What the gates check: true if they are passed.
 GATES = {
@@ -45,10 +46,10 @@ GATES = {
     "other_example": "The scores are about this example",
     "randomised_model": "The scores come from what was learned",
     "permuted_weights": "It matters which word has which weight",
-    "uniform_weights": "It needs its weights to be right",
+    "uniform_weights": "It does worse with equal weights",
     "completeness": "Integrated gradients add up",
-    "replayed_weights": "The weights shown are those it used",
-    "seeds": "Another training is explained alike",
+    "replayed_weights": "The weights shown are the ones it used",
+    "seeds": "Another model is explained alike",
 }
 # Of a method: how far it agrees with what is known, and how far the prediction depends on what it names. True: more
 # is better.
@@ -124,21 +125,21 @@ def lead(metrics: Mapping[str, Any]) -> str:
     if found := metrics.get("alignment"):
         told = (
             "Where it looked, read as a guess at which words translate each other, has an error rate of "
-            f"{found['error_rate']:.2f}: 0 is no error, and random links have {found['random']:.2f}."
+            f"{found['error_rate']:.2f} (0 is no error, random links have {found['random']:.2f})."
         )
     elif found := ranked(metrics):
         told = (
-            f"Where it looked ({found['method']}) finds the words that are known to matter with an average precision "
-            f"of {found['average_precision']:.2f}: 1 is perfect, and random scores have {found['random']:.2f}."
+            f"Where it looked ({found['method']}) points out the words known to matter with an average precision of "
+            f"{found['average_precision']:.2f} (1 is perfect, random scores have {found['random']:.2f})."
         )
     else:
-        told = f"Whether it looked where it should cannot be measured: {metrics['reason']}."
+        told = f"Whether it looked in the right places cannot be measured: {metrics['reason']}."
     states = [gate["passed"] for gate in metrics.get("gates", {}).values()]
     failed = states.count(False)
     every = failed + states.count(True)
     if not every:
         return told
-    of = "checks whether that can be believed" if found else "other checks"
+    of = "checks on whether to believe that" if found else "other checks"
     return f"{told} Of the {of}, " + (f"{failed} of {every} failed." if failed else f"all {every} passed.")
 
 
@@ -276,7 +277,7 @@ def trust(metrics: Mapping[str, Any]) -> dict[str, str]:
     chance would have, and how many gates were passed."""
     table, gates = metrics.get("methods", {}), list(metrics.get("gates", {}).values())
     passed, failed = (sum(gate["passed"] is wanted for gate in gates) for wanted in (True, False))
-    counted = f"Gates of this run: ✓ {passed} passed, ✗ {failed} failed." if gates else "No gate was computed."
+    counted = f"Gates of this run: ✓ {passed} passed, ✗ {failed} failed." if gates else "No gates were computed."
     found = {}
     for name in ("attention", *table):
         row = table.get("weights" if name == "attention" else name, {})

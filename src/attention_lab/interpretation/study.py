@@ -51,7 +51,7 @@ def study(subject: Subject, shown: Mapping[str, Sequence[str]], another: Another
     options, seed, config = subject.options, subject.seed, subject.model.config
     rows, gold = _rows(subject)
     if rows["test"].empty:
-        said = "No row of the test split was read as a whole, so nothing can be said of explanations."
+        said = "No row of the test split was read whole, so nothing can be said about explanations."
         return Study({"methods": {}, "gates": {}, "heads": {}, "head_agreement": {}, "conclusion": [said]})
     batches = {split: subject.asked(of_split, split) for split, of_split in rows.items()}
     some = _some(batches["test"], options.checked_rows)

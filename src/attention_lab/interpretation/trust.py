@@ -36,7 +36,9 @@ def against_controls(table: Table) -> list[Gate]:
     """The best method against attributions that no model has made, with its interval."""
     measure, best = table.measure, table.best
     if measure is None or best is None:
-        reason = "There is no gold here, so no attribution can be right or wrong, and no control be compared with."
+        reason = (
+            "There is no gold standard here, so no attribution is right or wrong, nor better or worse than a control."
+        )
         return [Gate(name, None, None, None, reason) for name in measures.CONTROLS]
     name, own, bound = measure.name, table.rows[best], _worse_end(table.rows[best], measure)
     found = []
@@ -46,9 +48,9 @@ def against_controls(table: Table) -> list[Gate]:
         found.append(
             Gate(
                 control, figure, bound, passed,
-                f"Scores that no model has made ({what}) have {_named(name)} of {figure:.2f}, and {in_words(best)}, "
-                f"the best method, {own[name]:.2f}: "
-                + ("better, even at the worse end of its interval." if passed else "that is no better."),
+                f"Scores made without a model ({what}) have {_named(name)} of {figure:.2f}; {in_words(best)}, the best "
+                f"method, has {own[name]:.2f}: "
+                + ("better, even" if passed else "no better") + " at the worse end of its interval.",
             )
         )  # fmt: skip
     figure = table.rows["oracle"][name]
@@ -57,8 +59,8 @@ def against_controls(table: Table) -> list[Gate]:
     found.append(
         Gate(
             "oracle", figure, perfect, passed,
-            f"The known truth, measured as the methods are, has {_named(name)} of {figure:.2f}: "
-            + ("the measure can see what is right." if passed else "the measure cannot see what is right."),
+            f"The known truth, measured like a method, has {_named(name)} of {figure:.2f}: the measure "
+            + ("recognises what is right." if passed else "does not recognise what is right."),
         )
     )  # fmt: skip
     return found
@@ -68,11 +70,13 @@ def other_example(test: Explained, table: Table) -> Gate:
     """Attributions of another row, stretched to the size of this one, must be worse than its own."""
     measure, best = table.measure, table.best
     if measure is None or best is None:
-        return Gate("other_example", None, None, None, "There is no gold here that another row's scores could miss.")
+        return Gate(
+            "other_example", None, None, None, "There is no gold standard here to measure another row's scores by."
+        )
     own = test.scores[best][table.variants[best]]
     if len(own) < 2:
         return Gate(
-            "other_example", None, None, None, "One row was explained, and there is no other to hold it against."
+            "other_example", None, None, None, "Only one row was explained, so there is no other to compare it with."
         )
     others = [_stretched(own[(at + 1) % len(own)], scores.shape) for at, scores in enumerate(own)]
     way = table.rows[best]["variant"]
@@ -82,9 +86,9 @@ def other_example(test: Explained, table: Table) -> Gate:
     passed = measures.better(measure, bound, figure)
     return Gate(
         "other_example", rounded(figure), bound, passed,
-        f"Scores of {in_words(best)} for another example have {_named(measure.name)} of {figure:.2f} here, its own "
-        f"{table.rows[best][measure.name]:.2f}: "
-        + ("they are about the example." if passed else "they would do as well for any example."),
+        f"Scores of {in_words(best)} taken from another example have {_named(measure.name)} of {figure:.2f}, the "
+        f"example's own {table.rows[best][measure.name]:.2f}: "
+        + ("they are about the example." if passed else "any example's would do as well."),
     )  # fmt: skip
 
 
@@ -139,11 +143,14 @@ def randomised_model(
 
 def _unlike(name: str, correlation: float | None) -> Gate:
     """Without gold: scores of the model whose parameters are drawn anew must be others."""
-    passed = None if correlation is None else abs(correlation) <= HALF
+    if correlation is None:
+        reason = f"No row has scores of {in_words(name)} that vary in this model and in one with random parameters."
+        return Gate("randomised_model", None, HALF, None, reason)
+    passed = abs(correlation) <= HALF
     return Gate(
         "randomised_model", correlation, HALF, passed,
-        f"With all parameters drawn anew, scores of {in_words(name)} correlate with those of the trained model by "
-        f"{_number(correlation)} (Spearman): "
+        f"With all parameters redrawn at random, scores of {in_words(name)} have a Spearman correlation of "
+        f"{correlation:.2f} with those of the trained model: "
         + ("they come from what was learned." if passed else "they do not come from what was learned."),
     )  # fmt: skip
 
@@ -155,9 +162,9 @@ def _learned(name: str, measure: Plausibility, own: float | None, value: float, 
     passed = better_than_chance and way >= HALF
     return Gate(
         "randomised_model", value, rounded(own + HALF * (chance - own)) if own is not None else None, passed,
-        f"With all parameters drawn anew, {in_words(name)} has {_named(measure.name)} of {value:.2f}; with those "
-        f"learned {_number(own)}, by chance {chance:.2f}: "
-        + ("what is found was learned." if passed else "what is found is not what was learned."),
+        f"With all parameters redrawn at random, {in_words(name)} has {_named(measure.name)} of {value:.2f}, with the "
+        f"learned ones {_number(own)}; random scores have {chance:.2f}: "
+        + ("what it finds was learned." if passed else "what it finds is not what was learned."),
     )  # fmt: skip
 
 
@@ -170,8 +177,8 @@ def permuted_weights(batches: Sequence[Asked], config: Config, seed: int) -> Gat
     passed = moved >= MOVED
     return Gate(
         "permuted_weights", rounded(moved), MOVED, passed,
-        f"With the weights of each position dealt to other words at random, predictions move by {moved:.2f} (total "
-        "variation, from 0 to 1): "
+        f"When each position's weights are shuffled among the words, predictions move by {moved:.2f} (total variation, "
+        "from 0 to 1): "
         + ("they depend on which word gets which weight." if passed else "they hardly depend on which word gets which "
            "weight, so weights cannot explain them."),
     )  # fmt: skip
@@ -187,9 +194,9 @@ def uniform_weights(batches: Sequence[Asked], config: Config) -> Gate:
     passed = before - after >= FALL
     return Gate(
         "uniform_weights", rounded(after), rounded(before - FALL), passed,
-        f"With the same weight for every word {100 * after:.0f} % of predictions are right, with the model's own "
-        f"{100 * before:.0f} %: "
-        + ("it needs them." if passed else "it does as well without them, so they explain nothing."),
+        f"With the same weight for every word, {100 * after:.0f} % of predictions are right, with the model's own "
+        f"weights {100 * before:.0f} %: "
+        + ("it needs them." if passed else "it does about as well without them, so they explain nothing."),
     )  # fmt: skip
 
 
@@ -200,23 +207,23 @@ def completeness(sums: Sequence[tuple[float, float]]) -> Gate:
     next to nothing to sum up to, and what is missed is large beside it whatever the steps.
     """
     if not sums:
-        return Gate("completeness", None, None, None, "No output has a word, so there is nothing to sum up to.")
+        return Gate("completeness", None, None, None, "No output has a word, so there is no total to reach.")
     found, wanted = np.array(sums).T
     missed, whole = np.abs(found - wanted), np.abs(wanted)
     gap = float(missed.sum() / max(whole.sum(), LEAST))
     passed = gap <= GAP
     depends = whole > NEARLY
-    told = f"Integrated gradients miss what they should sum up to by {100 * gap:.1f} %: "
+    told = f"Integrated gradients miss the total they should sum to by {100 * gap:.1f} %: "
     if passed:
         told += "the steps are enough."
     elif missed[depends].sum() > GAP * whole[depends].sum():
-        told += "the steps are too few; raise interpret.steps before their scores are read."
+        told += "the steps are too few; raise interpret.steps before reading their scores."
     else:
         some = f"{100 * (1.0 - depends.mean()):.0f} % of its answers" if depends.any() else "its answers"
         told = (
-            "Integrated gradients miss what they should sum up to, but that is next to nothing: with all words hidden "
-            f"the model is nearly as sure of {some}. More steps would not change that; read occlusion or another "
-            "method instead."
+            "Integrated gradients miss the total they should sum to, but that total is next to nothing: with all words "
+            f"hidden, the model is nearly as sure of {some}. More steps would not change that; read occlusion or "
+            "another method instead."
         )
     return Gate("completeness", rounded(gap), GAP, passed, told)
 
@@ -230,9 +237,9 @@ def replayed_weights(asked: Asked, rows: Sequence[Row], config: Config) -> Gate:
     passed = change <= SAME
     return Gate(
         "replayed_weights", rounded(change), SAME, passed,
-        f"When the model is made to use the weights that are shown, probabilities change by {change:.4f} at most: "
-        + ("they are those that it used." if passed else "they are not those that it used: of another example or "
-           "layer, or transposed."),
+        f"When the model is made to use the weights shown, probabilities change by at most {change:.4f}: "
+        + ("these are the weights it used." if passed else "these are not the weights it used; they may be those of "
+           "another example or layer, or transposed."),
     )  # fmt: skip
 
 
@@ -249,21 +256,21 @@ def stability(
     same = measures.alike([first[name] for name in both], [second[name] for name in both], goes_on=goes_on)
     known = same[np.isfinite(same)]
     if not len(known):
-        reason = f"There is no row of which {in_words(method)} says something of both models."
+        reason = f"There is no row for which {in_words(method)} has scores from both models."
         return Gate("seeds", None, None, None, reason)
     value = float(known.mean())
     passed = value >= ALIKE
     return Gate(
         "seeds", rounded(value), ALIKE, passed,
-        f"Scores of {in_words(method)} for this model and for {other} correlate by {value:.2f} (Spearman): "
-        + ("what is found is of the task." if passed else "what is found is of this one model alone."),
+        f"Scores of {in_words(method)} for this model and for {other} have a Spearman correlation of {value:.2f}: "
+        + ("what it finds belongs to the task." if passed else "what it finds belongs to this one model alone."),
     )  # fmt: skip
 
 
 ONE_MODEL = Gate(
     "seeds", None, None, None,
-    "There is one model here. Whether another seed would be explained alike takes a second one, in the folder that "
-    "interpret.beside names.",
+    "There is only one model here. To see whether one with another seed is explained alike, name its folder in "
+    "interpret.beside.",
 )  # fmt: skip
 
 
@@ -274,7 +281,7 @@ def _worse_end(row: Mapping[str, Any], measure: Plausibility) -> float:
 
 
 def _no_weights(name: str, mechanism: str) -> Gate:
-    return Gate(name, None, None, None, f"{mechanism} has no attention weights that could be changed.")
+    return Gate(name, None, None, None, f"{mechanism} has no attention weights to change.")
 
 
 def _stretched(scores: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

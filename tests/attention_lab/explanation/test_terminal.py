@@ -89,7 +89,7 @@ def test_the_method_is_the_best_of_the_last_run_unless_one_is_named(tmp_path: Pa
     methods = {"norm": {"variant": "layer 1"}}
     measured = {"task": "sentiment", "mechanism": "scaled_dot_product", "best_method": "norm", "methods": methods}
     (tmp_path / "metrics" / "interpret.json").write_text(json.dumps(measured))
-    assert "\nnorm (layer 1): the length of" in said(tmp_path, TEXT)
+    assert "\nnorm (layer 1): the lengths of" in said(tmp_path, TEXT)
     assert "\nocclusion (signed): " in said(tmp_path, "--method", "occlusion", TEXT)
 
 

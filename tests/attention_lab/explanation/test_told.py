@@ -74,7 +74,7 @@ def test_both_are_read_by_the_method_that_was_best_for_the_first(tmp_path: Path)
 def test_models_that_are_asked_otherwise_are_refused(tmp_path: Path) -> None:
     predictor_of(tmp_path / "a", "sentiment")
     predictor_of(tmp_path / "b", "question_answering", segments=2)
-    sentence = r".*/a reads a text and .*/b a question and a context; --beside takes a model that can be asked the same"
+    sentence = r".*/a reads a text and .*/b a question and a context; give --beside a model that reads the same"
     with pytest.raises(InputError, match=sentence):
         said(tmp_path / "a", "--beside", str(tmp_path / "b"), TEXTS[0])
 

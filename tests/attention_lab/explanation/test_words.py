@@ -121,7 +121,7 @@ def test_of_a_long_context_the_window_with_the_answer_is_explained(
     assert len(answer.words) <= 13 - 6
     (note,) = answer.notes
     assert note.endswith(f"{len(answer.words)} of 20 words.")
-    assert note.startswith("The text is too long to be read at once. Explained is ")
+    assert note.startswith("The text is too long to be read at once. The explanation covers ")
     first, last = answer.asked.said[0].tolist()
     said = [] if none else answer.words[first - 5 : last - 4]
     assert " ".join(said) == answer.prediction
@@ -134,7 +134,7 @@ def test_of_a_long_text_the_first_words_are_read_answered_and_explained(tmp_path
     answer = only(predictor, **{name: "the small dog sees a cat and sleeps under trees"})
     assert answer.texts == {name: "the small dog sees a cat and"}
     assert answer.notes == [
-        "The text is too long for the model: it has read and answered the first 7 of 10 words."
+        "The text is too long for the model, which has read only the first 7 of its 10 words."
     ]  # fmt: skip
     assert answer.words[:7] == answer.texts[name].split()
     (one,) = explain(answer, ["occlusion"], {})

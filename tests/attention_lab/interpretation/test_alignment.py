@@ -127,7 +127,7 @@ def test_two_words_that_one_translates_are_found_from_their_side() -> None:
     assert counts.error(counts.weights)[:, 0, 0, 1] == pytest.approx([1 - 4 / 5, 0.0, 0.0])
     found = measure(counts, counts, resamples=100, seed=1)
     assert (found["way"], found["error_rate"]) == ("of each source word", 0.0)
-    assert sentence(found).endswith("by the largest weight of each source word, chosen on the valid split")
+    assert sentence(found).endswith("by the largest weight of each source word, chosen on the validation split")
 
 
 def test_weights_of_another_sentence_and_transposed_weights_do_not_align() -> None:
@@ -187,5 +187,5 @@ def test_without_gold_there_is_no_number() -> None:
 
 def test_bad_weights_are_called_bad() -> None:
     found = {"error_rate": 0.9, "low": 0.88, "high": 0.92, "random": 0.9, "diagonal": 0.6, "way": "of each word"}
-    assert "less often than a baseline" in reading(found)[0]
+    assert "less well than a baseline" in reading(found)[0]
     assert "no better than a baseline" in reading(found | {"error_rate": 0.6, "low": 0.58, "high": 0.63})[0]

@@ -67,7 +67,7 @@ def test_a_model_that_looks_elsewhere_turns_the_gate_red() -> None:
     found = translated(reverser(TOKENIZER), build(config(len(TOKENIZER))))
     assert found.metrics["gates"]["seeds"]["passed"] is False
     assert found.metrics["conclusion"][-1] == (
-        "It holds for this one model: another of the same data is explained otherwise."
+        "All this holds for this one model: another one is explained differently on the same data."
     )
 
 
@@ -118,5 +118,5 @@ def test_a_model_is_read_from_where_it_lies_or_refused_in_a_sentence(tmp_path: P
     found = another.read(tmp_path, "translation", "cpu")
     assert found.tokenizer.get_vocab() == TOKENIZER.get_vocab()
     assert found.target_tokenizer is None
-    with pytest.raises(InputError, match="trained for translation, and this one for sentiment"):
+    with pytest.raises(InputError, match="trained for translation, this one for sentiment"):
         another.read(tmp_path, "sentiment", "cpu")

@@ -45,42 +45,42 @@ def said(*closed: str, **changes: Any) -> str:
 def test_the_best_method_is_named_with_its_interval_and_weights_beside_it() -> None:
     text = said()
     assert "alti is the one to read" in text
-    assert "average precision of 0.90 (95 % interval 0.87 to 0.93), where chance has 0.20" in text
+    assert "average precision of 0.90 (95 % interval 0.87 to 0.93), against 0.20 for random scores." in text
     assert "The weights alone have 0.50 (95 % interval 0.47 to 0.53), which is worse." in text
-    assert "cannot tell from it" in said(weights=0.88)
-    assert "another seed may be explained otherwise" in text
+    assert "the two cannot be told apart" in said(weights=0.88)
+    assert "another seed may be explained differently" in text
 
 
 def test_a_method_is_written_as_words() -> None:
     rows = {"weights": row(0.5, 0.3), "value_zeroing": row(0.9, 0.4), "random": row(0.2, 0.1), "oracle": row(1.0, 0.9)}
     found = Table(rows, {}, {"value_zeroing": np.zeros((1, 3))}, Rationale([]), "value_zeroing")
     text = " ".join(conclude(found, gates(), AGREE))
-    assert "Of all methods value zeroing is the one to read" in text
-    assert "the words that value zeroing puts first" in text
+    assert "Of all methods, value zeroing is the one to read" in text
+    assert "the words that value zeroing ranks first" in text
 
 
 def test_beside_the_figure_stands_why_the_chart_has_another() -> None:
     text = said()
-    assert "which is worse.\nThis is of the texts that every method explains; the report's chart" in text
+    assert "which is worse.\nThis is measured on the texts that every method explains; the report's chart" in text
     rows = {
         name: {f"alignment_error_rate{end}": value for end in ("", "_low", "_high")} | {"reason": None}
         for name, value in (("weights", 0.2), ("random", 0.9))
     }
     linked = Table(rows, {}, {}, Alignment([], []), "weights")
     links = "\n".join(conclude(linked, gates(), AGREE))
-    assert "where chance has 0.90.\nThis is of the texts that every method explains; the report's chart" in links
+    assert "0.90 for random scores.\nThis is measured on the texts that every method explains; the report's" in links
     assert "Here words are linked" not in text
-    assert "no better than random.\nThis is of the texts that every method explains" in said("random")
+    assert "no better than the random control.\nThis is measured on the texts that every method" in said("random")
 
 
 def test_the_most_faithful_method_is_none_of_the_controls() -> None:
-    assert "Hiding the words that alti puts first" in said()
+    assert "Hiding the words that alti ranks first" in said()
 
 
 def test_what_is_lost_without_words_has_to_differ_in_the_digits_that_are_told() -> None:
     rows = {"alti": row(0.9, 0.0349), "random": row(0.2, 0.001), "weights": row(0.5, 0.0)}
     told = "\n".join(conclude(Table(rows, {}, {}, None, None), gates(), AGREE))
-    assert "by 0.03 in the mean, hiding as many at random by 0.00: predictions do not depend on them more" in told
+    assert "by 0.03 on average, hiding as many at random by 0.00: predictions depend on them no more" in told
     rows["alti"] = row(0.9, 0.0451)
     assert "by 0.00: predictions depend on them." in "\n".join(
         conclude(Table(rows, {}, {}, None, None), gates(), AGREE)
@@ -89,24 +89,24 @@ def test_what_is_lost_without_words_has_to_differ_in_the_digits_that_are_told() 
 
 def test_what_is_no_better_than_a_control_names_nothing() -> None:
     text = said("random", "position")
-    assert "no better than random and position" in text
+    assert "no better than the random and position controls" in text
     assert "is the one to read" not in text
 
 
 def test_every_ground_that_is_missing_is_said_first() -> None:
-    assert said("replayed_weights").startswith("The weights that are shown are not those that the model used")
+    assert said("replayed_weights").startswith("The weights shown are not the ones the model used")
     assert "untrained model gives scores that are as good" in said("randomised_model")
-    assert "of another example do as well" in said("other_example")
+    assert "from another example do as well" in said("other_example")
 
 
 def test_weights_that_change_nothing_are_no_explanation() -> None:
     assert "should not be read as an explanation" in said("permuted_weights")
-    assert "making them all the same" in said("uniform_weights")
+    assert "making them all equal" in said("uniform_weights")
     assert "do depend on which word has which weight" in said()
 
 
 def test_without_gold_nothing_is_plausible() -> None:
     text = said(gold=False)
-    assert "There is no gold here" in text
+    assert "There is no gold standard here" in text
     assert "is the one to read" not in text
     assert "predictions depend on them" in text

@@ -313,4 +313,4 @@ def test_the_stage_reads_files_and_renders_the_report(reverser: Parts, tmp_path:
     assert second == {"attention": NOT_MEASURED}
     assert [len(example["said"]) for example in index["examples"]] == [2] * len(shown.examples)
     assert page.count('id="example-') == 2 * len(shown.examples)
-    assert f"What follows was measured of <strong>{tmp_path / 'model'}</strong> alone." in page
+    assert f"What follows was measured on <strong>{tmp_path / 'model'}</strong> alone." in page

@@ -150,7 +150,7 @@ def test_arrows_change_the_step(browser: Chromium, tmp_path: Path) -> None:
     ]
     browser.choose("[name=trace]", "0")
     browser.wait(f"{said} === 'wrong'")
-    assert "not known of this pass" in browser.value("document.querySelector('.steps').textContent")
+    assert "not known for this pass" in browser.value("document.querySelector('.steps').textContent")
 
 
 def test_the_slider_is_dragged_and_buttons_keep_the_focus(browser: Chromium, tmp_path: Path) -> None:
@@ -351,7 +351,7 @@ def test_a_page_of_a_large_model_and_long_texts_stays_within_bounds(browser: Chr
     assert found == pytest.approx(np.where(kept, weights, 0.0), abs=weights.max() / 255)
     browser.choose("[name=example]", "1")
     browser.wait("document.querySelector('.panel').dataset.ready === '1'")
-    assert "the mean of the heads alone" in browser.value("document.querySelector('.about.note').textContent")
+    assert "only the mean of the heads" in browser.value("document.querySelector('.about.note').textContent")
 
 
 def test_what_finds_no_room_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,7 @@ def test_the_planted_layer_is_found() -> None:
     assert set(found["methods"]) == {"attention layer 1", "attention layer 2", "attention layer 3", "rollout"}
     assert found["methods"]["attention layer 3"] < 0.6
     assert "better than chance" in reading(found, "rationale")[0]
-    assert sentence(found).startswith("average precision against the gold words 1.00 (95 % interval 1.00 to 1.00;")
+    assert sentence(found).startswith("average precision 1.00 against the gold words (95 % interval 1.00 to 1.00;")
 
 
 def test_values_are_scikit_learns() -> None:

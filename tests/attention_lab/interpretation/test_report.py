@@ -160,10 +160,10 @@ def test_gates_are_told_in_words_and_signs() -> None:
     told_ = [text.index(gate) for gate in (
         "✗ Shuffled failed Others do as well. (shuffled: 0.8, above 0.5)",
         "✓ Controls passed Better than chance. (controls: 0.1, below 0.9)",
-        "– Another training is explained alike does not apply There is one model. (seeds)",
+        "– Another model is explained alike does not apply There is one model. (seeds)",
     )]  # fmt: skip
     assert told_ == sorted(told_)
-    assert "Of the checks whether that can be believed, 1 of 2 failed." in text
+    assert "Of the checks on whether to believe that, 1 of 2 failed." in text
     assert "What may be concluded, and what may not May be read as links." in text
 
 
@@ -174,13 +174,13 @@ def test_below_a_picture_stands_how_far_its_method_can_be_trusted() -> None:
         "Gates of this run: ✓ 1 passed, ✗ 1 failed."
     )
     assert found["attention"] == "Gates of this run: ✓ 1 passed, ✗ 1 failed."  # weights were not measured
-    assert story.trust({}) == {"attention": "No gate was computed."}
+    assert story.trust({}) == {"attention": "No gates were computed."}
 
 
 def test_what_was_not_computed_is_said() -> None:
     text = told(page([translated(WORDS, WORDS)]))
-    assert "None was computed in this run." in text
-    assert "No method beside the weights themselves was computed in this run." in text
+    assert "None were computed in this run." in text
+    assert "No method other than the weights themselves was computed in this run." in text
 
 
 def test_a_classifier_has_its_classes_to_choose_from_and_its_probability() -> None:

@@ -159,7 +159,7 @@ def test_other_weights_put_back_do_not(subject: Subject, bug: str) -> None:
     assert rows
     gate = trust.replayed_weights(asked, rows, subject.model.config)
     assert gate.passed is False
-    assert "not those" in gate.sentence
+    assert "not the weights it used" in gate.sentence
 
 
 def test_weights_that_are_built_in_are_not_what_was_learned(subject: Subject) -> None:
@@ -203,7 +203,7 @@ def completeness_of(bias: float, steps: int) -> Gate:
 def test_where_steps_are_too_few_more_open_the_gate() -> None:
     gate = completeness_of(35.0, 2)
     assert gate.passed is False
-    assert gate.sentence.endswith("the steps are too few; raise interpret.steps before their scores are read.")
+    assert gate.sentence.endswith("the steps are too few; raise interpret.steps before reading their scores.")
     assert completeness_of(35.0, 40).passed is True
 
 
@@ -211,7 +211,7 @@ def test_where_the_model_says_the_same_without_words_more_steps_do_not() -> None
     for steps in (2, 40):
         gate = completeness_of(65.0, steps)
         assert gate.passed is False
-        assert "with all words hidden the model is nearly as sure of its answers" in gate.sentence
+        assert "with all words hidden, the model is nearly as sure of its answers" in gate.sentence
         assert "read occlusion or another method instead" in gate.sentence
         assert "interpret.steps" not in gate.sentence
 

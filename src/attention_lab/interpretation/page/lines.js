@@ -12,7 +12,7 @@ function lines(look, width, chosen, onChoose, say) {
   const letters = Math.max(6, Math.floor((width - right - (small ? 40 : 56)) / (small ? 7.6 : 8.4)));
   const top = 30;
   const svg = drawn("svg", { width, height: height + top + 6, class: small ? "lines small" : "lines", role: "group" });
-  svg.setAttribute("aria-label", "Words that look, left, and words that are looked at, right");
+  svg.setAttribute("aria-label", "Words that look, on the left, and words that are looked at, on the right");
   const threads = drawn("g", { class: "threads" });
   const shown = { side: "query", item: chosen };
   const size = small ? 13.5 : 15;

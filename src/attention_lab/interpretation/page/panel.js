@@ -218,8 +218,8 @@ class Panel {
       this.body.append(...view.slice(1));
     } else this.body.replaceChildren(...view);
     if (held && !this.body.contains(document.activeElement)) this.root.focus({ preventScroll: true });
-    const cut = this.map?.kept ? `A long text: each row has its ${this.map.kept} largest weights. ` : "";
-    const less = { mean: "To keep the page small, this example has the mean of the heads alone. ", none: "To keep the page small, this example has no weights. " };
+    const cut = this.map?.kept ? `A long text: each row shows only its ${this.map.kept} largest weights. ` : "";
+    const less = { mean: "To keep the page small, this example has only the mean of the heads. ", none: "To keep the page small, this example has no weights. " };
     this.find(".about").textContent = cut + (less[example.only] ?? "") + this.meaning();
     this.find(".trust span").textContent = this.own.trust[this.state.method] ?? this.own.trust.attention;
     this.root.dataset.ready = `${state.example}`;
@@ -305,7 +305,7 @@ class Panel {
     this.find(".texts").replaceChildren(...list);
     const badge = this.find(".badge");
     badge.className = `badge ${example.right === null ? "" : example.right ? "right" : "wrong"}`;
-    badge.textContent = example.right === null ? "" : example.right ? "✓ as the reference" : "✗ not the reference";
+    badge.textContent = example.right === null ? "" : example.right ? "✓ same as the reference" : "✗ differs from the reference";
     const sure = example.probability === null ? "" : ` · probability ${example.probability.toFixed(3)}`;
     this.find(".row").textContent = example.row.slice(0, 80) + sure;
   }
@@ -315,10 +315,10 @@ class Panel {
     if (state.view === "heads") {
       const known = this.own.heads[state.place]?.some((one) => one.importance !== null);
       const importance = known ? " The bar is its importance: how strongly the loss reacts when the head is turned down." : "";
-      return `Each map is of one head: who looks, from top to bottom, at whom, from left to right, scaled to its own largest weight. Choose one to see it large.${importance}`;
+      return `Each map shows one head: rows look, columns are looked at, scaled to its own largest weight. Choose one to enlarge it.${importance}`;
     }
     if (state.method !== "attention") return sentence(this.own.methods[state.method]?.what ?? "");
-    const left = state.unit === "words" && state.view !== "steps" ? " What goes to <s>, </s> and marks is left out, so a row may sum to less than 100 %." : "";
+    const left = state.unit === "words" && state.view !== "steps" ? " Weights on <s>, </s> and punctuation are left out, so a row may sum to less than 100 %." : "";
     return this.own.kind + left;
   }
 

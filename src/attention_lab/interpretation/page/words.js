@@ -52,7 +52,7 @@ function stepper(onStep) {
     found.addEventListener("click", () => onStep(Number(slider.value) + by));
     return found;
   };
-  const [back, on] = [button("←", -1, "One step back"), button("→", 1, "One step on")];
+  const [back, on] = [button("←", -1, "One step back"), button("→", 1, "One step forward")];
   const count = made("span", { className: "count" });
   const bar = made("div", { className: "stepper" }, back, count, on, slider);
   const show = (step, last) => {
@@ -68,14 +68,14 @@ function stepper(onStep) {
 function stepView(given, onStep) {
   const { trace, step, source, prefix, percent, state } = given;
   const target = trace.target.tokens;
-  const how = state.method === "attention" || source ? "how much it looks back at it" : "how much it counts";
+  const how = state.method === "attention" || source ? "where it looks back" : "how much each token counts";
   const before = target.slice(0, step + 1).map((text, i) => ({
     text,
     share: prefix ? prefix[i] / (largest(prefix) || 1) : 0,
     value: prefix ? number(prefix[i], percent) : undefined,
   }));
   const after = target.slice(step + 2).map((text) => ({ text, mark: "later" }));
-  const written = chips([...before, { text: target[step + 1], mark: "now" }, ...after], "The text; framed: the word of this step");
+  const written = chips([...before, { text: target[step + 1], mark: "now" }, ...after], "The text; the word of this step is framed");
   [...written.children].forEach((chip, i) => {
     if (i) chip.addEventListener("click", () => onStep(i - 1));
   });
@@ -103,7 +103,7 @@ function likeliest(trace, step) {
 /** How much of the prediction comes from the source, and how much from what was written before. */
 function shareBar(trace, step) {
   if (!trace.shares) {
-    return made("p", { className: "note", textContent: "Source against what was written before: not known of this pass." });
+    return made("p", { className: "note", textContent: "How much comes from the source, and how much from what was written before, is not known for this pass." });
   }
   const share = trace.shares[step];
   const bar = made("div", { className: "split", role: "img" }, made("span"), made("span"));
