@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 commands = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    help="Attention mechanisms from theory to implementation: use the model that `dvc repro` has trained.",
+    help="Attention mechanisms from theory to implementation: use the model that `dvc repro` trained.",
 )
 
 TEXTS = ("text", "source", "document")  # what a row of JSON lines may call its text
@@ -31,59 +31,68 @@ AT_ONCE = 500  # texts between two steps of the progress bar
 
 @commands.callback()
 def root() -> None:
-    """Use the model that the pipeline has trained."""
+    """Use the model that the pipeline trained."""
 
 
 @commands.command()
 def predict(
-    text: Annotated[list[str] | None, typer.Argument(help="One or more texts; none: read standard input.")] = None,
+    text: Annotated[
+        list[str] | None, typer.Argument(help="One or more texts; without any, read standard input.")
+    ] = None,
     input_file: Annotated[
         Path | None,
-        typer.Option("--input", "-i", help="A file: one text a line, or .jsonl with a field for each text; -: stdin."),
+        typer.Option(
+            "--input", "-i", help="A file with one text per line, or .jsonl with texts in fields; - for stdin."
+        ),
     ] = None,
     context: Annotated[
-        str | None, typer.Option("--context", "-c", help="Question answering: the text that the questions are about.")
+        str | None, typer.Option("--context", "-c", help="Question answering: the text the questions are about.")
     ] = None,
     output_file: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write JSON lines here instead of to the terminal.")
+        Path | None, typer.Option("--output", "-o", help="Write JSON lines to this file instead of printing.")
     ] = None,
-    model: Annotated[Path, typer.Option(help="The folder that the train stage has written.")] = Path("data/model"),
-    beams: Annotated[int, typer.Option(min=1, help="Beams of the search; 1 is greedy.")] = 1,
-    best: Annotated[int, typer.Option(min=1, help="So many answers for each text, the best first, with scores.")] = 1,
+    model: Annotated[Path, typer.Option(help="The folder written by the train stage.")] = Path("data/model"),
+    beams: Annotated[int, typer.Option(min=1, help="Width of the beam search; 1 is greedy.")] = 1,
+    best: Annotated[int, typer.Option(min=1, help="Number of answers for each text, best first, with scores.")] = 1,
     length_penalty: Annotated[
-        float, typer.Option(min=0.0, help="Beams: 0 prefers short answers, 1 compares by the mean of a token.")
+        float, typer.Option(min=0.0, help="Beam search: 0 prefers short answers, 1 ranks by the mean per token.")
     ] = 1.0,
-    max_tokens: Annotated[int, typer.Option(min=4, help="Longest answer, in tokens.")] = 128,
+    max_tokens: Annotated[int, typer.Option(min=4, help="Maximum length of an answer, in tokens.")] = 128,
     max_ratio: Annotated[
-        float, typer.Option(min=0.01, help="Longest answer: so many times the text's tokens, plus ten.")
+        float, typer.Option(min=0.01, help="Maximum length of an answer: this many times the text's tokens, plus ten.")
     ] = 2.0,
     threshold: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Several labels: the least probability of one that is predicted.")
+        float, typer.Option(min=0.0, max=1.0, help="Multi-label: the lowest probability at which a label is predicted.")
     ] = 0.5,
     temperature: Annotated[
-        float, typer.Option(min=0.0, help="Generation: 0 is always the most probable token, more is bolder.")
+        float, typer.Option(min=0.0, help="Generation: 0 always takes the most probable token, higher is bolder.")
     ] = 1.0,
-    top_k: Annotated[int | None, typer.Option(min=1, help="Generation: draw from so many tokens.")] = None,
+    top_k: Annotated[
+        int | None, typer.Option(min=1, help="Generation: draw from this many tokens, the most probable ones.")
+    ] = None,
     top_p: Annotated[
-        float, typer.Option(min=0.01, max=1.0, help="Generation: draw from the tokens that make up this share.")
+        float,
+        typer.Option(min=0.01, max=1.0, help="Generation: draw from the most probable tokens that make up this share."),
     ] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="Generation: another number draws other texts.")] = 0,
-    no_repeat_ngram: Annotated[int, typer.Option(min=0, help="No sequence of so many tokens is said twice.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Generation: another seed draws other texts.")] = 0,
+    no_repeat_ngram: Annotated[
+        int, typer.Option(min=0, help="Never repeat a sequence of this many tokens; 0 allows it.")
+    ] = 0,
     repetition_penalty: Annotated[
-        float, typer.Option(min=1.0, help="Above 1, what was said before becomes less probable.")
+        float, typer.Option(min=1.0, help="Above 1, tokens already used become less probable.")
     ] = 1.0,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON lines with scores, not only predictions.")
+        bool, typer.Option("--json", help="Print JSON lines with scores instead of bare predictions.")
     ] = False,
     stream: Annotated[
-        bool, typer.Option("--stream", help="Print what is written as it is written, one text after the other.")
+        bool, typer.Option("--stream", help="Print each text as it is being written, one after the other.")
     ] = False,
     attention: Annotated[
         bool,
-        typer.Option("--attention", help="With --json or --output: the weights between words, of each layer and head."),
+        typer.Option("--attention", help="With --json or --output: add the weights between words, by layer and head."),
     ] = False,
 ) -> None:
-    """Predict for new text.
+    """Predict for new texts.
 
     \b
     attention-lab predict "The old dog sees the cat."
@@ -113,12 +122,12 @@ def predict(
     }
     for option, value in {**search, "length_penalty": length_penalty}.items():
         if isinstance(value, float) and not math.isfinite(value):
-            raise InputError(f"--{option.replace('_', '-')} has to be a number, not {value}")
+            raise InputError(f"--{option.replace('_', '-')} must be a finite number, not {value}")
     if stream and (as_json or output_file is not None or beams > 1 or best > 1):
-        raise InputError("--stream writes one plain text, word by word; leave out --json, --output, --beams and --best")
+        raise InputError("--stream prints one plain text, word by word; leave out --json, --output, --beams and --best")
     plain = not as_json and output_file is None
     if attention and plain:
-        raise InputError("--attention is for JSON lines: add --json or --output; `attention-lab explain` shows it")
+        raise InputError("--attention needs JSON lines: add --json or --output, or use `attention-lab explain`")
     predictor = Predictor(model)
     if context is not None:
         given = [predictor.asked(one, context) for one in given]
@@ -132,7 +141,7 @@ def predict(
     search |= {"beams": beams, "best": best, "length_penalty": length_penalty, "threshold": threshold}
     answers = list(_answers(predictor, asked, search, attention))
     if cut := sum(answer["truncated"] for answer in answers):
-        typer.echo(f"longer than the model reads at once, and cut: {cut} of {len(given)} texts", err=True)
+        typer.echo(f"cut because they are longer than the model reads at once: {cut} of {len(given)} texts", err=True)
     if plain:
         typer.echo("\n".join(line for answer in answers for line in _plain(answer)))
         return
@@ -144,7 +153,7 @@ def predict(
         typer.echo("\n".join(lines))
     else:
         write_bytes("".join(f"{line}\n" for line in lines).encode(), output_file)
-        typer.echo(f"{len(lines)} predictions in {output_file}", err=True)
+        typer.echo(f"wrote {len(lines)} predictions to {output_file}", err=True)
 
 
 def _answers(
@@ -195,7 +204,7 @@ def _inputs(arguments: list[str] | None, file: Path | None) -> list[tuple[str, d
         raise InputError(f"{file}: there is no such file; --input takes a text or .jsonl file")
     suffix = "" if file is None else file.suffix.lower()
     if suffix in (".gz", *ARCHIVES, *READERS) and suffix not in LINES:  # what could be taken for lines of text
-        raise InputError(f"{file}: --input takes .jsonl, or text with one a line, not {suffix}; convert it first")
+        raise InputError(f"{file}: --input takes .jsonl, or plain text, one per line, not {suffix}; convert it first")
     name = str(file) if file is not None else "standard input"
     try:
         content = (file.read_bytes() if file is not None else sys.stdin.buffer.read()).decode("utf-8-sig")
@@ -204,14 +213,14 @@ def _inputs(arguments: list[str] | None, file: Path | None) -> list[tuple[str, d
     every = content.removesuffix("\n").split("\n")
     lines = [(number, line) for number, line in enumerate(every, start=1) if line.strip()]
     if not lines:
-        raise InputError(f"{name} holds no text; give one text a line")
+        raise InputError(f"{name} holds no text; give one text per line")
     if len(lines) < len(every):
-        typer.echo(f"blank lines of {name}, which have no prediction: {len(every) - len(lines)}", err=True)
+        typer.echo(f"blank lines of {name} that were skipped: {len(every) - len(lines)}", err=True)
     if suffix in LINES:
         return [(f"{name}:{number}", _row(parsed(line, name, number), f"{name}:{number}")) for number, line in lines]
     number, first = lines[0]
     if first.lstrip().startswith("{") and _is_row(first):
-        raise InputError(f"{name}:{number} is JSON and no plain text; put it into a file whose name ends with .jsonl")
+        raise InputError(f"{name}:{number} is JSON, not plain text; put it into a file whose name ends in .jsonl")
     return [(f"{name}:{number}", {"text": line.removesuffix("\r")}) for number, line in lines]
 
 
@@ -243,30 +252,31 @@ def _asked(row: dict[str, Any]) -> str | dict[str, str]:
 
 @commands.command()
 def explain(
-    text: Annotated[list[str] | None, typer.Argument(help="One or more texts; none: read standard input.")] = None,
+    text: Annotated[
+        list[str] | None, typer.Argument(help="One or more texts; without any, read standard input.")
+    ] = None,
     context: Annotated[
-        str | None, typer.Option("--context", "-c", help="Question answering: the text that the questions are about.")
+        str | None, typer.Option("--context", "-c", help="Question answering: the text the questions are about.")
     ] = None,
     model: Annotated[
-        Path, typer.Option(help="The folder that the train stage has written, or a model directory of transformers.")
+        Path, typer.Option(help="The folder written by the train stage, or a model directory of transformers.")
     ] = Path("data/model"),
     beside: Annotated[
-        Path | None, typer.Option(help="The folder of a second model, which is given the same texts.")
+        Path | None, typer.Option(help="The folder of a second model, to be given the same texts.")
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help="How words are weighed; none: the best of the last `dvc repro`, else weights.")
+        str | None, typer.Option(help="How to score words; by default the best in the last `dvc repro`, else weights.")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every method, in short.")] = False,
-    html: Annotated[Path | None, typer.Option(help="Write a page with the viewer of the report here.")] = None,
-    metrics: Annotated[Path, typer.Option(help="The folder of metrics that the pipeline has written.")] = Path(
-        "metrics"
-    ),
+    every: Annotated[bool, typer.Option("--all", help="Every method, in brief.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write a page with the report's viewer to this file.")] = None,
+    metrics: Annotated[Path, typer.Option(help="The folder of metrics written by the pipeline.")] = Path("metrics"),
     max_tokens: Annotated[
-        int | None, typer.Option(min=4, help="Longest answer, in tokens; none: 128, of a language model 20.")
+        int | None,
+        typer.Option(min=4, help="Maximum length of an answer, in tokens; by default 128, for language models 20."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line for each text and method.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line per text and method.")] = False,
 ) -> None:
-    """Show which words of a text a prediction depends on, by one model or by two beside each other.
+    """Show which words of a text a prediction depends on, for one model or two side by side.
 
     \b
     attention-lab explain "The old dog sees the cat."
@@ -297,7 +307,7 @@ def explain(
     )
     if html is not None:
         write_bytes(page(told).encode(), html)
-        typer.echo(f"{len(told[0].answers)} explained in {html}", err=True)
+        typer.echo(f"explained {len(told[0].answers)} text{'s' * (len(told[0].answers) != 1)} in {html}", err=True)
     if not every:
         told = [one.by_its_method() for one in told]
     if as_json:
@@ -316,9 +326,9 @@ def _measured(metrics: Path) -> dict[str, Any]:
 
 @commands.command()
 def demo(
-    model: Annotated[Path, typer.Option(help="The folder that the train stage has written.")] = Path("data/model"),
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to serve on 127.0.0.1; 0: any free port.")] = 8321,
-    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the page.")] = False,
+    model: Annotated[Path, typer.Option(help="The folder written by the train stage.")] = Path("data/model"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes any free one.")] = 8321,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the page in a browser.")] = False,
 ) -> None:
     """Open a web page on this machine: text goes in, prediction and attention come out."""
     from attention_lab.demo import serve
@@ -328,11 +338,9 @@ def demo(
 
 @commands.command()
 def summary(
-    metrics: Annotated[Path, typer.Option(help="The folder of metrics that the pipeline has written.")] = Path(
-        "metrics"
-    ),
+    metrics: Annotated[Path, typer.Option(help="The folder of metrics written by the pipeline.")] = Path("metrics"),
 ) -> None:
-    """Say in a few lines what the last `dvc repro` has found."""
+    """Summarise in a few lines what the last `dvc repro` found."""
     from attention_lab.summary import describe
 
     typer.echo(describe(metrics))
@@ -340,22 +348,24 @@ def summary(
 
 @commands.command()
 def compare(
-    task: Annotated[str | None, typer.Option(help="Of which task; none: that of the newest experiment.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="The task to compare; by default that of the newest experiment.")
+    ] = None,
     only: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE: only experiments with that parameter; as often as needed.")
+        list[str] | None, typer.Option(help="NAME=VALUE: only experiments with that value; can be repeated.")
     ] = None,
     against: Annotated[
         list[str] | None,
         typer.Option(
-            help="A setting, e.g. a mechanism or NAME=VALUE: the line that the others are held against, as often as "
-            "it takes; none: the best."
+            help="A setting of the line to compare the others with: a mechanism or NAME=VALUE; can be repeated; by "
+            "default the best line."
         ),
     ] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a page here.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page to this file.")] = None,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Put the finished experiments side by side: what was changed, what came of it, and whether that may be chance.
+    """Put finished experiments side by side: what was changed, what came of it, and whether that may be chance.
 
     \b
     attention-lab compare
@@ -363,8 +373,8 @@ def compare(
     attention-lab compare --task sentiment --only model.layers=2
     attention-lab compare --html experiments.html
 
-    Experiments that differ in their seed alone are one line; trainings that failed are counted in it. They are read
-    from MLflow's store, mlflow.db or that of MLFLOW_TRACKING_URI.
+    Experiments that differ only in their seed share a line, which also counts trainings that failed. They are read
+    from MLflow's store: mlflow.db, or the one that MLFLOW_TRACKING_URI names.
     """
     from attention_lab import comparison
     from attention_lab.comparison import shown
@@ -376,7 +386,7 @@ def compare(
     )  # fmt: skip
     if html is not None:
         write_bytes(shown.page(found).encode() + b"\n", html)
-        typer.echo(f"{len(found.lines)} setting{'s' * (len(found.lines) != 1)} in {html}", err=True)
+        typer.echo(f"compared {len(found.lines)} setting{'s' * (len(found.lines) != 1)} in {html}", err=True)
     if json_:
         typer.echo(shown.as_json(found))
     elif as_markdown:
@@ -388,21 +398,21 @@ def compare(
 
 @commands.command()
 def mechanisms(
-    name: Annotated[str | None, typer.Argument(help="One of them, to see its parts; none: all, as a table.")] = None,
+    name: Annotated[str | None, typer.Argument(help="The one to show in detail; without it, all are listed.")] = None,
     place: Annotated[
         Literal["encoder_self", "decoder_self", "cross"] | None,
-        typer.Option(metavar="PLACE", help="Only those that are valid in encoder_self, decoder_self or cross."),
+        typer.Option(metavar="PLACE", help="Only those valid in encoder_self, decoder_self or cross."),
     ] = None,
     weights: Annotated[
         Literal["probabilities", "weights", "signed", "effective", "none"] | None,
         typer.Option(
             metavar="KIND",
-            help="Only those whose weights are probabilities, weights (of any sum), signed, effective (of a "
-            "kernel) or none.",
+            help="Only those whose weights are probabilities, weights (of any sum), signed, effective (of a kernel) or "
+            "none.",
         ),
     ] = None,
-    search: Annotated[str | None, typer.Option(help="Only those with this text in any of their fields.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with parts, options and defaults.")] = False,
+    search: Annotated[str | None, typer.Option(help="Only those with this text in any field.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON with parts, options and defaults.")] = False,
 ) -> None:
     """List the attention mechanisms, or show one with its parts, options and a picture of its weights.
 
@@ -412,7 +422,7 @@ def mechanisms(
     attention-lab mechanisms sparsemax                       one of them
     attention-lab mechanisms --json | jq '.[].name'          for other programs
 
-    A name is what `dvc exp run -S attention.mechanism=NAME` takes.
+    `dvc exp run -S attention.mechanism=NAME` takes one of these names.
     """
     from attention_lab.mechanisms import answer
 

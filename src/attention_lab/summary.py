@@ -21,7 +21,7 @@ def describe(metrics: Path) -> str:
     """
     train, evaluate, interpret = (_read(metrics / f"{name}.json") for name in ("train", "evaluate", "interpret"))
     name, low, high = (evaluate[key] for key in ("score_name", "score_low", "score_high"))
-    between = "no interval, of one example" if low is None else f"95 % interval {low:.4g} to {high:.4g}"
+    between = "no interval: a single example" if low is None else f"95 % interval {low:.4g} to {high:.4g}"
     lines = [
         f"{evaluate['task']} with {evaluate['attention']['mechanism']} attention, "
         f"{train['parameters']:,} parameters, {train['steps']:,} steps",
@@ -29,12 +29,12 @@ def describe(metrics: Path) -> str:
     ]
     for kind in ("baseline", "classical"):
         if kind in evaluate:
-            lines.append(f"  {kind}, {evaluate[kind]['what']}: {evaluate[kind][name]:.4g}")
+            lines.append(f"  {kind} ({evaluate[kind]['what']}): {evaluate[kind][name]:.4g}")
     mechanisms = re.split("[ ,:]+", evaluate["attention"]["mechanism"])
     if interpret.get("task") == evaluate["task"] and interpret.get("mechanism") in mechanisms:
         lines += [f"  {sentence}" for sentence in interpret["sentences"]]
     else:
-        lines.append("  what was found out about attention is of a model before; `dvc repro` makes it anew")
+        lines.append("  the findings on attention are those of an earlier model; `dvc repro` updates them")
     lines += [
         "",
         f"report       {metrics / 'report.html'}",

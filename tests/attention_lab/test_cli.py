@@ -42,7 +42,7 @@ def test_a_stream_prints_what_is_printed_without_it(tmp_path: Path, task: str) -
 
 @pytest.mark.parametrize("option", [("--json",), ("--best", "2"), ("--beams", "3"), ("--output", "x.jsonl")])
 def test_a_stream_is_plain_text(tmp_path: Path, option: tuple[str, ...]) -> None:
-    with pytest.raises(InputError, match="--stream writes one plain text, word by word; leave out"):
+    with pytest.raises(InputError, match="--stream prints one plain text, word by word; leave out"):
         said(tmp_path, "--stream", *option, TEXT)
 
 
@@ -64,7 +64,7 @@ def test_attention_comes_with_json_as_the_maps_have_it(tmp_path: Path, task: str
 
 
 def test_attention_needs_json(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--attention is for JSON lines: add --json or --output; "):
+    with pytest.raises(InputError, match="--attention needs JSON lines: add --json or --output, "):
         said(tmp_path, "--attention", TEXT)
 
 
@@ -75,13 +75,13 @@ def test_rows_keep_what_they_have_and_blank_lines_are_counted(tmp_path: Path) ->
     first, second = map(json.loads, found.stdout.splitlines())
     assert (first["id"], first["text"]) == (7, "a cat")
     assert (second["id"], second["text"], second["tags"]) == (8, "the dog", ["x"])
-    assert "which have no prediction: 1" in found.stderr
+    assert "that were skipped: 1" in found.stderr
     assert "prediction" in first
 
 
 def test_a_table_is_not_taken_for_lines_of_text(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("text\na cat\n")
-    with pytest.raises(InputError, match=r"--input takes \.jsonl, or text with one a line, not \.csv"):
+    with pytest.raises(InputError, match=r"--input takes \.jsonl, or plain text, one per line, not \.csv"):
         said(folder(tmp_path, "sentiment"), "--input", str(tmp_path / "rows.csv"))
 
 
@@ -95,7 +95,7 @@ def test_a_context_is_for_the_questions_of_a_file_that_have_none(tmp_path: Path)
 def test_what_is_cut_is_said(tmp_path: Path) -> None:
     model = folder(tmp_path, "sentiment")
     found = CliRunner().invoke(commands, ["predict", "--model", str(model), " ".join([TEXT] * 100), TEXT])
-    assert "longer than the model reads at once, and cut: 1 of 2 texts" in found.stderr
+    assert "longer than the model reads at once: 1 of 2 texts" in found.stderr
 
 
 @pytest.mark.parametrize("place", ["model", "file.txt/x.jsonl"])
@@ -128,11 +128,11 @@ def test_a_context_is_refused_where_no_question_is_answered(tmp_path: Path, opti
     [
         ("x.jsonl", '{"text": "a cat"}\n\n{"text": " "}', r"x\.jsonl:3: the text is empty or missing; give at"),
         ("x.ndjson", '{"id": 1}', r"x\.ndjson:1 has no field 'text'"),
-        ("x.jsonl", '{"text": "\\ud83d"}', r"x\.jsonl:1 is no UTF-8 at character 11"),
+        ("x.jsonl", '{"text": "\\ud83d"}', r"x\.jsonl:1 is not UTF-8 at character 11"),
         ("x.jsonl", '{"text": "a cat", "n": ' + "1" * 5000 + "}", r"x\.jsonl:1: this JSON cannot be read"),
         ("x.jsonl", "[" * 100_000, r"x\.jsonl:1"),
-        ("x.txt", '{"text": "a cat"}', r"x\.txt:1 is JSON and no plain text; put it into a file whose name ends"),
-        ("x.tsv.gz", "a", r"--input takes \.jsonl, or text with one a line, not \.gz; convert it first"),
+        ("x.txt", '{"text": "a cat"}', r"x\.txt:1 is JSON, not plain text; put it into a file whose name ends"),
+        ("x.tsv.gz", "a", r"--input takes \.jsonl, or plain text, one per line, not \.gz; convert it first"),
     ],
 )
 def test_a_mistake_in_a_file_names_its_line(tmp_path: Path, name: str, content: str, sentence: str) -> None:
@@ -161,5 +161,5 @@ def test_what_is_drawn_for_a_text_depends_on_its_place_among_all(
 
 @pytest.mark.parametrize("option", ["--temperature", "--length-penalty", "--repetition-penalty"])
 def test_a_number_that_is_none_is_refused(tmp_path: Path, option: str) -> None:
-    with pytest.raises(InputError, match=f"{option} has to be a number, not"):
+    with pytest.raises(InputError, match=f"{option} must be a finite number, not"):
         said(tmp_path, option, "inf", TEXT)

@@ -119,7 +119,7 @@ def test_one_seed_is_held_against_the_rows_that_both_predicted() -> None:
     line = found.lines[1]
     assert (line.over, line.difference, line.chance) == ("rows", pytest.approx(-0.4), pytest.approx(2.0 * 0.5**5))
     assert table(found)[1][1][5] == "0.062 (rows)"
-    assert any("says nothing of other trainings" in note for note in found.notes)
+    assert any("says nothing about other trainings" in note for note in found.notes)
 
 
 def test_the_margin_over_rows_is_that_of_paired_differences() -> None:
@@ -199,7 +199,7 @@ def test_a_line_of_a_grid_can_be_named() -> None:
     assert any("best by these same scores" in note for note in compare(some).notes)
     best = list(compare(some).lines[0].settings.values())
     assert not any("best by these same scores" in note for note in compare(some, against=best).notes)
-    with pytest.raises(InputError, match=r"--against a: more than one line has that; settings here are"):
+    with pytest.raises(InputError, match=r"--against a: more than one line matches; choose from "):
         compare(some, against=["a"])
 
 
@@ -254,7 +254,7 @@ def test_data_that_changed_under_the_same_parameters_are_told() -> None:
     assert not compare([of("additive", "a", **file), of("linear", "b", **{"data.train": "more.csv"})]).changed
     found = compare([of("additive", "a", **file), of("linear", "b", **file)])
     assert found.changed
-    assert any("were trained on other data" in note for note in found.notes)
+    assert any("were trained on different data" in note for note in found.notes)
     # Of one line and one seed the newest counts alone.
     assert not compare([of("additive", "b", **file), of("additive", "a", **file)]).changed
 
@@ -269,11 +269,11 @@ def test_other_tasks_are_counted_and_left_out() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"task": "generation"}, "no experiment of the task generation has been evaluated; there are some of trans"),
-        ({"only": ["model.layers=7"]}, "--only model.layers=7: no experiment .*; model.layers has been 2"),
-        ({"only": ["layers=2"]}, "--only layers=2: no experiment has that parameter with that value$"),
-        ({"only": ["model.layers"]}, "--only model.layers: name a value too, model.layers=VALUE$"),
-        ({"against": ["dot"]}, "--against dot: no line has that; settings here are attention.mechanism=additive, "),
+        ({"task": "generation"}, "no experiment with the task generation has been evaluated; choose one of trans"),
+        ({"only": ["model.layers=7"]}, "--only model.layers=7: no experiment .*; model.layers has the values 2"),
+        ({"only": ["layers=2"]}, "--only layers=2: no experiment has a parameter with that name and value$"),
+        ({"only": ["model.layers"]}, "--only model.layers: add a value, model.layers=VALUE$"),
+        ({"against": ["dot"]}, "--against dot: no line matches; choose from attention.mechanism=additive, "),
     ],
 )
 def test_a_wrong_name_is_one_sentence(options: dict[str, Any], sentence: str) -> None:
@@ -315,7 +315,7 @@ def test_on_a_narrow_terminal_costs_are_left_out_before_a_word_is_cut(width: int
     assert all(len(line) <= width for line in written.splitlines())
     assert "additive" in written
     assert ("peak memory, MB" in written.splitlines()[2]) == (width == 200)
-    assert ("Too narrow for" in written) == (width < 200)
+    assert ("No room for" in written) == (width < 200)
 
 
 def test_names_are_text_on_the_page() -> None:

@@ -40,21 +40,21 @@ def test_it_tells_score_interval_baseline_and_attention(tmp_path: Path) -> None:
     assert lines[:4] == [
         "sentiment with additive attention, 1,234 parameters, 77 steps",
         "  accuracy on 1,200 test examples: 0.8125 (95 % interval 0.75 to 0.875)",
-        "  baseline, always 'good': 0.5",
+        "  baseline (always 'good'): 0.5",
         "  average precision 0.91",
     ]
 
 
 def test_of_one_example_there_is_no_interval(tmp_path: Path) -> None:
     evaluate = {**EVALUATE, "examples": 1, "score_low": None, "score_high": None}
-    assert "(no interval, of one example)" in describe(written(tmp_path, evaluate, INTERPRET))
+    assert "(no interval: a single example)" in describe(written(tmp_path, evaluate, INTERPRET))
 
 
 @pytest.mark.parametrize("other", [{"task": "translation"}, {"mechanism": "shaw"}])
 def test_what_was_found_of_another_model_is_not_told_of_this_one(tmp_path: Path, other: dict[str, str]) -> None:
     said = describe(written(tmp_path, EVALUATE, INTERPRET | other))
     assert "average precision" not in said
-    assert "is of a model before" in said
+    assert "are those of an earlier model" in said
 
 
 def test_places_with_mechanisms_of_their_own(tmp_path: Path) -> None:

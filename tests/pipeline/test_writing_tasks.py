@@ -62,5 +62,5 @@ def test_a_book_is_one_text_read_in_windows(make_project: Callable[[str], Projec
     assert "encoding has cut every row" in (project.directory / "metrics/report.html").read_text(encoding="utf-8")
     assert not list((project.directory / "metrics/plots/attention").iterdir())
     program = str(Path(sys.executable).with_name("attention-lab"))
-    assert "(no interval, of one example)" in project.run(program, "summary").stdout
+    assert "(no interval: a single example)" in project.run(program, "summary").stdout
     shutil.rmtree(project.directory)

@@ -91,40 +91,41 @@ class Comparison:
         found = []
         if any(len(line.seeds) > 1 for line in self.lines):
             found.append(
-                "Several seeds: mean and 95 % interval over trainings; differences are those of the same seeds, and "
-                "chance is how often one as large comes about where there is none (paired t-test, corrected for the "
+                "Several seeds: mean and 95 % interval over trainings; differences are between equal seeds, and chance "
+                "is how often one as large would come about if there were none (paired t-test, corrected for the "
                 "number of lines)."
             )
         if not self.named and any(line.chance is not None for line in self.lines):
             found.append(
-                "The line that the others are held against is the best by these same scores, so their chances are too "
-                "small; --against names one beforehand."
+                "The line that the others are compared with is the best by these same scores, so the figures for "
+                "chance are too small; --against names a line beforehand."
             )
         if any(len(line.seeds) == 1 or line.over == "rows" for line in self.lines):
             found.append(
-                "One seed: the interval is over test rows, as is what is marked (rows): chance is how often so large a "
-                "difference comes about if it does not matter which of the two models an answer is of (approximate "
-                "randomisation, corrected for the number of lines). That says nothing of other trainings; queue some, "
-                "e.g. dvc exp run --queue -S 'seed=1,2,3'."
+                "One seed: the interval is over test rows, and so is chance where it is marked (rows): how often so "
+                "large a difference would come about if it did not matter which of the two models gave an answer "
+                "(approximate randomisation, corrected for the number of lines). That says nothing about other "
+                "trainings; queue some, e.g. dvc exp run --queue -S 'seed=1,2,3'."
             )
         if self.changed:
             found.append(
-                "Some results with the same seed and the same parameters of data were trained on other data: the "
-                "content of a file has changed between them, or the package that makes it. A difference may be that of "
-                "the data; train the older ones anew."
+                "Some results with the same seed and data parameters were trained on different data: a file's content, "
+                "or the package that makes it, changed in between. A difference may come from the data; train the "
+                "older ones again."
             )
         if any(line.failed for line in self.lines):
             found.append(
-                "Trainings that failed have no score and are not in the mean: a line with some looks better than its "
+                "Failed trainings have no score and are not in the mean: a line that has some looks better than its "
                 "setting is."
             )
         if any(title in line.more for line in self.lines for title in KNOWN.values()):
             found.append(
-                "Alignment error and average precision are of the method that valid rows chose, on the rows that every "
-                "method explains; attention-lab summary has those of the weights, on more rows."
+                "Alignment error and average precision are those of the method that did best on the validation rows, "
+                "over the rows that every method explains; attention-lab summary has those of the weights, over more "
+                "rows."
             )
         if self.others:
-            found.append(f"{self.others} results of other tasks are left out; --task names one.")
+            found.append(f"Results of other tasks are left out ({self.others}); choose one with --task.")
         return found
 
 
@@ -156,7 +157,7 @@ def compare(
     chosen = [result for result in scored if result.params["task"] == task]
     if not chosen:
         there = sorted({result.params["task"] for result in scored})
-        raise InputError(f"no experiment of the task {task} has been evaluated; there are some of {', '.join(there)}")
+        raise InputError(f"no experiment with the task {task} has been evaluated; choose one of {', '.join(there)}")
     others = len(scored) - len(chosen)
     for condition in only:
         chosen = _with(condition, chosen)
@@ -180,12 +181,12 @@ def _with(condition: str, results: list[Result]) -> list[Result]:
     """Those with a parameter of "name=value"."""
     name, sign, value = condition.partition("=")
     if not sign:  # it would be taken for null
-        raise InputError(f"--only {condition}: name a value too, {condition}=VALUE")
+        raise InputError(f"--only {condition}: add a value, {condition}=VALUE")
     fitting = [result for result in results if name in result.params and _same(value, result.params[name])]
     if not fitting:
         values = sorted({result.params[name] for result in results if name in result.params})
-        there = f"; {name} has been {', '.join(values)}" if values else ""
-        raise InputError(f"--only {condition}: no experiment has that parameter with that value{there}")
+        there = f"; {name} has the values {', '.join(values)}" if values else ""
+        raise InputError(f"--only {condition}: no experiment has a parameter with that name and value{there}")
     return fitting
 
 
@@ -263,8 +264,8 @@ def _where(lines: Sequence[Line], against: Sequence[str]) -> int:
     if len(fitting) != 1:
         known = sorted({f"{name}={value}" for line in lines for name, value in line.settings.items() if value})
         given = " ".join(f"--against {one}" for one in against)
-        many = "more than one line has" if fitting else "no line has"
-        raise InputError(f"{given}: {many} that; settings here are {', '.join(known)}, and several can be given")
+        many = "more than one line matches" if fitting else "no line matches"
+        raise InputError(f"{given}: {many}; choose from {', '.join(known)}, several if need be")
     return fitting[0]
 
 

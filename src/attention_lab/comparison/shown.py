@@ -72,7 +72,7 @@ def terminal(found: Comparison, width: int | None = None) -> str:
         drawn.add_row(*map(Text, row), style="bold" if number == found.against else "")
     console = Console(width=width or 240, file=(written := StringIO()), force_terminal=width is not None)
     console.print(drawn)
-    narrow = [f"Too narrow for {', '.join(left_out)}: widen the terminal, or take --html or --json."] * bool(left_out)
+    narrow = [f"No room for {', '.join(left_out)}: widen the terminal, or use --html or --json."] * bool(left_out)
     for note in (*found.notes, *narrow):
         console.print(Text(note))
     return "\n".join(line.rstrip() for line in written.getvalue().splitlines())
