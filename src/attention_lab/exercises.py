@@ -25,8 +25,8 @@ from attention_lab.interpretation.alignment import alignment_error_rate
 Answer = Callable[..., Any]
 Told = str | None  # what is wrong with an answer, None: nothing
 TURNED = (
-    "Your mask is right, but turned round: here True means that a word may look. (PyTorch's nn.MultiheadAttention has "
-    "it the other way; its scaled_dot_product_attention has it as here.)"
+    "Your mask is right, but inverted: here True means that a word may look. (PyTorch's nn.MultiheadAttention has it "
+    "the other way round; its scaled_dot_product_attention has it as here.)"
 )
 
 
@@ -38,15 +38,13 @@ def check(answer: Answer) -> str:
     """
     name = answer.__name__
     if name not in EXERCISES:
-        raise InputError(f"there is no exercise {name!r}; there are {', '.join(EXERCISES)}")
+        raise InputError(f"there is no exercise {name!r}; choose one of {', '.join(EXERCISES)}")
     try:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
             wrong = EXERCISES[name](answer)
     except NotImplementedError:
-        return (
-            f"{name}: not written yet. Put your code in the place of `raise NotImplementedError`; run the cell again."
-        )
+        return f"{name}: not written yet. Replace `raise NotImplementedError` with your code and run the cell again."
     except Exception as error:  # noqa: BLE001 - whatever a reader's code raises is told to the reader
         return f"{name}: not yet. Your code raised {type(error).__name__}: {error}"
     return f"{name}: right." if wrong is None else f"{name}: not yet. {wrong}"
@@ -62,12 +60,12 @@ def _softmax(answer: Answer) -> Told:
         lambda: (
             _close(found.sum(-2), torch.ones(2, 5)),
             "Your columns sum to 1 and your rows do not: over which axis is the softmax? A row is a query, which "
-            "shares out its attention among the keys, and they are the last axis.",
+            "divides its attention among the keys, and those are the last axis.",
         ),
         lambda: (
             not _close(found.sum(-1), torch.ones(2, 3)),
-            f"Your first row sums to {float(found[0, 0].sum()):.2f} and not to 1: each exponential is to be divided by "
-            "the sum of its own row (`keepdim=True` keeps the axis that you divide along).",
+            f"Your first row sums to {float(found[0, 0].sum()):.2f} and not to 1: divide each exponential by the sum "
+            "of its own row (`keepdim=True` keeps the axis that you divide along).",
         ),
         lambda: (
             bool((found < 0.0).any()),
@@ -75,15 +73,15 @@ def _softmax(answer: Answer) -> Told:
         ),
         lambda: (
             _close(found, by_column),
-            "You took away the largest score of each column. Weights stay as they are only if the same is taken from "
-            "the whole row: its largest score.",
+            "You subtracted the largest score of each column. Weights stay the same only if one number is subtracted "
+            "from the whole row: its largest score.",
         ),
     )
     if wrong is None and not _close(answer(1000.0 * scores), (1000.0 * scores).softmax(-1)):
         return (
-            "For small scores it is right, for scores of 1000 it is not: e^1000 is more than a number can hold, and "
-            "e^−1000 is 0. Take from each row its own largest score first; numerator and denominator shrink alike, so "
-            "no weight changes."
+            "It is right for small scores, but not for scores of 1000: e^1000 is more than a number can hold, and "
+            "e^−1000 is 0. First subtract from each row its own largest score; numerator and denominator shrink alike, "
+            "so no weight changes."
         )
     return wrong
 
@@ -94,9 +92,9 @@ def _scaled_scores(answer: Answer) -> Told:
     found = answer(query, key)
     causes = {
         math.sqrt(7): "You did not divide by √D.",
-        1.0 / math.sqrt(7): "You divided by D, and its root is asked for.",
-        7.0: "You multiplied by √D, and it is to divide.",
-        1.0 / math.sqrt(2): "You divided by the root of all heads' width together; D is the width of one head.",
+        1.0 / math.sqrt(7): "You divided by D instead of by its root.",
+        7.0: "You multiplied by √D instead of dividing.",
+        1.0 / math.sqrt(2): "You divided by the root of the width of all heads together; D is the width of one head.",
         **{
             math.sqrt(7 / length): f"You divided by the root of {length}, which is how many {what} there are; D is the "
             "last axis."
@@ -109,7 +107,7 @@ def _scaled_scores(answer: Answer) -> Told:
         wanted,
         lambda: (
             _close(found, wanted.softmax(-1)),
-            "These are weights. Scores are asked for: what a softmax is made of.",
+            "These are weights. The exercise asks for scores, which go into the softmax.",
         ),
         lambda: (
             cause is not None,
@@ -131,37 +129,37 @@ def _masked_weights(answer: Answer) -> Told:
         wanted,
         lambda: (
             bool(found.isnan().any()),
-            "Some of your weights are no numbers (NaN): the softmax went over scores that are all −inf, or something "
-            "was divided by 0. Weights are shared out among the keys, the last axis.",
+            "Some of your weights are not numbers (NaN): the softmax went over scores that are all −inf, or something "
+            "was divided by 0. Weights are divided among the keys, the last axis.",
         ),
         lambda: (
             bool((found < 0.0).any()),
-            "Some of your weights are below 0, as scores may be: of scores the softmax makes weights.",
+            "Some of your weights are below 0, as scores may be: it is the softmax that turns scores into weights.",
         ),
         lambda: (
             bool((found[1, :, :, :4] == 0.0).all()),
             "Words get weight 0 and padding gets all of it: True means that a key is there, so it is `~exists` that "
-            "has to be closed.",
+            "must be masked.",
         ),
         lambda: (
             _close(found, scores.softmax(-1)),
-            "Your weights are those without a mask; what is made of `exists`?",
+            "Your weights are those without a mask; what did you do with `exists`?",
         ),
         lambda: (
             bool((found[1, :, :, 4:] == 0.0).all()) and not _close(found.sum(-1), torch.ones(2, 3, 5)),
-            f"Padding gets 0, but the words' weights sum to {float(found[1, 0, 0].sum()):.2f} and not to 1: you closed "
-            "the mask after the softmax, which had counted the padding in. Set the scores to −inf before it.",
+            f"Padding gets 0, but the words' weights sum to {float(found[1, 0, 0].sum()):.2f} and not to 1: you masked "
+            "after the softmax, which had already counted the padding. Set the scores to −inf before it.",
         ),
         lambda: (
             not bool((found[1, :, :, 4:] == 0.0).all()),
-            f"Padding still gets a weight, {float(found[1, 0, 0, 4:].max()):.1g}: a score of 0 is a score like others "
-            "(e^0 = 1). Set it to −inf, of which e^−inf = 0 is left.",
+            f"Padding still gets a weight, {float(found[1, 0, 0, 4:].max()):.1g}: a score of 0 is a score like any "
+            "other (e^0 = 1). Set it to −inf, since e^−inf = 0.",
         ),
     )
     if wrong is None and not _close(answer(low, exists), wanted_low):
         return (
-            "For small scores it is right. But take 1000 from every score, which changes no weight, and yours are "
-            "others: the score that you give to padding is then no longer the lowest. Set it to −inf, which always is."
+            "It is right for small scores. But subtract 1000 from every score, which should change no weight, and "
+            "yours change: the score you give to padding is then no longer the lowest. Set it to −inf, which always is."
         )
     return wrong
 
@@ -174,16 +172,16 @@ def _causal_mask(answer: Answer) -> Told:
         lambda: (_close(found, ~wanted), TURNED),
         lambda: (
             not bool(found.diagonal().all()),
-            "A word may not look at itself, so the first word may look at nothing: the diagonal belongs to the mask.",
+            "Your words may not look at themselves, so the first word may look at nothing: the diagonal must be True.",
         ),
         lambda: (
             bool(found[0, 1:].any()),
-            "I changed the last of five words, and the output of the first changed with it: row i is the word that "
-            "looks, so in row 0 only column 0 may be True.",
+            "Changing the last of five words would change the output of the first: row i is the word that looks, so in "
+            "row 0 only column 0 may be True.",
         ),
         lambda: (
             not bool(found[-1].all()),
-            "The last word does not see all that was said before it: its row has to be True as a whole.",
+            "Your last word does not see everything before it: its whole row has to be True.",
         ),
     )
 
@@ -198,11 +196,11 @@ def _split_heads(answer: Answer) -> Told:
         lambda: (
             _close(found, inputs.reshape(wanted.shape)),
             "You went from (B, L, W) to (B, H, L, D) in one reshape, which keeps the order of the numbers: head 0 then "
-            "holds the whole of the first words and nothing of the last. Split W into (H, D), then exchange L and H.",
+            "holds all of the first words and nothing of the last. Split W into (H, D), then swap L and H.",
         ),
         lambda: (
             _close(found, inputs.unflatten(-1, (7, 3)).movedim(-1, 1)),
-            "Head 0 got every third feature and not the first seven: W is to be split into (H, D) and not into (D, H).",
+            "Head 0 got every third feature instead of the first seven: split W into (H, D), not into (D, H).",
         ),
     )
 
@@ -217,20 +215,20 @@ def _local_window(answer: Answer) -> Told:
         lambda: (_close(found, ~wanted), TURNED),
         lambda: (
             not _close(found, found.T),
-            "Your window looks to one side only, or farther to one than to the other: a distance counts "
-            "whichever way it goes, so take |i − j|.",
+            "Your window looks to one side only, or farther to one than to the other: distance counts in both "
+            "directions, so take |i − j|.",
         ),
         lambda: (
             _close(found, (place.unsqueeze(-1) - place).abs() < 4),
-            "A key at the distance 4 is closed in a window of 4: “at most” is `<=`.",
+            "Your window of 4 leaves out keys at a distance of 4: “at most” is `<=`.",
         ),
         lambda: (
             _close(found, (place.unsqueeze(-1) - place).abs() <= 2),
-            "Your window is 4 keys wide in all; here it is 4 to each side, and the word itself.",
+            "Your window is 4 keys wide in all; it should be 4 to each side, plus the word itself.",
         ),
     )
     if wrong is None and not _close(answer(7, 13), torch.ones(7, 7, dtype=torch.bool)):
-        return "A window wider than the sentence should leave everything open, as if there were none; yours does not."
+        return "A window wider than the sentence should let everything through, as if there were none; yours does not."
     return wrong
 
 
@@ -246,8 +244,8 @@ def _linear_attention(answer: Answer) -> Told:
         wanted,
         lambda: (
             not _close(ones, torch.ones_like(ones)),
-            f"Of values that are all 1 you make {float(ones[0, 0, 0]):.2f}, and a mean of ones is 1: the sum over "
-            "values is to be divided by the sum of weights, φ(q)·Σφ(k).",
+            f"You turn values that are all 1 into {float(ones[0, 0, 0]):.2f}, but a mean of ones is 1: divide the sum "
+            "over values by the sum of weights, φ(q)·Σφ(k).",
         ),
         lambda: (
             _close(found, (query.softmax(-1) @ (key.softmax(-1).transpose(-2, -1) @ value))),
@@ -255,14 +253,14 @@ def _linear_attention(answer: Answer) -> Told:
         ),
         lambda: (
             _close(found, _in_linear_time(F.elu(query), F.elu(key), value)),
-            "Your features φ are elu(x) without the 1: they can be below 0, and so can what you divide by.",
+            "Your features φ are elu(x) without the 1: they can be below 0, and so can the number you divide by.",
         ),
     )
     if wrong is None and seen.most >= 129 * 131:
         return (
-            "The numbers are right, but on the way you made a tensor with a number for each query and each key, which "
-            "is what linear attention saves. Take the sums over the keys first, above and below: Σ φ(k)vᵀ is (D, Dv), "
-            "and Σ φ(k) is (D,)."
+            "The numbers are right, but on the way you made a tensor with a number for each pair of query and key, "
+            "which linear attention avoids. Sum over the keys first, in numerator and denominator: Σ φ(k)vᵀ is (D, "
+            "Dv), and Σ φ(k) is (D,)."
         )
     return wrong
 
@@ -272,23 +270,26 @@ def _alignment_error(answer: Answer) -> Told:
     sure = {(0, 0), (1, 2), (2, 1), (3, 4), (4, 4), (5, 5)}
     rate, wanted = answer(found, sure), alignment_error_rate([found], [sure])
     if not isinstance(rate, int | float):
-        return f"Your function returns a {type(rate).__name__}, and should return a number."
+        return f"Your function returns a {type(rate).__name__} and should return a number."
     hits = len(found & sure)
     told = {
-        1.0 - wanted: "You return the share that is right; the error is 1 minus it: no link in common gives 1.",
-        1.0 - hits / len(found): "You divided by the links that were found alone, so a single sure guess would be "
-        "perfect; links that were missed are errors too.",
-        1.0 - hits / len(sure): "You divided by the known links alone, so to link everything with everything would be "
-        "perfect; links too many are errors too.",
-        1.0 - hits / (len(found) + len(sure)): "Of two equal sets you make 0.5 and not 0: a link in common stands in "
+        1.0 - wanted: "You return the share that is right; the error is 1 minus that: with no link in common it is 1.",
+        1.0 - hits / len(found): "You divided by the found links alone, so a single sure guess would be perfect; "
+        "missed links are errors too.",
+        1.0 - hits / len(sure): "You divided by the known links alone, so linking everything with everything "
+        "would be perfect; superfluous links are errors too.",
+        1.0 - hits / (len(found) + len(sure)): "For two equal sets you return 0.5 and not 0: a link in common is in "
         "both sets, so it counts twice.",
-        1.0 - hits / len(found | sure): "You divided by the links that are in either set; here they are |A| + |S|, and "
-        "those in common count twice, above and below.",
+        1.0
+        - hits / len(found | sure): "You divided by the links that are in either set; divide by |A| + |S|, and count "
+        "those in common twice, in numerator and denominator.",
     }
     for value, text in told.items():
         if math.isclose(rate, value, abs_tol=1e-6) and not math.isclose(rate, wanted, abs_tol=1e-6):
             return text
-    return None if math.isclose(rate, wanted, abs_tol=1e-6) else f"You return {rate:.4f}, and it is {wanted:.4f}."
+    return (
+        None if math.isclose(rate, wanted, abs_tol=1e-6) else f"You return {rate:.4f}, but it should be {wanted:.4f}."
+    )
 
 
 EXERCISES: dict[str, Callable[[Answer], Told]] = {
@@ -318,9 +319,9 @@ class _Largest(TorchDispatchMode):
 def _compared(found: Any, wanted: Tensor, *reasons: Callable[[], tuple[bool, str]]) -> Told:
     """None if both are the same numbers; else what is wrong: kind, shape, the first reason that holds, or where."""
     if not isinstance(found, Tensor):
-        return f"Your function returns a {type(found).__name__}, and should return a tensor."
+        return f"Your function returns a {type(found).__name__} and should return a tensor."
     if found.shape != wanted.shape:
-        return f"Your result has the shape {_shape(found.shape)}, and should have {_shape(wanted.shape)}."
+        return f"Your result has the shape {_shape(found.shape)} and should have {_shape(wanted.shape)}."
     if wanted.dtype == torch.bool and found.dtype != torch.bool:
         return f"Your mask holds {found.dtype} and should hold True (may look) and False, torch.bool."
     if _close(found, wanted):
@@ -331,7 +332,7 @@ def _compared(found: Any, wanted: Tensor, *reasons: Callable[[], tuple[bool, str
             return text
     away = (found.double() - wanted.double()).abs().nan_to_num(nan=math.inf)
     place = tuple(int(index) for index in torch.unravel_index(away.argmax(), away.shape))
-    return f"At {list(place)} you have {found[place].item():.4g}, and the reference has {wanted[place].item():.4g}."
+    return f"At {list(place)} you have {found[place].item():.4g}, but the reference has {wanted[place].item():.4g}."
 
 
 def _in_linear_time(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -132,15 +132,15 @@ def test_a_map_of_few_rows_shows_all_words() -> None:
     [
         ({"source": " \n"}, {}, "source is empty; give at least one word"),
         ({}, {}, "source is empty; give at least one word"),
-        ({"source": None}, {}, "source must be a text, not null"),
-        ({"source": ["a"]}, {}, 'source must be a text, not ["a"]'),
+        ({"source": None}, {}, "source must be text, not null"),
+        ({"source": ["a"]}, {}, 'source must be text, not ["a"]'),
         ({"source": "a", "context": "b"}, {}, "unknown 'context'; known here: source"),
         ({"source": "a"}, {"tempo": 1}, "unknown 'tempo'; known here: beams, length_penalty"),
         ({"source": "a"}, {"beams": 17}, "Beams must be between 1 and 16, not 17"),
         ({"source": "a"}, {"beams": 2.5}, "Beams must be a whole number, not 2.5"),
         ({"source": "a"}, {"beams": None}, "Beams is empty; give a whole number between 1 and 16"),
         ({"source": "a"}, {"length_penalty": True}, "Length penalty must be a number, not True"),
-        ("a", {}, 'a request is {"inputs": {field: text}, "options": {name: number}}'),
+        ("a", {}, 'a request must be like {"inputs": {field: text}, "options": {name: number}}'),
     ],
 )
 def test_a_mistake_is_one_sentence(client: FlaskClient, inputs: Any, options: Any, sentence: str) -> None:
@@ -265,7 +265,7 @@ def test_a_browser_shows_prediction_and_map_and_asks_nobody_else(tmp_path: Path,
     browser.click("#choices button")
     browser.wait("document.querySelector('textarea').value === 'the old dog'")
     browser.wait("!document.querySelector('#reference').hidden")
-    assert "the reference has: a" in browser.value("document.querySelector('#reference').textContent")
+    assert "the reference says: a" in browser.value("document.querySelector('#reference').textContent")
 
     # On a telephone, dark, from an address that fills the form: nothing is wider than the screen.
     browser.send("Emulation.setDeviceMetricsOverride", width=400, height=800, deviceScaleFactor=1, mobile=False)
@@ -337,7 +337,7 @@ def test_a_browser_shows_a_bar_for_each_of_several_labels(tmp_path: Path, browse
     assert browser.value("document.querySelector('#prediction').textContent") == shown
     bars = "[...document.querySelectorAll('.bar')].map(one => Number(one.style.getPropertyValue('--share')))"
     assert browser.value(bars) == pytest.approx(list(answer["probabilities"].values()))
-    assert "the reference has: a" in browser.value("document.querySelector('#reference').textContent")
+    assert "the reference says: a" in browser.value("document.querySelector('#reference').textContent")
     assert browser.errors == []
 
 

@@ -81,16 +81,16 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     "summarization": WRITING,
     "generation": (
         Option("seed", "Seed", "another number draws another text", 0, 999_999, 1, 0),
-        Option("temperature", "Temperature", "more is bolder", 0.0, 2.0, 0.1, 1.0),
-        Option("top_p", "Top-p", "draw from the tokens that make up this share", 0.05, 1.0, 0.05, 1.0),
-        Option("max_tokens", "Longest", "tokens of the continuation", 4, 128, 1, 60),
+        Option("temperature", "Temperature", "higher is bolder", 0.0, 2.0, 0.1, 1.0),
+        Option("top_p", "Top-p", "draw from the most probable tokens that make up this share", 0.05, 1.0, 0.05, 1.0),
+        Option("max_tokens", "Maximum length", "tokens of the continuation", 4, 128, 1, 60),
     ),
     "sentiment": (),
     "multi_label": (
-        Option("threshold", "Threshold", "the least probability of a label that is said", 0.0, 1.0, 0.05, 0.5),
+        Option("threshold", "Threshold", "the lowest probability at which a label is predicted", 0.0, 1.0, 0.05, 0.5),
     ),
     "question_answering": (
-        Option("no_answer", "No answer", "is said where it is by so many nats likelier", -20.0, 20.0, 0.5, 0.0),
+        Option("no_answer", "No answer", "given where it is likelier by this many nats", -20.0, 20.0, 0.5, 0.0),
     ),
 }
 
@@ -146,14 +146,14 @@ def _asked(body: Any, names: tuple[str, ...], options: tuple[Option, ...]) -> tu
     """What a request asks for; white space is single spaces, for a text is one line everywhere here."""
     inputs, search = (body.get(name) if isinstance(body, dict) else None for name in ("inputs", "options"))
     if not isinstance(inputs, dict) or not isinstance(search, dict):
-        raise InputError('a request is {"inputs": {field: text}, "options": {name: number}}')
+        raise InputError('a request must be like {"inputs": {field: text}, "options": {name: number}}')
     known = {option.name: option for option in options}
     for given, allowed in ((inputs, names), (search, tuple(known))):
         if unknown := [name for name in given if name not in allowed]:
             raise InputError(f"unknown {unknown[0]!r}; known here: {', '.join(allowed) or 'nothing'}")
     for name, text in inputs.items():
         if not isinstance(text, str):
-            raise InputError(f"{name} must be a text, not {json.dumps(text)[:40]}")
+            raise InputError(f"{name} must be text, not {json.dumps(text)[:40]}")
     texts = {name: " ".join(inputs.get(name, "").split()) for name in names}
     for name, text in texts.items():
         if not text:
@@ -244,7 +244,7 @@ def serve(model: Path, port: int, *, browser: bool, say: Callable[[str], None] =
             HOST, port, page, threaded=True, request_handler=_Quiet, fd=listening.fileno()
         )  # fmt: skip
         address = f"http://{HOST}:{listening.getsockname()[1]}/"
-        say(f"attention-lab: {address} (Ctrl+C ends it)")
+        say(f"attention-lab: {address} (press Ctrl+C to stop)")
         if browser:
             webbrowser.open(address)
         try:

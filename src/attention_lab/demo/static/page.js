@@ -46,7 +46,7 @@ async function ask(first = false) {
         options: Object.fromEntries(options.map((option) => [option.name, option.valueAsNumber])),
       }),
     });
-    const answer = reply.ok || reply.status === 400 ? await reply.json() : { error: "The server could not do it; the terminal where it runs says why." };
+    const answer = reply.ok || reply.status === 400 ? await reply.json() : { error: "The server failed; the terminal where it runs says why." };
     if (mine !== asked) return;
     if (reply.ok) show(given, answer, first);
     else complain(answer.error);
@@ -68,7 +68,7 @@ function show(given, answer, first) {
   at("prediction").textContent = answer.prediction || NOTHING;
   at("truncated").hidden = !answer.truncated;
   at("unknown").hidden = !answer.unknown.length;
-  at("unknown").textContent = `Not in the model's vocabulary: ${answer.unknown.map((text) => (text.length > LETTERS ? `${text.slice(0, LETTERS)}…` : text)).join(", ")}. It reads all such words alike.`;
+  at("unknown").textContent = `Not in the model's vocabulary: ${answer.unknown.map((text) => (text.length > LETTERS ? `${text.slice(0, LETTERS)}…` : text)).join(", ")}. The model reads all such words alike.`;
   showReference(examples.find((one) => fields.every((field) => one.inputs[field.name] === given[field.name])));
   at("probability").hidden = answer.probability === undefined || answer.probabilities !== undefined;
   at("probability").textContent = `probability ${answer.probability?.toFixed(3)}`;
@@ -86,7 +86,7 @@ function showReference(example) {
   const reference = example.reference || NOTHING;
   const same = reference === at("prediction").textContent;
   at("reference").className = same ? "right" : "wrong";
-  at("reference").textContent = same ? "✓ as the reference has it" : `✗ the reference has: ${reference}`;
+  at("reference").textContent = same ? "✓ same as the reference" : `✗ the reference says: ${reference}`;
 }
 
 function showProbabilities(probabilities) {
