@@ -29,12 +29,12 @@ KINDS = {
     "probabilities": "0 or more, and each row sums to 1",
     "weights": "0 or more, of any sum",
     "signed": "of any sign",
-    "effective": "what the mechanism makes of the values v = I: of any sign and sum",
+    "effective": "what the mechanism outputs for the values v = I: of any sign and sum",
     "none": "there are none",
 }
 FOOT = f"""
-in: e encoder self-attention, d decoder self-attention, x cross-attention; elsewhere it is {FALLBACK}.
-`attention-lab mechanisms NAME` shows one; `composed` is put together from parts of your own choice."""
+in: e encoder self-attention, d decoder self-attention, x cross-attention; elsewhere {FALLBACK} takes its place.
+`attention-lab mechanisms NAME` shows one in detail; `composed` is built from parts of your choice."""
 LINE = 100
 
 # For the picture: choices that show in a sentence of ten words, for options that a mechanism has.
@@ -113,14 +113,14 @@ def page(row: Mechanism) -> str:
     if row.name == "composed":
         parts = [line for kind, names in CHOICES.items() if kind != "kernel" for line in _entry(kind, ", ".join(names))]
         command = _command(row, "{score: additive, normaliser: sparsemax, pattern: local, window: 8}")
-        return "\n".join(["composed: parts of your own choice, and their options", "", *parts, "", command])
+        return "\n".join(["composed: parts of your choice, with their options", "", *parts, "", command])
     lines = [f"{row.name}: {row.formula}", ""]
     lines += _entry("paper", row.paper) + _entry("use it for", row.when) + _entry("cost", row.cost)
     lines += _entry("weights", f"{row.weights}: {KINDS[row.weights]}")
     lines += _entry("valid in", ", ".join(PLACE_NAMES[place] for place in row.places))
     for place in PLACES:
         if place not in row.places:
-            lines += _entry("not in", f"{PLACE_NAMES[place]}: {row.why} ({FALLBACK} is taken there)")
+            lines += _entry("not in", f"{PLACE_NAMES[place]}: {row.why} ({FALLBACK} takes its place)")
     lines += ["", "Parts"]
     for kind, name in row.parts.items():
         sentence, file = _about(CHOICES[kind][name])

@@ -124,11 +124,11 @@ def mechanism(name: str, options: dict[str, Any] | None = None) -> Mechanism:
         if not _alike(value, default):
             raise InputError(f"attention.options.{option} of {name} should be like {default!r}, not {value!r}")
         if not isinstance(value, bool | str) and not (value >= 0 if option in MAY_BE_ZERO else value > 0):
-            least = "may not be below 0" if option in MAY_BE_ZERO else "has to be above 0"
-            raise InputError(f"attention.options.{option} of {name} {least}, it is {value!r}")
+            least = "0 or more" if option in MAY_BE_ZERO else "above 0"
+            raise InputError(f"attention.options.{option} of {name} must be {least}, not {value!r}")
         most = MOST if isinstance(value, int) else sys.float_info.max
         if not isinstance(value, str) and not value <= most:
-            raise InputError(f"attention.options.{option} of {name} has to be at most {most}, it is {value!r}")
+            raise InputError(f"attention.options.{option} of {name} must be at most {most}, not {value!r}")
     return replace(row, options={**row.options, **given})
 
 

@@ -30,7 +30,9 @@ class Heads(nn.Module, ABC):
     def __init__(self, sizes: Sizes, maps: int, score_width: int) -> None:
         super().__init__()
         if sizes.head % maps:
-            raise InputError(f"model.width: {sizes.width} / {sizes.heads} heads is not even, as this mechanism needs")
+            raise InputError(
+                f"model.width: {sizes.width} / {sizes.heads} heads is not even, as this mechanism needs; change either"
+            )
         self.query_heads, self.maps, self.score_width = sizes.heads, maps, score_width
 
     @abstractmethod
@@ -59,7 +61,9 @@ class Separate(Heads):
         super().__init__(sizes, maps, sizes.head // maps)
         shared = sizes.heads if key_heads is None else min(key_heads, sizes.heads)
         if shared < 1 or sizes.heads % shared:
-            raise InputError(f"attention.options.key_heads: {shared} does not divide the {sizes.heads} heads")
+            raise InputError(
+                f"attention.options.key_heads: {shared} does not divide the {sizes.heads} heads; give a divisor"
+            )
         self.groups, self.shared = sizes.heads // shared, shared
         self.query = _projection(sizes.width, sizes.width)
         self.key = _projection(sizes.width, shared * sizes.head)
@@ -78,7 +82,7 @@ class Separate(Heads):
 
 class Latent(Heads):
     """Multi-head latent attention (DeepSeek-V2 2024, arXiv 2405.04434, section 2.1, equations 9 to 11 and 15 to 18):
-    keys and values of all heads are made of one narrow vector for each position, and the cache keeps that vector alone.
+    keys and values of all heads are made of one narrow vector for each position, and the cache keeps only that vector.
 
         c = RMSNorm(W_DKV x), kᶜ = W_UK c, v = W_UV c;    k = [kᶜ; turn(W_KR x)], q = [W_Q x; turn(W_QR x)]
 

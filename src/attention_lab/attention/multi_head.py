@@ -10,12 +10,12 @@ from attention_lab.attention.contract import Cache, Call, Place, Sizes, Where, h
 
 PATHS = {
     "explicit": "the weights are computed one by one, then the sum over values",
-    "fused": "one kernel of PyTorch computes scores, softmax and sum; the weights are never in memory",
+    "fused": "one PyTorch kernel computes scores, softmax and sum; the weights are never in memory",
     "blocked": "a window in blocks of queries with the keys in their reach; time and memory grow with L·window",
     "linear": "the sum over keys is made once and shared by all queries; time grows with L",
     "chunked": "pairs within chunks, a state between them; time grows with L",
     "recurrent": "one step from a state of constant size",
-    "kernel": "a formula of its own, in one way",
+    "kernel": "a formula of its own, computed in one way",
 }
 
 

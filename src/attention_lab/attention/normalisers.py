@@ -125,7 +125,7 @@ class Entmax(Normaliser):
     def __init__(self, sizes: Sizes, *, alpha: float = 1.5) -> None:
         super().__init__(sizes)
         if not 1.0 < alpha < 2.0:
-            raise InputError(f"attention.options.alpha has to be above 1 and below 2, not {alpha:g}")
+            raise InputError(f"attention.options.alpha must be above 1 and below 2, not {alpha:g}")
         share = torch.tensor(alpha - 1.0)
         self.alpha = nn.Parameter(torch.full((sizes.heads, 1, 1), float(torch.logit(share))))  # α = 1 + σ(this)
 

@@ -51,7 +51,7 @@ class Operation(nn.Module):
 
 class TalkingHeads(Operation):
     """M₂·softmax(M₁·s): heads exchange scores before, and weights after the normaliser (Shazeer et al. 2020, arXiv
-    2003.02436, section 4), by learned matrices M (H, H) from the heads that there are to those that there shall be.
+    2003.02436, section 4), with learned matrices M (H, H) that mix the old heads into new ones.
 
     Both start as the identity, so that a layer starts as multi-head attention. Use it where heads are many and
     narrow. Weights are then of any sign and sum.
@@ -74,7 +74,7 @@ class TalkingHeads(Operation):
 
 
 class Differential(Operation):
-    """A₁ − λA₂: of two maps of weights for each head the second is taken from the first (Ye et al. 2024, arXiv
+    """A₁ − λA₂: each head has two maps of weights and subtracts the second from the first (Ye et al. 2024, arXiv
     2410.05258, equations 1 to 3), so that what both give to irrelevant keys cancels.
 
         λ = exp(λ_q1·λ_k1) − exp(λ_q2·λ_k2) + λ_init, the same for all heads
@@ -179,9 +179,11 @@ class LocalP(Operation):
     def __init__(self, sizes: Sizes, *, window: int = 8) -> None:
         super().__init__(sizes)
         if window < 1:
-            raise InputError(f"attention.options.window: must be 1 or more, not {window}")
+            raise InputError(f"attention.options.window must be 1 or more, not {window}")
         if sizes.place == "decoder_self":
-            raise InputError("attention: local_p needs the number of keys, which a decoder does not know of itself")
+            raise InputError(
+                "attention: local_p needs the number of keys, which a decoder that writes cannot know; use another"
+            )
         self.window = window
         self.hidden = nn.Linear(sizes.width, sizes.width, bias=False)
         nn.init.xavier_uniform_(self.hidden.weight)
@@ -206,7 +208,7 @@ class LocalP(Operation):
 
 
 class Coverage(Operation):
-    """softmax(s + w·c): c_j is the weight that earlier queries have given to key j in all, and each head learns a w
+    """softmax(s + w·c): c_j is the total weight that earlier queries have given to key j, and each head learns a w
     (Tu et al. 2016, arXiv 1601.04811, section 3; in the form of See et al. 2017, arXiv 1704.04368, equations 10 and
     11): what is translated already need not be translated again.
 

@@ -100,7 +100,7 @@ class BlockLocal(Full):
 
 
 class GlobalWindow(Full):
-    """A window, and some first positions that see all and are seen by all (Longformer, Beltagy et al. 2020, section
+    """A window, and a few first positions that see all and are seen by all (Longformer, Beltagy et al. 2020, section
     3.1): one place where the whole text comes together. In the paper these first positions have projections of their
     own; here they share those of the window."""
 
@@ -156,7 +156,7 @@ class Prefix(Full):
 
 
 class Hashed(Full):
-    """Keys that fall into the query's bucket in one of some random hashings (Reformer, Kitaev et al. 2020, arXiv
+    """Keys that fall into the query's bucket in one of several random hashings (Reformer, Kitaev et al. 2020, arXiv
     2001.04451, section 2: angular hashing, argmax of [xR; −xR]).
 
     Near vectors share a bucket, so the large weights of full attention are kept. The paper shares queries and keys

@@ -216,9 +216,9 @@ def test_heads_that_share_a_key_share_both_its_maps() -> None:
     ("name", "options", "message"),
     [
         ("grouped_query", {"key_heads": 3}, "3 does not divide the 4 heads"),
-        ("grouped_query", {"key_heads": 0}, "key_heads of grouped_query has to be above 0, it is 0"),
-        ("latent", {"rank": 0}, "rank of latent has to be above 0, it is 0"),
-        ("latent", {"rotary": 0}, "rotary of latent has to be above 0, it is 0"),
+        ("grouped_query", {"key_heads": 0}, "key_heads of grouped_query must be above 0, not 0"),
+        ("latent", {"rank": 0}, "rank of latent must be above 0, not 0"),
+        ("latent", {"rotary": 0}, "rotary of latent must be above 0, not 0"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(name: str, options: dict, message: str) -> None:

@@ -169,5 +169,5 @@ def test_topk_takes_the_first_of_equal_scores_however_many_there_are() -> None:
 
 @pytest.mark.parametrize("alpha", [1.0, 2.0, 2.5, float("nan")])
 def test_an_alpha_that_is_no_entmax_is_refused(alpha: float) -> None:
-    with pytest.raises(InputError, match="alpha has to be above 1 and below 2"):
+    with pytest.raises(InputError, match="alpha must be above 1 and below 2"):
         NORMALISERS["entmax"](sizes(), alpha=alpha)

@@ -67,7 +67,7 @@ class Kernelled(nn.Module):
     def _exactly(self, call: Call, value: Tensor) -> Tensor:
         """In float32 at least, whatever the layer computes in: sums over a whole text need the digits."""
         if call.where.allowed is not None:
-            raise ValueError("a kernel makes no pairs of queries and keys, so a mask of pairs cannot be kept")
+            raise ValueError("a kernel makes no pairs of queries and keys, so it cannot apply a mask of pairs")
         wide = torch.promote_types(value.dtype, torch.float32)
         call = replace(call, inputs=call.inputs.to(wide), query=call.query.to(wide), key=call.key.to(wide))
         with torch.autocast(value.device.type, enabled=False):

@@ -76,7 +76,7 @@ class Delta(Kernel):
 
 
 class GatedDelta(Delta):
-    """As `Delta`, with α = exp(−e^A softplus(w·x + b)) (Yang et al. 2024, arXiv 2412.06464, equation 10; α as in
+    """Like `Delta`, with α = exp(−e^A softplus(w·x + b)) (Yang et al. 2024, arXiv 2412.06464, equation 10; α as in
     Mamba 2, Dao & Gu 2024, arXiv 2405.21060): it can also let go of everything at once.
 
     The strongest of these on long texts in the paper's comparison; Qwen3-Next has it in three of four layers.
