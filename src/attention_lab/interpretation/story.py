@@ -124,12 +124,12 @@ def lead(metrics: Mapping[str, Any]) -> str:
     """Where the model looked and whether that can be believed, for who has not met the measures."""
     if found := metrics.get("alignment"):
         told = (
-            "Where it looked, read as a guess at which words translate each other, has an error rate of "
+            "Its attention, read as a guess at which words translate each other, has an error rate of "
             f"{found['error_rate']:.2f} (0 is no error, random links have {found['random']:.2f})."
         )
     elif found := ranked(metrics):
         told = (
-            f"Where it looked ({found['method']}) points out the words known to matter with an average precision of "
+            f"Its attention ({found['method']}) points out the words known to matter with an average precision of "
             f"{found['average_precision']:.2f} (1 is perfect, random scores have {found['random']:.2f})."
         )
     else:
