@@ -67,7 +67,7 @@ def _texts(value: Any) -> bool:
 
 def _labels(value: Any, column: str, row: str) -> list[str] | None:
     """Labels; in JSON or between bars if the file has no lists. An empty list or text is no label, None not known."""
-    expected = "a list of labels, or labels between bars (a | b)"
+    expected = "a list of labels, or labels separated by bars (a | b)"
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
             value = json.loads(value)
@@ -118,7 +118,7 @@ def numbered(gold: list[Any] | None, text: str) -> list[Any] | None:
 def _wrong(value: Any, column: str, row: str, expected: str) -> NoReturn:
     raise InputError(
         f"{row}: {column} should be {expected}, not {json.dumps(value, default=str)[:60]}; "
-        "mend the row or name another column in data.columns"
+        "fix the row or name another column in data.columns"
     )
 
 
@@ -149,7 +149,7 @@ GOLD: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "rationale": ("a list of word numbers, or of a 0 or 1 (or -1) for each word", _words),
     "salient": ("a list of word numbers, or of a 0 or 1 (or -1) for each word", _words),
     "support": ("a list of word numbers, or of a 0 or 1 (or -1) for each word", _words),
-    "true_nats": ("a number that is 0 or more", _nats),
+    "true_nats": ("a number of 0 or more", _nats),
 }
 
 
@@ -173,11 +173,11 @@ def check_words(frame: pd.DataFrame, shape: Shape, column: str) -> None:
             if numbers and (type(numbers[0]) is bool or min(numbers) < 0):
                 said = "true or false" if type(numbers[0]) is bool else "-1, 0 or 1"
                 raise InputError(
-                    f"{row}: {column} says {said} of {len(numbers)} words, but {name} has {words}, divided by "
-                    "single spaces; say it of each"
+                    f"{row}: {column} gives {said} for {len(numbers)} words, but {name} has {words}, separated by "
+                    "single spaces; give one for each"
                 )
             if max(numbers, default=0) >= words:
                 raise InputError(
-                    f"{row}: {column} names word {max(numbers)} of {name}, but its {words} words, divided "
-                    f"by single spaces, have the numbers 0 to {words - 1}; mend the row"
+                    f"{row}: {column} names word {max(numbers)} of {name}, but its {words} words, separated "
+                    f"by single spaces, have the numbers 0 to {words - 1}; fix the row"
                 )

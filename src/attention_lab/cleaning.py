@@ -197,8 +197,8 @@ def _overlap_sentence(rows: pd.DataFrame, rank: pd.Series, shape: Shape, found: 
     texts = keys[found].nunique()
     return (
         f"{higher['row']} = {lower['row']}: {texts} source text{'s' * (texts > 1)} of one given split also "
-        f"stand{'s' * (texts == 1)} in {len(found)} row{'s' * (len(found) > 1)} of another; "
-        "clean.overlap=drop removes these rows, from training before valid, from valid before test"
+        f"occur{'s' * (texts == 1)} in {len(found)} row{'s' * (len(found) > 1)} of another; "
+        "clean.overlap=drop removes these rows, from train rather than valid and from valid rather than test"
     )
 
 

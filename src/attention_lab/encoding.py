@@ -85,7 +85,7 @@ def encode(
     if params.overflow == "window" and not shape.reads_windows:
         raise InputError(
             "encode.overflow: window is for tasks that can read a long text piece by piece, question_answering and "
-            "generation; take truncate or drop"
+            "generation; use truncate or drop"
         )
     texts = [frame[name].tolist() for name in shape.inputs]
     found = sources(tokenizer, texts, params, f"encode {' and '.join(shape.inputs)}")
@@ -112,7 +112,7 @@ def encode(
         found = [spanned(source, start, start + len(answer)) for source, start, answer in answers]
         for place, (source, answer) in enumerate(zip(found, frame[shape.answer], strict=True)):
             if answer and not any(any(window.span) for window in source.windows):
-                reasons[place] = reasons[place] or "the answer stands whole in no window; raise encode.overlap"
+                reasons[place] = reasons[place] or "no window holds the whole answer; raise encode.overlap"
     cut = np.array([bool(reason) for reason in reasons], dtype=bool)
     dropped = cut if params.overflow == "drop" else np.zeros_like(cut)
     values["truncated"] = cut & ~dropped

@@ -2,7 +2,7 @@
 
 
 class InputError(Exception):
-    """Something the user can mend: the message is one sentence that names the file, the row and the remedy.
+    """Something the user can fix: the message is one sentence that names the file, the row and the remedy.
 
     Commands print it and end with exit code 1; a traceback is for our own mistakes.
     """
@@ -16,4 +16,4 @@ def check_unicode(text: str, name: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InputError(f"{name} is no UTF-8 at character {error.start + 1}; leave that out or convert it") from None
+        raise InputError(f"{name} is not UTF-8 at character {error.start + 1}; remove or convert that") from None

@@ -110,7 +110,7 @@ def measure(
         InputError: there is no row.
     """
     if predictions.empty:
-        raise InputError(f"the {options.split} split has no row; give more rows or raise split.test and split.valid")
+        raise InputError(f"the {options.split} split has no rows; give more rows or raise split.test and split.valid")
     task = trained.task
     measured = task.measure(predictions, options, seed)
     return {

@@ -59,12 +59,12 @@ def check_clean(
 
     rejected: the raw columns and `reason`.
     """
-    loosen = "the counts of rejected rows by reason say what to loosen under clean"
+    loosen = "the counts of rejected rows by reason show what to loosen under clean"
     if len(rejected):
         commonest = rejected["reason"].value_counts()[:3].items()
         reasons = ", ".join(f"{reason} {rows}" for reason, rows in commonest)
         loosen = (
-            f"{len(rejected)} of {len(raw)} rows are rejected: {reasons}; mend them or loosen what is set under clean"
+            f"{len(rejected)} of {len(raw)} rows are rejected: {reasons}; fix them or loosen the settings under clean"
         )
     points = [
         Check(
@@ -96,7 +96,7 @@ def check_clean(
         among = _among("label", known, "every label is one of the raw data's")
         tables.append(Table(facts.labels(kept, shape.label), [among, classes], "labels"))
     if shape.answer is not None:
-        stands = _equal("found", "answer", f"every {shape.answer} stands in its {shape.source} where `start` says")
+        stands = _equal("found", "answer", f"every {shape.answer} occurs in its {shape.source} where `start` says")
         tables.append(Table(facts.answers(kept, shape), [stands]))
     return validate("clean", len(raw), tables)
 
@@ -124,7 +124,7 @@ def check_vocab(
             "ExpectTableRowCountToBeBetween",
             {"min_value": 1, "max_value": params.size - len(SPECIALS)},
             f"{of}the vocabulary has entries, and with the special tokens at most {params.size}",
-            "look at vocab.size and vocab.min_frequency",
+            "check vocab.size and vocab.min_frequency",
         ),
         _among(
             "in_training",
@@ -137,7 +137,7 @@ def check_vocab(
         "ExpectColumnValuesToBeBetween",
         {"column": "share", "max_value": params.max_unknown_share},
         f"{of}at most {_percent(params.max_unknown_share)} of the tokens of valid are unknown",
-        "take vocab.tokenizer=bpe, raise vocab.size, lower vocab.min_frequency or raise vocab.max_unknown_share",
+        "use vocab.tokenizer=bpe, raise vocab.size, lower vocab.min_frequency or raise vocab.max_unknown_share",
     )
     tables = [
         Table(facts.specials(tokenizer), [ids], "special tokens"),
@@ -173,7 +173,7 @@ def check_split(kept: pd.DataFrame, parts: Frames, shape: Shape, params: params.
     apart = Check(
         "ExpectColumnValuesToBeUnique",
         {"column": "key"},
-        f"no {shape.source} is in two splits, whatever its case",
+        f"no {shape.source} is in two splits, ignoring case",
         "clean.overlap=drop removes such rows of given splits",
     )
     stays = _equal("assigned", "given", "a row that the data put into valid or test stays there")
@@ -226,16 +226,16 @@ def check_encode(
         + (
             ""
             if not shape.reads_windows
-            else ", or take encode.overflow=window"
+            else ", or use encode.overflow=window"
             if params.overflow != "window"
-            else ", or encode.overlap, so that every answer stands whole in a window"
+            else ", or encode.overlap, so that some window holds every answer whole"
         ),
     )
     sizes = pd.DataFrame({"split": list(encoded), "rows": [len(frame) for frame in encoded.values()]})
     some = Check(
         "ExpectColumnValuesToBeBetween",
         {"column": "rows", "min_value": 1},
-        "every split has a row that was encoded",
+        "every split has at least one encoded row",
         few.remedy,
     )
     tables = [
@@ -250,14 +250,16 @@ def check_encode(
         tables.append(Table(facts.ids(encoded, column), _ids(column, limit, len(tokenizers[column]))))
         tables.append(Table(facts.specials_in(encoded, column), [_ends(column, len(texts))]))
         for place, text in enumerate(texts):
-            back = _equal("decoded", "text", f"the ids of {column} give {text} back where nothing is cut or unknown")
+            back = _equal(
+                "decoded", "text", f"the ids of {column} decode back to {text} where nothing is cut or unknown"
+            )
             decoded = facts.decoded(encoded, parts, tokenizers[column], column, text, place)
             tables.append(Table(decoded, [back]))
     if shape.answer is not None:
-        stands = _equal("found", "answer", f"every {shape.answer} stands between the places of its span")
+        stands = _equal("found", "answer", f"the span of every {shape.answer} points to its text")
         tables.append(Table(facts.spans(encoded, parts, shape), [stands]))
     if shape.label is not None:
-        right = _equal("decoded", "label", "the number of every label gives the label back")
+        right = _equal("decoded", "label", "the number of every label decodes back to the label")
         tables.append(Table(facts.numbered(encoded, parts, labels, shape.label), [right]))
     return validate("encode", sum(map(len, parts.values())), tables)
 
@@ -279,7 +281,7 @@ def _of_kept(shape: Shape, params: params.Clean, loosen: str) -> list[Check]:
                 "ExpectColumnValueLengthsToBeBetween",
                 {"column": text, **lengths},
                 f"every {text} has {params.min_characters} to {params.max_characters} characters",
-                "look at clean.min_characters and clean.max_characters",
+                "check clean.min_characters and clean.max_characters",
             ),
         ]
     if params.duplicates:
@@ -326,10 +328,10 @@ def _by_chance() -> list[Check]:
         Check(
             "ExpectColumnPairValuesAToBeGreaterThanB",
             {"column_A": larger, "column_B": smaller, "or_equal": True},
-            f"no split, and no label in a split, is more {word} than chance explains",
+            f"no split, and no label in a split, is {word} than chance explains",
             remedy,
         )
-        for larger, smaller, word in (("share", "least", "rare"), ("most", "share", "frequent"))
+        for larger, smaller, word in (("share", "least", "rarer"), ("most", "share", "more frequent"))
     ]
 
 

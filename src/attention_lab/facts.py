@@ -264,6 +264,6 @@ def numbered(encoded: Frames, parts: Frames, names: Sequence[str], column: str) 
         original = dict(zip(parts[split]["row"], parts[split][column], strict=True))
         for row, cell in zip(frame["row"], frame[column], strict=True):
             numbers = [int(number) for number in np.atleast_1d(cell)]
-            meant = [names[n] if 0 <= n < len(names) else f"none has the number {n}" for n in numbers]
+            meant = [names[n] if 0 <= n < len(names) else f"no label has the number {n}" for n in numbers]
             table.append((row, records.spelled(sorted(meant)), records.spelled(original.get(row))))
     return pd.DataFrame(table, columns=["row", "decoded", "label"], dtype=object)

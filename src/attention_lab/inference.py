@@ -88,7 +88,7 @@ class Predictor(Trained):
             InputError: there is a context, and the model reads a text alone.
         """
         if context is not None and "context" not in self.fields:
-            raise InputError("--context is for models that answer questions; this one reads a text alone")
+            raise InputError("--context is for models that answer questions; this one only reads a text")
         about = {} if context is None else {"context": context}
         return about | ({self.fields[0]: given} if isinstance(given, str) else dict(given))
 

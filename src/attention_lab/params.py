@@ -54,13 +54,13 @@ class Data(Section):
         for source, names in of.items():
             given = [name for name in names if getattr(self, name)]
             if given and source != self.source:
-                raise ValueError(
-                    f"{given[0]} is for source: {source}, and source is {self.source}; change one of the two"
-                )
+                raise ValueError(f"{given[0]} is for source: {source}, but source is {self.source}; change one of them")
         if self.source == "file" and bool(self.path) == bool(self.train):
-            raise ValueError("source: file needs either path (one file) or train (given files)")
+            raise ValueError("source: file needs either path (one file) or train (files that are already split)")
         if self.source == "file" and self.path is not None and (self.valid or self.test):
-            raise ValueError("path is divided by `split`; with valid or test files name the training file in train")
+            raise ValueError(
+                "path is one file that `split` divides; with valid or test files, name the training file in train"
+            )
         if self.source == "hub" and self.name is None:
             raise ValueError("source: hub needs name, e.g. stanfordnlp/sst2")
         return self
@@ -83,7 +83,7 @@ class Clean(Section):
     @model_validator(mode="after")
     def _bounds(self) -> Clean:
         if self.min_characters > self.max_characters:
-            raise ValueError("min_characters is larger than max_characters")
+            raise ValueError("min_characters is larger than max_characters; change one of them")
         return self
 
 
@@ -104,7 +104,7 @@ class Split(Section):
     @model_validator(mode="after")
     def _something_left(self) -> Split:
         if self.valid + self.test >= 1.0:
-            raise ValueError("valid and test together leave nothing to train on")
+            raise ValueError("valid and test together leave nothing to train on; lower one of them")
         return self
 
 
@@ -160,7 +160,9 @@ class Model(Section):
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Model:
         if (self.width or 64) % self.heads:
-            raise ValueError(f"width {self.width or '(null: 64 or 128)'} is no multiple of heads {self.heads}")
+            raise ValueError(
+                f"width {self.width or '(null: 64 or 128)'} is not a multiple of heads {self.heads}; change one of them"
+            )
         return self
 
 
@@ -195,7 +197,9 @@ class Train(Section):
     @model_validator(mode="after")
     def _steps_are_counted_or_a_share(self) -> Train:
         if self.warmup_steps > 1.0 and not self.warmup_steps.is_integer():
-            raise ValueError(f"warmup_steps {self.warmup_steps} is no number of steps, nor, below 1, a share of all")
+            raise ValueError(
+                f"warmup_steps {self.warmup_steps} is not a whole number of steps, nor a share of all steps (below 1)"
+            )
         return self
 
 
@@ -252,7 +256,7 @@ class Params(Section):
     def _copies_are_words_of_the_target(self) -> Params:
         if self.task in WRITING and self.model.copies and not self.vocab.shared:
             raise ValueError(
-                "model.copy needs one vocabulary for source and target, as what is copied is a token of both; set "
+                "model.copy needs one vocabulary for source and target, because copied tokens belong to both; set "
                 "vocab.shared to true or model.copy to false"
             )
         return self
@@ -282,9 +286,9 @@ def load(path: Path, *sections: str) -> Params:
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file; run the command where params.yaml is") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
-        raise InputError(f"{path} holds no parameters; `git checkout {path}` brings them back")
+        raise InputError(f"{path} holds no parameters; `git checkout {path}` restores them")
     try:
         params = Params.model_validate(raw)
     except ValidationError as error:

@@ -64,8 +64,8 @@ def _unnested(outer: dict[str, Any], row: str) -> Iterator[dict[str, Any]]:
         questions = paragraph.get("qas") or [] if isinstance(paragraph, dict) else None
         if not isinstance(questions, list) or not all(isinstance(asked, dict) for asked in questions):
             raise InputError(
-                f'{row}: a paragraph of SQuAD is like {{"context": …, "qas": [{{"question": …}}]}}, '
-                f"not {json.dumps(paragraph, ensure_ascii=False, default=str)[:60]}; mend it"
+                f'{row}: a SQuAD paragraph should be like {{"context": …, "qas": [{{"question": …}}]}}, '
+                f"not {json.dumps(paragraph, ensure_ascii=False, default=str)[:60]}; fix it"
             )
         for asked in questions:
             yield {"context": paragraph.get("context"), **asked}
@@ -80,8 +80,8 @@ def _told(record: dict[str, Any], row: str) -> dict[str, Any]:
     sentences, facts = list(map(str, story)), record.get("supporting") or []
     if not isinstance(facts, list) or not all(isinstance(fact, int) and 0 <= fact < len(story) for fact in facts):
         raise InputError(
-            f"{row}: the story has {len(story)} sentences, and supporting is {json.dumps(facts, default=str)[:60]}; "
-            "give a list of their numbers, counted from 0"
+            f"{row}: the story has {len(story)} sentences, but supporting is {json.dumps(facts, default=str)[:60]}; "
+            "list the numbers of sentences, counted from 0"
         )
     words = [0, *accumulate(len(sentence.split(" ")) for sentence in sentences)]
     support = [word for fact in facts for word in range(words[fact], words[fact + 1])]

@@ -86,7 +86,7 @@ class MaskedReader(nn.Module):
         super().__init__()
         if isinstance(model, LanguageModel):
             raise InputError(
-                f"{asked_by}: a language model has no encoder, and learns from its texts alone already; set "
+                f"{asked_by}: a language model has no encoder, and already learns from its texts alone; set "
                 f"{asked_by} to 0"
             )
         self.embedding = model.embedding

@@ -35,7 +35,7 @@ def alone(work: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        print("another process is at this very work; waiting until it is done", file=sys.stderr)
+        print("another process is doing this very work; waiting for it to finish", file=sys.stderr)
         lock.acquire()
     try:
         yield

@@ -107,10 +107,10 @@ def _unpacked(name: str, content: bytes) -> bytes:
         try:
             content = gzip.decompress(content)
         except (OSError, EOFError, zlib.error) as error:
-            raise InputError(f"{name} is no whole gzip file ({error}); fetch it again") from None
+            raise InputError(f"{name} is not a complete gzip file ({error}); fetch it again") from None
     if PACKED.match(content) or _extension(name) in ARCHIVES:
         raise InputError(
-            f"{name} is an archive or a file of Excel; unpack it or save its table as CSV, and name that under data in "
+            f"{name} is an archive or an Excel file; unpack it or save its table as CSV, and name that under data in "
             "params.yaml"
         )
     if not content.strip(b"\xef\xbb\xbf \t\r\n"):
@@ -126,7 +126,7 @@ def _decoded(name: str, content: bytes) -> str:
         encoding = "UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "WINDOWS-1252"
         raise InputError(
             f"{name}:{line}: the byte 0x{error.object[error.start]:02x} is not UTF-8; convert the file, "
-            f"perhaps by `iconv -f {encoding} -t UTF-8 {name} > converted{_extension(name)}`"
+            f"perhaps with `iconv -f {encoding} -t UTF-8 {name} > converted{_extension(name)}`"
         ) from None
 
 
@@ -135,8 +135,8 @@ def _lined(name: str, content: bytes) -> str:
     text = _decoded(name, content)
     if "\r" in text and "\n" not in text:
         raise InputError(
-            f"{name}: its lines end in CR alone, so it would be one line; convert its line ends, perhaps by "
-            f"`tr '\\r' '\\n' < {name} > converted{_extension(name)}`"
+            f"{name}: its lines end in CR alone, so it would be one line; convert its line endings, perhaps "
+            f"with `tr '\\r' '\\n' < {name} > converted{_extension(name)}`"
         )
     return text
 
@@ -160,8 +160,8 @@ def _numbered(name: str, reader: Any) -> Iterator[tuple[int, list[str]]]:
             start = reader.line_num + 1
     except csv.Error as error:
         raise InputError(
-            f"{name}:{start}: the row that starts here is no valid CSV ({error}); "
-            'put a field with quotes, separators or newlines into quotes and double the quotes in it ("")'
+            f"{name}:{start}: the row that starts here is not valid CSV ({error}); "
+            'quote fields that hold quotes, separators or newlines, and double the quotes inside ("")'
         ) from None
 
 
@@ -192,7 +192,7 @@ def _with_header(
                 raise InputError(f"{name}:{line}: the header has the column {twice[0]!r} twice; rename one")
         elif len(fields) != len(header):
             raise InputError(
-                f"{name}:{line}: the row has {len(fields)} fields and the header {len(header)} "
+                f"{name}:{line}: the row has {len(fields)} fields, the header {len(header)} "
                 f"({', '.join(header)}); {remedy}"
             )
         else:
@@ -207,7 +207,9 @@ def _json(name: str, content: bytes) -> Records:
         arrays = [part for part in value.values() if isinstance(part, list)]
         value = arrays[0] if len(arrays) == 1 else None
     if not isinstance(value, list):
-        raise InputError(f"{name} is neither a JSON array of objects nor an object with one array; make it one")
+        raise InputError(
+            f"{name} is neither a JSON array of objects nor an object with one array; make it one of these"
+        )
     return [(number, _object(record, f"{name}:{number}")) for number, record in enumerate(value, start=1)]
 
 
@@ -232,15 +234,15 @@ def parsed(text: str, name: str, line: int | None = None) -> Any:
         several = error.msg == "Extra data" and line is None
         raise InputError(
             f"{name}:{line or error.lineno}: broken JSON at character {error.colno}: {error.msg}; "
-            + ("if every line is an object of its own, name the file .jsonl" if several else "mend the line")
+            + ("if every line is an object of its own, name the file .jsonl" if several else "fix the line")
         ) from None
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, or lists in lists without end
-        raise InputError(f"{name}:{line or 1}: this JSON cannot be read ({error}); mend it") from None
+        raise InputError(f"{name}:{line or 1}: this JSON cannot be read ({error}); fix it") from None
 
 
 def _object(value: Any, row: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise InputError(f'{row}: an object like {{"text": …}} was expected, not {json.dumps(value)[:60]}; mend it')
+        raise InputError(f'{row}: an object like {{"text": …}} was expected, not {json.dumps(value)[:60]}; fix it')
     return value
 
 
@@ -249,7 +251,7 @@ def _parquet(name: str, content: bytes) -> Records:
         return list(enumerate(pq.read_table(pa.BufferReader(content)).to_pylist(), start=1))
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{name} is no readable Parquet file ({reason}); write or fetch it again") from None
+        raise InputError(f"{name} is not a readable Parquet file ({reason}); write or fetch it again") from None
 
 
 def _parallel(names: list[str], contents: list[bytes], shape: Shape) -> Records:
@@ -257,7 +259,7 @@ def _parallel(names: list[str], contents: list[bytes], shape: Shape) -> Records:
     texts = [_lined(n, c).removesuffix("\n").split("\n") for n, c in zip(names, contents, strict=True)]
     if len({len(lines) for lines in texts}) > 1:
         found = ", ".join(f"{name} has {len(lines)}" for name, lines in zip(names, texts, strict=True))
-        raise InputError(f"parallel text needs the same number of lines, but {found}; mend the files")
+        raise InputError(f"parallel text needs the same number of lines, but {found}; fix the files")
     stripped = [[line.removesuffix("\r") for line in lines] for lines in texts]
     rows = zip(*stripped, strict=True)
     return [(n, dict(zip(shape.texts, row, strict=True))) for n, row in enumerate(rows, start=1)]

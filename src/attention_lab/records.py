@@ -231,9 +231,11 @@ class replaced:  # noqa: N801 - reads as a statement: with replaced(path) as tem
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
-            raise InputError(f"{self.path}: {self.path.parent} is a file and no folder; name another place") from None
+            raise InputError(f"{self.path}: {self.path.parent} is a file, not a folder; name another place") from None
         except OSError as error:
-            raise InputError(f"{self.path}: its folder cannot be made ({error.strerror}); name another place") from None
+            raise InputError(
+                f"{self.path}: its folder cannot be created ({error.strerror}); name another place"
+            ) from None
         return self.temporary
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:

@@ -38,7 +38,7 @@ class Merges:
         model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
         if model["type"] != "BPE":
             raise InputError(
-                f"train.subword_dropout leaves out merges of a byte-pair encoding, and this tokenizer "
+                f"train.subword_dropout leaves out merges of a byte-pair encoding, but this tokenizer "
                 f"({model['type']}) has none; set vocab.tokenizer to bpe or train.subword_dropout to 0"
             )
         self.number: dict[str, int] = model["vocab"]
@@ -124,7 +124,7 @@ class Resegmented(Examples):
     ) -> None:
         if examples.span is not None or examples.shared is not None:
             raise InputError(
-                "train.subword_dropout cannot cut texts anew whose answers or windows are known by their tokens; "
+                "train.subword_dropout cannot re-cut texts whose answers or windows are located by their tokens; "
                 "set it to 0"
             )
         super().__init__(examples.source, examples.target, examples.label, pad=examples.pad)

@@ -78,7 +78,7 @@ def _file(data: Data, shape: Shape, seed: int, task: str) -> Loaded:
     given = {None: data.path, "train": data.train, "valid": data.valid, "test": data.test}
     for split, names in given.items():
         if names and not all(names):
-            raise InputError(f"data.{split or 'path'} has an empty name among its files; name one or take it out")
+            raise InputError(f"data.{split or 'path'} has an empty name among its files; fill it in or remove it")
     tables = [_read(names, split, shape, data.unit) for split, names in given.items() if names]
     twice = Counter(table.prefix for table in tables)
     if len({table.name for table in tables}) < len(tables):
@@ -199,7 +199,7 @@ def _splits(values: list[Any], rows: list[str], *, meant: bool) -> list[str | No
     splits = [SPLIT_NAMES.get(text.lower()) for text in texts]
     for split, text, row in zip(splits, texts, rows, strict=True):
         if (meant or any(splits)) and text and split is None:
-            raise InputError(f"{row}: the split {text!r} is none of {', '.join(SPLIT_NAMES)}; rename it")
+            raise InputError(f"{row}: the split {text!r} is not one of {', '.join(SPLIT_NAMES)}; rename it")
     return splits
 
 
@@ -208,7 +208,7 @@ def _check_classes(frame: pd.DataFrame, label: str, name: str) -> None:
     if len(classes) < 2:
         found = f"only one class, {classes.pop()!r}," if classes else "no label"
         raise InputError(
-            f"{name}: there is {found} in {len(frame)} rows and a classifier needs two; "
+            f"{name}: there is {found} in {len(frame)} rows, but a classifier needs two; "
             f"add rows of another class or name the right column in data.columns.{label}"
         )
 
@@ -242,7 +242,7 @@ def _load_dataset(data: Data) -> dict[str, Any]:
         return dict(datasets.load_dataset(str(directory) if directory.is_dir() else name, data.config))
     except ConnectionError:
         raise InputError(
-            f"{name} cannot be fetched without network; connect, or name a local directory in data.name or a "
+            f"{name} cannot be fetched without a network; connect, or name a local directory in data.name or a "
             "file in data.path"
         ) from None
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:

@@ -64,10 +64,10 @@ def _hash(frame: pd.DataFrame, shape: Shape, params: Split, seed: int) -> pd.Ser
 def _stratified(frame: pd.DataFrame, shape: Shape, params: Split, seed: int) -> pd.Series:
     """Only rows that are to be divided take part in the ranks: given rows are nobody's share."""
     if shape.label is None:
-        raise InputError("split.strategy=stratified needs labels and this task has none; use split.strategy=hash")
+        raise InputError("split.strategy=stratified needs labels, but this task has none; use split.strategy=hash")
     if shape.several_labels:
         raise InputError(
-            "split.strategy=stratified keeps the shares of classes, and a row with several labels is of no one class; "
+            "split.strategy=stratified keeps the shares of classes, but a row with several labels is not of one class; "
             "use split.strategy=hash"
         )
     free = frame["split"].isna()

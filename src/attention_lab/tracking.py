@@ -100,7 +100,7 @@ class Run:
                 for sentence in (*values["sentences"], *values.get("conclusion", ()))
             ]
             found = "\n".join(f"- {point.removesuffix('.')}." for point in points)
-            known = f"{known.split(LOOKED)[0]}{LOOKED}{found}\n\nThe artifact report.html shows it."
+            known = f"{known.split(LOOKED)[0]}{LOOKED}{found}\n\nSee the artifact report.html."
         else:
             return
         self.tags({NOTE: known[:MOST_LETTERS]})
@@ -166,7 +166,9 @@ def results() -> list[Result]:
         InputError: there are none yet.
     """
     if "MLFLOW_TRACKING_URI" not in os.environ and not (home() / "mlflow.db").exists():
-        raise InputError("mlflow.db is missing, for nothing has run here yet; run `dvc repro` or `dvc exp run` first")
+        raise InputError(
+            "mlflow.db is missing, because nothing has run here yet; run `dvc repro` or `dvc exp run` first"
+        )
     client, experiment = _connect()
     newest_first = ["attributes.start_time DESC"]
     ended = "attributes.status != 'RUNNING'"

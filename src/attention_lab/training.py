@@ -196,8 +196,8 @@ def train(
     least = min(point["valid_loss"] for point in result.valid_curve)
     if result.metrics["trivial_loss"] < 1e-6:
         raise InputError(
-            "training: all that is to be said of valid rows is the same, so that there is nothing to learn; give rows "
-            "that differ in it"
+            "training: the validation rows all have the same target or label, so there is nothing to learn; give rows "
+            "with different ones"
         )
     if least >= result.metrics["trivial_loss"]:
         raise InputError(
@@ -423,7 +423,7 @@ class _Run:
         if saved["random_cuda"] is not None and torch.cuda.is_available():
             torch.cuda.set_rng_state(saved["random_cuda"])
         if self.accelerator.is_main_process:
-            tqdm.write(f"going on after step {self.state.step} of an interrupted training", file=sys.stderr)
+            tqdm.write(f"continuing an interrupted training after step {self.state.step}", file=sys.stderr)
 
     def _result(self, seconds: float, tokens_per_second: float) -> Result:
         state, options, data = self.state, self.options, self.data

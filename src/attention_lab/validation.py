@@ -143,7 +143,7 @@ def enforce(report: Report, page: Path) -> None:
     if first.unexpected:
         found = f"{first.unexpected} of {first.checked} {first.unit} are exceptions, e.g. {shown}"
     else:
-        found = f"that is not so: {shown}" if first.examples else "that is not so"
+        found = f"that is not the case: {shown}" if first.examples else "that is not the case"
     more = len(failed) - 1
     others = f" (and {more} more expectation{'s' * (more > 1)})" if more else ""
     remedy = f"{first.remedy}; " if first.remedy else ""

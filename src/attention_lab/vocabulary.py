@@ -72,7 +72,7 @@ def train(
         raise InputError(f"there is no tokenizer {kind!r}; vocab.tokenizer is one of {', '.join(KINDS)}")
     words = _count_words(texts, normaliser, kind)
     if not words:
-        raise InputError("there is no training text to build a vocabulary from; look at data.source and clean")
+        raise InputError("there is no training text to build a vocabulary from; check data.source and clean")
     alphabet = _alphabet(words, params.min_frequency)
     if not alphabet:
         raise InputError(

@@ -79,14 +79,14 @@ def test_a_value_of_a_column(column: str, value: Any, meaning: Any) -> None:
         ("rationale", [-2, 0], "a list of word numbers"),
         ("rationale", [-1, 2], "a list of word numbers"),
         ("true_nats", "many", "a number"),
-        ("true_nats", 10**400, "a number that is 0 or more"),
-        ("true_nats", math.inf, "a number that is 0 or more"),
-        ("true_nats", -1.0, "a number that is 0 or more"),
-        ("true_nats", True, "a number that is 0 or more"),
+        ("true_nats", 10**400, "a number of 0 or more"),
+        ("true_nats", math.inf, "a number of 0 or more"),
+        ("true_nats", -1.0, "a number of 0 or more"),
+        ("true_nats", True, "a number of 0 or more"),
     ],
 )
 def test_what_cannot_be_understood_is_one_sentence(column: str, value: Any, expected: str) -> None:
-    with pytest.raises(InputError, match=f"a.csv:1: {column} should be {expected}.*; mend the row"):
+    with pytest.raises(InputError, match=f"a.csv:1: {column} should be {expected}.*; fix the row"):
         cells.CONVERSIONS[column](value, column, "a.csv:1")
 
 
@@ -121,5 +121,5 @@ def test_gold_points_at_words_that_are_there() -> None:
 def test_what_is_said_of_words_is_said_of_each(gold: list[Any], said: str) -> None:
     frame = pd.DataFrame({"row": ["a:1"], "text": ["one two three"]})
     frame["rationale"] = [cells.numbered(gold, "one two three")]
-    with pytest.raises(InputError, match=f"a:1: rationale says {said} of 2 words, but text has 3, divided"):
+    with pytest.raises(InputError, match=f"a:1: rationale gives {said} for 2 words, but text has 3, separated"):
         cells.check_words(frame, SHAPES["sentiment"], "rationale")

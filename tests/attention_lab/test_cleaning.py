@@ -220,7 +220,7 @@ def test_overlap_is_an_error_by_default() -> None:
     with pytest.raises(InputError) as caught:
         reasons(raw, TRANSLATION, overlap="error")
     message = str(caught.value)
-    assert message.startswith("x.csv:5 = x.csv:3: 1 source text of one given split also stands in 1 row of another")
+    assert message.startswith("x.csv:5 = x.csv:3: 1 source text of one given split also occurs in 1 row of another")
     assert "clean.overlap=drop removes" in message
     assert reasons(raw[:3], TRANSLATION, overlap="error") == [None] * 3
     inside = translation(("a", "b", "train"), ("a", "c", "train"))

@@ -201,7 +201,9 @@ def test_ingest_sees_a_column_that_is_nobodys() -> None:
 def test_ingest_sees_an_empty_table() -> None:
     results = failed(expectations.check_ingest(pairs()[:0], PAIRS))
     assert [result.meaning for result in results] == ["there is at least one row"]
-    with pytest.raises(InputError, match="it expects that there is at least one row, but that is not so: found '0'"):
+    with pytest.raises(
+        InputError, match="it expects that there is at least one row, but that is not the case: found '0'"
+    ):
         validation.enforce(expectations.check_ingest(pairs()[:0], PAIRS), PAGE)
 
 
@@ -339,7 +341,9 @@ def test_each_side_has_its_gates() -> None:
     assert not failed(expectations.check_encode(coded, {}, parts, of["source"], [], PAIRS, ENCODE, of["target"]))
     for one, other, column in (("source", "source", "target"), ("target", "target", "source")):
         report = expectations.check_encode(coded, {}, parts, of[one], [], PAIRS, ENCODE, of[other])
-        found = [result for result in failed(report) if f"the ids of {column} give {column} back" in result.meaning]
+        found = [
+            result for result in failed(report) if f"the ids of {column} decode back to {column}" in result.meaning
+        ]
         assert found[0].unexpected > 0
 
 
@@ -408,7 +412,7 @@ Spoil = Callable[[np.ndarray], np.ndarray]
         (lambda ids: ids[:-1], "ends with </s>"),
         (lambda ids: np.array([*ids, 0], np.int32), "begins with <s>, ends with </s>"),
         (lambda ids: ids[[0, 1, 1, 1, 1, 1, 1, 1, -1]], "every source has 2 to 8 tokens"),
-        (lambda ids: ids[[0, 2, 1, *range(3, len(ids))]], "the ids of source give source back"),
+        (lambda ids: ids[[0, 2, 1, *range(3, len(ids))]], "the ids of source decode back to source"),
     ],
 )
 def test_encode_sees_bad_ids(tokenizer, spoil: Spoil, meaning: str) -> None:
@@ -426,7 +430,7 @@ def test_encode_sees_too_many_cut_rows(tokenizer, overflow: str) -> None:
     report = expectations.check_encode(*coded(tokenizer, params=params), tokenizer, [], PAIRS, params)
     if overflow == "drop":  # all of them
         every, *rest = report.results
-        assert (every.meaning, every.unexpected) == ("every split has a row that was encoded", 3)
+        assert (every.meaning, every.unexpected) == ("every split has at least one encoded row", 3)
         report = replace(report, results=rest)
     assert_only(report, "at most 10 % of rows are cut or dropped", 20, "x.csv:2")
     with pytest.raises(InputError, match=r"raise encode\.max_source_tokens, encode\.max_target_tokens or"):
@@ -455,7 +459,7 @@ def test_a_failed_gate_says_which_expectation_how_many_rows_and_where() -> None:
     assert str(error.value) == (
         "the data gate of `clean` failed: it expects that every source has 2 to 40 characters, but 1 of 20 rows are "
         "exceptions, e.g. x.csv:7 '</script><b>x</script><b>x</script><b>x…' (and 1 more expectation); "
-        "look at clean.min_characters and clean.max_characters; see metrics/validation/index.html"
+        "check clean.min_characters and clean.max_characters; see metrics/validation/index.html"
     )
 
 
@@ -519,7 +523,7 @@ def test_what_later_stages_found_in_other_data_is_not_shown(tmp_path: Path) -> N
 def test_a_cleaning_that_keeps_nothing_says_why() -> None:
     rejected = pairs().assign(reason=["too_long"] * 3 + ["empty"] * 17)
     report = expectations.check_clean(pairs(), pairs()[:0], rejected, PAIRS, CLEAN)
-    with pytest.raises(InputError, match="20 of 20 rows are rejected: empty 17, too_long 3; mend them or loosen"):
+    with pytest.raises(InputError, match="20 of 20 rows are rejected: empty 17, too_long 3; fix them or loosen"):
         validation.enforce(report, PAGE)
 
 

@@ -74,7 +74,7 @@ def test_the_best_answers_of_all_windows_differ(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "why"), [("multi_label", "each label is decided by itself"), ("generation", "draws one of all texts")]
+    ("task", "why"), [("multi_label", "each label is decided on its own"), ("generation", "draws a text at random")]
 )
 def test_where_there_are_no_best_answers_it_is_said(tmp_path: Path, task: str, why: str) -> None:
     with pytest.raises(InputError, match=f"there are no 2 best answers: .*{why}"):
@@ -164,7 +164,7 @@ def test_each_piece_comes_before_the_next_is_computed(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize("task", ["sentiment", "multi_label", "question_answering"])
 def test_who_does_not_write_cannot_be_streamed(tmp_path: Path, task: str) -> None:
     found = predictor(tmp_path, task)
-    with pytest.raises(InputError, match=f"a model of {task} says its answer at once"):
+    with pytest.raises(InputError, match=f"a model of {task} gives its answer all at once"):
         next(found.stream({"text": TEXT, "question": TEXT, "context": TEXT}))
 
 
@@ -190,5 +190,5 @@ def test_what_is_no_text_is_refused_and_nothing_is_nothing(tmp_path: Path) -> No
     for given in (None, 5, float("nan"), " ", {"text": None}, {"text": 5}, {}, ["a cat"]):
         with pytest.raises(InputError, match="input 2: the text is empty or missing; give at least one word"):
             found.predict([TEXT, given])
-    with pytest.raises(InputError, match="input 1: the text is no UTF-8"):
+    with pytest.raises(InputError, match="input 1: the text is not UTF-8"):
         found.predict(["\ud83d"])

@@ -71,23 +71,27 @@ def test_a_place_takes_a_name_or_a_mapping(tmp_path: Path) -> None:
             "task should be 'translation', 'summarization', 'question_answering', 'generation', 'sentiment' or "
             "'multi_label', not 'translating'",
         ),
-        ("heads: 4", "heads: 5", r"model width \(null: 64 or 128\) is no multiple of heads 5"),
-        ("width: null", "width: 70", "model width 70 is no multiple of heads 4"),
+        ("heads: 4", "heads: 5", r"model width \(null: 64 or 128\) is not a multiple of heads 5"),
+        ("width: null", "width: 70", "model width 70 is not a multiple of heads 4"),
         ("source: embedded", "source: file", "data source: file needs either path"),
         ("source: embedded", "source: hub", "data source: hub needs name"),
         (
             "  path: null",
             "  path: x.csv",
-            "data path is for source: file, and source is embedded; change one of the two",
+            "data path is for source: file, but source is embedded; change one of them",
         ),
         ("  config: null", "  config: en", "data config is for source: hub"),
         ("temperature: 1.0", "temperature: .inf", "evaluate.temperature should be a finite number"),
         ("valid: 0.1", "valid: 0.95", "split valid and test together leave nothing to train on"),
         ("heads: 4", "heads: four", "model.heads should be a valid integer"),
         ("heads: 4", "", "the parameter model.heads is missing"),
-        ("warmup_steps: 0.25", "warmup_steps: 1.5", "train warmup_steps 1.5 is no number of steps, nor, below 1"),
+        (
+            "warmup_steps: 0.25",
+            "warmup_steps: 1.5",
+            "train warmup_steps 1.5 is not a whole number of steps, nor a share",
+        ),
         ("warmup_steps: 0.25", "warmup_steps: -1", "train.warmup_steps should be greater than or equal to 0, not -1"),
-        ("seed: 42", "seed: [", "is no valid YAML"),
+        ("seed: 42", "seed: [", "is not valid YAML"),
     ],
 )
 def test_a_wrong_value_is_one_sentence(old: str, new: str, sentence: str, tmp_path: Path) -> None:

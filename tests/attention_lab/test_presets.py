@@ -101,7 +101,7 @@ def test_no_answer_is_said_and_a_missing_one_is_not_known(said: dict[str, Any], 
 
 @pytest.mark.parametrize("paragraph", [{"qas": ["why?"]}, "text", {"qas": 3}, {"qas": {"question": "q"}}])
 def test_what_is_no_squad_is_one_sentence(paragraph: Any) -> None:
-    with pytest.raises(InputError, match=r"^x\.json:4: a paragraph of SQuAD is like"):
+    with pytest.raises(InputError, match=r"^x\.json:4: a SQuAD paragraph should be like"):
         understood([(4, {"paragraphs": [paragraph]})], QUESTIONS, "x.json")
 
 
@@ -109,7 +109,7 @@ def test_what_is_no_squad_is_one_sentence(paragraph: Any) -> None:
 def test_facts_that_are_no_sentence_are_refused(supporting: Any) -> None:
     row = {"story": ["Mary left .", "John slept ."], "question": "Who?", "answer": "John", "supporting": supporting}
     for shape in (QUESTIONS, SHAPES["sentiment"]):
-        with pytest.raises(InputError, match=r"^x\.jsonl:3: the story has 2 sentences, and supporting is"):
+        with pytest.raises(InputError, match=r"^x\.jsonl:3: the story has 2 sentences, but supporting is"):
             understood([(3, row)], shape, "x.jsonl")
 
 

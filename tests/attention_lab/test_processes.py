@@ -89,7 +89,7 @@ def test_processes_end_with_the_one_that_started_them(tmp_path: Path, capsys: py
     threading.Timer(1.0, launcher.send_signal, [signal.SIGKILL]).start()
     with processes.alone(tmp_path / "work"):
         assert launcher.wait(timeout=10) == -signal.SIGKILL
-    assert "another process is at this very work; waiting until it is done" in capsys.readouterr().err
+    assert "another process is doing this very work; waiting for it to finish" in capsys.readouterr().err
     deadline = time.monotonic() + 20
     while any(map(running, workers)) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -130,7 +130,7 @@ def test_another_tokenizer_is_refused_with_a_sentence(kind: str) -> None:
 
 @pytest.mark.parametrize("known", [{"span": np.array([[1, 2]])}, {"shared": np.array([0])}])
 def test_what_is_known_by_the_number_of_a_token_is_refused_with_a_sentence(known: dict[str, np.ndarray]) -> None:
-    with pytest.raises(InputError, match=r"train\.subword_dropout cannot .* known by their tokens; set it to 0"):
+    with pytest.raises(InputError, match=r"train\.subword_dropout cannot .* located by their tokens; set it to 0"):
         Resegmented(Examples(encoded(TEXTS[:1]), pad=0, **known), tokenizer(), 0.1, PARAMS.encode, 5)
 
 

@@ -144,14 +144,14 @@ def test_a_split_column_is_honoured_and_another_of_that_name_is_not() -> None:
     frame, _ = load(path=put("y.csv", "text,label,split\na,1,fold 1\nb,0,fold 2\n"))
     assert frame["split"].isna().all()
     assert refusal(path=put("z.csv", "text,label,split\na,1,train\nb,0,fold 2\n")).startswith(
-        "z.csv:3: the split 'fold 2' is none of train, valid, test"
+        "z.csv:3: the split 'fold 2' is not one of train, valid, test"
     )
 
 
 def test_a_split_column_that_is_named_is_meant() -> None:
     path = put("x.csv", "text,label,part\na,1,learn\nb,0,exam\n")
     said = refusal(path=path, columns={"split": "part"})
-    assert said.startswith("x.csv:2: the split 'learn' is none of train, valid, test")
+    assert said.startswith("x.csv:2: the split 'learn' is not one of train, valid, test")
 
 
 def test_files_of_one_name_in_two_folders(tmp_path: Path) -> None:
@@ -258,13 +258,13 @@ def test_labels_between_bars_none_and_one() -> None:
 @pytest.mark.parametrize("wrong", ['{"a": 1}', '["a", null]', '[["a"]]', '"[a, b]"'])
 def test_labels_that_are_no_list_of_names(wrong: str) -> None:
     message = refusal("multi_label", path=put("x.jsonl", f'{{"text": "a", "labels": {wrong}}}\n'))
-    assert message.startswith("x.jsonl:1: labels should be a list of labels, or labels between bars (a | b), not ")
-    assert "mend the row or name another column in data.columns" in message
+    assert message.startswith("x.jsonl:1: labels should be a list of labels, or labels separated by bars (a | b), not ")
+    assert "fix the row or name another column in data.columns" in message
 
 
 def test_one_label_in_all_rows_is_none_to_learn() -> None:
     message = refusal("multi_label", path=put("x.csv", "text,labels\na,x\nb,\nc,x\n"))
-    assert "there is only one class, 'x', in 3 rows and a classifier needs two" in message
+    assert "there is only one class, 'x', in 3 rows, but a classifier needs two" in message
 
 
 def test_half_a_character_in_a_label_is_refused() -> None:
@@ -349,7 +349,7 @@ def test_parallel_text_divides_at_newlines_only(packed: str) -> None:
 @pytest.mark.parametrize("unit", ["line", "paragraph", "file"])
 def test_plain_text_whose_lines_end_in_cr_alone(unit: str) -> None:
     message = refusal("generation", path=put("x.txt", "one\rtwo\r"), unit=unit)
-    assert message.startswith("x.txt: its lines end in CR alone, so it would be one line; convert its line ends")
+    assert message.startswith("x.txt: its lines end in CR alone, so it would be one line; convert its line endings")
     assert message.endswith(r"`tr '\r' '\n' < x.txt > converted.txt`")
 
 
@@ -401,19 +401,19 @@ MISTAKES: list[tuple[str, str | bytes, list[str]]] = [
     ("c2.json", "[]", ["c2.json holds no rows"]),
     ("d.csv", "text,label\nok,1\nä,0\n".encode("latin-1"), ["d.csv:3:", "0xe4 is not UTF-8", "`iconv -f WINDOWS-1252"]),
     ("e.jsonl", (OBJECT + "\n").encode("utf-16"), ["e.jsonl:1:", "0xff", "iconv -f UTF-16 -t UTF-8 e.jsonl"]),
-    ("f.jsonl", OBJECT + '\n{"text": "b",\n', ["f.jsonl:2: broken JSON at character", "mend the line"]),
+    ("f.jsonl", OBJECT + '\n{"text": "b",\n', ["f.jsonl:2: broken JSON at character", "fix the line"]),
     ("g.json", f"[{OBJECT},\n{{]", ["g.json:2: broken JSON"]),
     ("h.json", f"{OBJECT}\n{OBJECT}\n", ["h.json:2: broken JSON", "name the file .jsonl"]),
     ("i.json", '"text"', ["i.json is neither a JSON array of objects nor an object with one array"]),
     ("j.json", '{"a": [], "b": []}', ["j.json is neither"]),
     ("k.json", f"[{OBJECT}, 5]", ["k.json:2: an object like", "not 5"]),
     ("l.jsonl", f"{OBJECT}\n\n[1]\n", ["l.jsonl:3: an object like", "not [1]"]),
-    ("m.csv", "text,label\nok,1\nwell, well,0\n", ["m.csv:3: the row has 3 fields and the header 2", "quote fields"]),
-    ("n.csv", 'text,label\n"a\nb",1\nfew\n', ["n.csv:4: the row has 1 fields and the header 2 (text, label)"]),
+    ("m.csv", "text,label\nok,1\nwell, well,0\n", ["m.csv:3: the row has 3 fields, the header 2", "quote fields"]),
+    ("n.csv", 'text,label\n"a\nb",1\nfew\n', ["n.csv:4: the row has 1 fields, the header 2 (text, label)"]),
     (
         "o.csv",
         'text,label\na,1\n"never closed,0\n',
-        ["o.csv:3: the row that starts here is no valid CSV", "double the"],
+        ["o.csv:3: the row that starts here is not valid CSV", "double the"],
     ),
     ("p.csv", "text,label,text\na,1,b\n", ["p.csv:1: the header has the column 'text' twice", "rename one"]),
     ("q.tsv", "text\tlabel\na\t1\nb\n", ["q.tsv:3: the row has 1 fields"]),
@@ -423,7 +423,7 @@ MISTAKES: list[tuple[str, str | bytes, list[str]]] = [
         ["r.xlsx: the extension .xlsx is unknown; use .csv, .tsv, .json, .jsonl, .ndjson, .parquet, each also"],
     ),
     ("s", "x", ["s: the extension (none) is unknown"]),
-    ("u.parquet", "no parquet", ["u.parquet is no readable Parquet file", "write or fetch it again"]),
+    ("u.parquet", "no parquet", ["u.parquet is not a readable Parquet file", "write or fetch it again"]),
     ("v.csv", "text,label\na,1\nb,1\n", ["v.csv: there is only one class, '1', in 2 rows", "data.columns.label"]),
     ("w.csv", "text,label\na,\nb,\n", ["w.csv: there is no label in 2 rows"]),
     ("x.json", '[{"text": ["a"], "label": 1}]', ['x.json:1: text should be a text or a number, not ["a"]', "columns"]),
@@ -432,7 +432,7 @@ MISTAKES: list[tuple[str, str | bytes, list[str]]] = [
     (
         "z3.csv",
         "text,label\ra,1\rb,0\r",
-        ["z3.csv: its lines end in CR alone", "convert its line ends, perhaps by `tr"],
+        ["z3.csv: its lines end in CR alone", "convert its line endings, perhaps with `tr"],
     ),
     ("z4.tsv", "text\tlabel\ra\t1\r", ["z4.tsv: its lines end in CR alone"]),
     ("z5.jsonl", OBJECT + "\r" + OBJECT, ["z5.jsonl: its lines end in CR alone"]),
@@ -452,12 +452,12 @@ def test_damaged_gzip() -> None:
     for broken in (whole[:-20], b"text,label\n", whole[:15] + b"\xff\xff\xff" + whole[18:]):
         Path("x.csv.gz").write_bytes(broken)
         message = refusal(path="x.csv.gz")
-        assert message.startswith("x.csv.gz is no whole gzip file")
+        assert message.startswith("x.csv.gz is not a complete gzip file")
         assert message.endswith("fetch it again")
 
 
 def test_an_empty_name_among_files() -> None:
-    message = "data.path has an empty name among its files; name one or take it out"
+    message = "data.path has an empty name among its files; fill it in or remove it"
     assert refusal("translation", path=["x.en", ""]) == message
 
 
@@ -518,12 +518,12 @@ def test_extensions_may_be_the_sides_of_parallel_text() -> None:
 )
 @pytest.mark.parametrize("task", ["sentiment", "generation"])
 def test_archives_are_to_be_unpacked(task: str, name: str, content: bytes) -> None:
-    assert refusal(task, path=put(name, content)).startswith(f"{name} is an archive or a file of Excel; unpack it")
+    assert refusal(task, path=put(name, content)).startswith(f"{name} is an archive or an Excel file; unpack it")
 
 
 def test_parallel_text_mistakes() -> None:
     en, de, short = put("x.en", "a\nb\n"), put("x.de", "c\nd\n"), put("y.de", "c\n")
-    assert "but x.en has 2, y.de has 1; mend" in refusal("translation", path=[en, short])
+    assert "but x.en has 2, y.de has 1; fix" in refusal("translation", path=[en, short])
     assert "one file for each of source, target" in refusal("translation", path=[en, de, short])
     assert "name one file" in refusal("sentiment", path=[en, de])
     assert "name one file" in refusal("translation", path=[put("a.csv", "x"), put("b.csv", "x")])
@@ -629,7 +629,7 @@ def test_hub_offline() -> None:
     assert column["error"].startswith("films, split train: there is no column 'source' among text, label; name yours")
     assert mixed["manifest"]["refused"] == {"split_unsupervised": 1}
     assert len(mixed["rows"]) == 3
-    assert unknown["error"].startswith("nobody/nothing-at-all cannot be fetched without network; connect, or name")
+    assert unknown["error"].startswith("nobody/nothing-at-all cannot be fetched without a network; connect, or name")
 
 
 # ------------------------------------------------------------------------------------------------ real data

@@ -157,7 +157,7 @@ def test_empty_splits_are_told() -> None:
 
 def test_stratified_needs_labels() -> None:
     table = pd.DataFrame([["x:1", None, "a", "b", None, None]], columns=records.columns(TRANSLATION), dtype=object)
-    with pytest.raises(InputError, match="needs labels and this task has none; use split"):
+    with pytest.raises(InputError, match="needs labels, but this task has none; use split"):
         splitting.assign(table, TRANSLATION, SPLIT.model_copy(update={"strategy": "stratified"}), 7)
 
 
@@ -165,7 +165,7 @@ def test_several_labels_cannot_be_stratified_and_are_divided_by_text() -> None:
     several = records.SHAPES["multi_label"]
     rows = [(f"x:{i}", None, f"text {i}", ["a", "b"][: i % 3], None) for i in range(101)]
     table = pd.DataFrame(rows, columns=records.columns(several), dtype=object)
-    with pytest.raises(InputError, match="a row with several labels is of no one class"):
+    with pytest.raises(InputError, match="a row with several labels is not of one class"):
         splitting.assign(table, several, SPLIT.model_copy(update={"strategy": "stratified"}), 7)
     alone = [(text, "1", None) for text in table["text"]]
     assert splitting.assign(table, several, SPLIT, 7).tolist() == assign(alone)

@@ -140,7 +140,7 @@ def test_a_run_says_in_words_what_was_found_and_is_not_buried_in_tags(store: Any
     for steps in (1, 1, 2):  # said once, also where it is found again, and in a run of its own
         data = found("interpret", explained, steps)
         assert data.tags[tracking.NOTE] == (
-            f"{how_good}{tracking.LOOKED}- Random 0.1.\n- Read alti.\n\nThe artifact report.html shows it."
+            f"{how_good}{tracking.LOOKED}- Random 0.1.\n- Read alti.\n\nSee the artifact report.html."
         )
         assert {tag for tag in data.tags if tag.startswith("interpret.")} == {"interpret.best_method"}
         assert {name for name in data.metrics if name.startswith("interpret.")} == {

@@ -278,7 +278,7 @@ def entropy() -> float:
 def generate(size: int, seed: int) -> pd.DataFrame:
     """`size` independent draws: columns row, split (drawn apart), text, true_nats (−log p of the whole text)."""
     if not 1 <= size <= MOST:
-        raise InputError(f"The embedded corpus has from 1 to {MOST} rows, not {size}: change data.size.")
+        raise InputError(f"The embedded corpus can have 1 to {MOST} rows, not {size}: change data.size.")
     random = Random(seed)
     texts = [language().draw(random) for _ in range(size)]
     held = size // 10

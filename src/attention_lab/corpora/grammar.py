@@ -345,7 +345,7 @@ def corpus(
     the held-out splits ask for new combinations, never for unknown words.
     """
     if not 1 <= size <= most:
-        raise InputError(f"The embedded corpus has from 1 to {most} rows, not {size}: change data.size.")
+        raise InputError(f"The embedded corpus can have 1 to {most} rows, not {size}: change data.size.")
     goal: dict[tuple[str, str], int] = {}
     held = size // 10
     for split, share in (("train", size - 2 * held), ("valid", held), ("test", held)):

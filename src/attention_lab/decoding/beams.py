@@ -76,7 +76,7 @@ def hypotheses(
         ValueError: n_best is larger than beams.
     """
     if n_best > beams:
-        raise ValueError(f"{beams} beams hold no {n_best} hypotheses; take as many beams")
+        raise ValueError(f"{beams} beams cannot give {n_best} hypotheses; use at least as many beams")
     size, begin = prompts.shape
     device = prompts.device
     read(state, prompts)

@@ -88,7 +88,7 @@ class Draw:
 
     def __post_init__(self) -> None:
         if self.temperature < 0.0 or (self.top_k is not None and self.top_k < 1) or not 0.0 < self.top_p <= 1.0:
-            raise ValueError(f"{self}: temperature is 0 or more, top_k 1 or more, top_p above 0 and at most 1")
+            raise ValueError(f"{self}: temperature must be 0 or more, top_k 1 or more, top_p above 0 and at most 1")
 
     def probabilities(self, logs: Tensor) -> Tensor:
         """Log-probabilities or logits (N, V) → the distribution that is drawn from (N, V), in double precision."""

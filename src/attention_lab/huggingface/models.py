@@ -202,7 +202,7 @@ class LabForCausalLM(_Generating):
         """
         if attention_mask is not None and not bool(attention_mask[:, -1].all()):
             raise InputError(
-                "a text is padded on the right, where it is to be gone on with; give the tokenizer padding_side='left'"
+                "a text is padded on the right, where it should be continued; give the tokenizer padding_side='left'"
             )
         found: dict[str, Any] = super().prepare_inputs_for_generation(
             input_ids, attention_mask=attention_mask, **kwargs

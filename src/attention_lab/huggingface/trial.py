@@ -37,14 +37,14 @@ def refused(row: Mechanism, place: Place) -> str | None:
         return "how heads share keys is the model's own choice"
     part, output = _trial(row, place)
     if part.core.operation.maps > 1:
-        return "it needs several queries and keys for each head, and the model projects one"
+        return "it needs several queries and keys per head, but the model projects one"
     whole = output()
     if not whole.isfinite().all():
-        return "it reads the inputs of the layer, and is given queries, keys and values alone"
+        return "it reads the inputs of the layer, but is given only queries, keys and values"
     if place != "encoder_self" and not torch.allclose(output(last=1), whole[:, -1:], atol=1e-5):
-        return "a step of decoding needs what earlier ones have left, and the model's cache keeps keys and values alone"
+        return "a step of decoding needs what earlier ones left, but the model's cache keeps only keys and values"
     if place == "cross" and _ordered(output):
-        return "in cross-attention a model does not say where its queries stand"
+        return "in cross-attention a model does not say where its queries are"
     return None
 
 

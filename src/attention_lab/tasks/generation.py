@@ -50,7 +50,7 @@ class Generation(Task):
 
         What is drawn for a row depends on `options.seed` and on its number in its split.
         """
-        one_answer(options, "a language model draws one of all texts there are")
+        one_answer(options, "a language model draws a text at random")
         model = of_kind(model, LanguageModel)
         hidden, _ = model(batch.source[:, :-1])
         truth = batch.source[:, 1:]

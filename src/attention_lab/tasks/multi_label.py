@@ -42,7 +42,7 @@ class MultiLabel(Task):
     ) -> list[dict[str, Any]]:
         """All labels whose probability is `options.threshold` or more, in the order of their names; `probability` is
         that of having these and no other."""
-        one_answer(options, "each label is decided by itself, and `probabilities` tells of all of them")
+        one_answer(options, "each label is decided on its own, and `probabilities` has them all")
         classifier = of_kind(model, Classifier)
         logits, _ = classifier(batch.source, batch.source_mask)
         shares = logits.float().sigmoid().cpu()

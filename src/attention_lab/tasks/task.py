@@ -94,7 +94,7 @@ class Task(Trainable, Protocol):
             InputError: the task does not write.
         """
         raise InputError(
-            f"a model of {self.name} says its answer at once, and nothing can be streamed; leave out --stream"
+            f"a model of {self.name} gives its answer all at once, so nothing can be streamed; leave out --stream"
         )
 
     def join(self, windows: list[dict[str, Any]], record: dict[str, Any], options: params.Evaluate) -> dict[str, Any]:

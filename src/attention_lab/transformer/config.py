@@ -163,7 +163,7 @@ class Config(BaseModel):
                 there = " and ".join(f"attention.{one}" for one in HAS[architecture])
                 raise InputError(
                     f"attention.{place}: a model of the task {params.task} has no such attention; set it to null "
-                    f"({there} is there)"
+                    f"(there is {there})"
                 )
         mechanisms = {place: chosen(params.attention, place) for place in PLACES}
         copies = model.copies
@@ -226,13 +226,13 @@ def stand_ins(params: Params, config: Config) -> list[str]:
     attention = params.attention
     row = mechanism(attention.mechanism, attention.options)
     found = [
-        f"attention: {row.name} is not for {place.replace('_', ' ')}-attention ({row.why}); {FALLBACK} is there"
+        f"attention: {row.name} is not for {place.replace('_', ' ')}-attention ({row.why}); {FALLBACK} takes its place"
         for place in config.places
         if getattr(attention, place) is None and place not in row.places
     ]
     if params.task == "summarization" and params.model.copies is None and not config.copies:
         found.append(
-            "model.copy: no word of the source is copied; that takes one vocabulary for both and cross-attention "
-            "whose weights are probabilities"
+            "model.copy: no word of the source is copied; that takes one vocabulary for source and target, and "
+            "cross-attention whose weights are probabilities"
         )
     return found

@@ -85,14 +85,14 @@ class Pointer(nn.Module):
         super().__init__()
         if config.target_vocabulary is not None:
             raise InputError(
-                "model.copy: what is copied is a token of the source, and the target has a vocabulary of its own; set "
+                "model.copy: copied tokens are those of the source, but the target has a vocabulary of its own; set "
                 "model.copy to false or vocab.shared to true"
             )
         mechanism = config.mechanism("cross")
         if mechanism.weights != "probabilities":
             kind = {"weights": "of any sum", "none": "not there"}.get(mechanism.weights, mechanism.weights)
             raise InputError(
-                f"model.copy: what is copied is drawn from cross-attention weights, and those of {mechanism.name} are "
+                f"model.copy: copied tokens are drawn by cross-attention weights, but those of {mechanism.name} are "
                 f"{kind}; set model.copy to false, or attention.cross to one that `attention-lab mechanisms --place "
                 "cross --weights probabilities` lists"
             )

@@ -122,7 +122,7 @@ def test_the_n_best_of_few_beams_are_different_and_in_order() -> None:
         worth = [h.log_probability / (len(h.tokens) + h.ended) ** 0.8 for h in texts]
         assert worth == sorted(worth, reverse=True)
         assert len({tuple(h.tokens) for h in texts}) == 2
-    with pytest.raises(ValueError, match="3 beams hold no 4 hypotheses"):
+    with pytest.raises(ValueError, match="3 beams cannot give 4 hypotheses"):
         hypotheses(
             TextState(model), prompts, Rules.of(model.config), beams=3, n_best=4, length_penalty=0.8, max_tokens=6
         )

@@ -117,5 +117,5 @@ def test_a_draw_turns_the_distribution_function_round() -> None:
 
 @pytest.mark.parametrize("wrong", [{"temperature": -0.1}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.1}])
 def test_a_value_out_of_its_range_is_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="temperature is 0 or more"):
+    with pytest.raises(ValueError, match="temperature must be 0 or more"):
         Draw(**wrong)

@@ -557,8 +557,8 @@ def test_registering_leaves_chance_alone() -> None:
         ("differential", "several queries"),
         ("output_gate", "inputs of the layer"),
         ("forgetting", "inputs of the layer"),
-        ("selective", "what earlier ones have left"),
-        ("coverage", "what earlier ones have left"),
+        ("selective", "what earlier ones left"),
+        ("coverage", "what earlier ones left"),
     ],
 )
 def test_what_needs_more_than_a_model_gives_is_not_usable(name: str, why: str) -> None:

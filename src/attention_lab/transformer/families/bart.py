@@ -56,7 +56,7 @@ def marian(model: Any) -> EncoderDecoder:
     refuse(
         model,
         not model.config.share_encoder_decoder_embeddings,
-        "source and target have vocabularies of their own, and there is one here",
+        "source and target have separate vocabularies, but there is one here",
     )
     config = _config(model, embedding_norm=False)
     return load(lambda: EncoderDecoder(config), MARIAN, model)
@@ -72,7 +72,7 @@ def _config(model: Any, *, embedding_norm: bool) -> Config:
     theirs = model.config
     for name in ("ffn_dim", "attention_heads"):
         left, right = getattr(theirs, f"encoder_{name}"), getattr(theirs, f"decoder_{name}")
-        refuse(model, left != right, f"encoder_{name} is {left}, decoder_{name} is {right}, and here they are one")
+        refuse(model, left != right, f"encoder_{name} is {left}, decoder_{name} is {right}, but here they are one")
     plain = Chosen(name="scaled_dot_product")
     return Config(
         architecture="encoder_decoder",

@@ -40,14 +40,14 @@ def bert_classifier(model: Any) -> Classifier:
 
 def bert_spans(model: Any) -> SpanExtractor:
     """`BertForQuestionAnswering`."""
-    refuse(model, model.config.num_labels != 2, f"it has {model.config.num_labels} scores a position, and not two")
+    refuse(model, model.config.num_labels != 2, f"it has {model.config.num_labels} scores per position, not two")
     config = _config(model, "spans", "question_answering", [])
     return load(lambda: SpanExtractor(config), BERT, model)
 
 
 def _config(model: Any, architecture: Literal["classifier", "spans"], task: str, labels: list[str]) -> Config:
     theirs = model.config
-    refuse(model, theirs.is_decoder, "it is a decoder, and here it is an encoder")
+    refuse(model, theirs.is_decoder, "it is a decoder, but here it is an encoder")
     pad = token(model, "pad_token_id")
     return Config(
         architecture=architecture,

@@ -40,9 +40,9 @@ GPT2: Table = {
 def gpt2(model: Any) -> LanguageModel:
     """`GPT2LMHeadModel`."""
     theirs = model.config
-    refuse(model, theirs.add_cross_attention, "it has cross-attention, and a language model has none here")
+    refuse(model, theirs.add_cross_attention, "it has cross-attention, but a language model here has none")
     refuse(model, not theirs.scale_attn_weights, "its scores are not scaled")
-    refuse(model, theirs.scale_attn_by_inverse_layer_idx, "its scores have another scale in each layer")
+    refuse(model, theirs.scale_attn_by_inverse_layer_idx, "its scores are scaled differently in each layer")
     config = Config(
         architecture="decoder",
         task="generation",

@@ -32,7 +32,7 @@ def llama(model: Any) -> LanguageModel:
     """`LlamaForCausalLM`."""
     theirs = model.config
     heads, head, width = theirs.num_attention_heads, theirs.head_dim, theirs.hidden_size
-    refuse(model, heads * head != width, f"its {heads} heads are {head} wide, and heads here {width} / {heads}")
+    refuse(model, heads * head != width, f"its {heads} heads are {head} wide, but heads here are {width} / {heads}")
     rope = theirs.rope_parameters
     refuse(model, rope["rope_type"] != "default", f"its rotary positions are scaled ({rope['rope_type']})")
     config = Config(

@@ -48,7 +48,9 @@ def t5(model: Any) -> EncoderDecoder:
     theirs = model.config
     heads, head, width = theirs.num_heads, theirs.d_kv, theirs.d_model
     refuse(
-        model, heads * head != width, f"its {heads} heads of width {head} are not {width} wide together, as heads here"
+        model,
+        heads * head != width,
+        f"its {heads} heads of width {head} are not {width} wide together, as heads here must be",
     )
     own = Chosen(
         name="t5",

@@ -71,10 +71,10 @@ def load(make: Callable[[], Ours], table: Table, theirs: nn.Module) -> Ours:
             like = next(theirs.parameters())
             state[name] = torch.zeros(wanted.shape, dtype=like.dtype, device=like.device)
         else:
-            raise InputError(f"{type(theirs).__name__} has no {their_name}, from which {name} is to be made")
+            raise InputError(f"{type(theirs).__name__} has no {their_name}, which {name} is made from")
     left = [name for name, tensor in tensors.items() if id(tensor) not in used]
     if left:
-        raise InputError(f"{type(theirs).__name__} has weights for which there is no place here: {', '.join(left)}")
+        raise InputError(f"{type(theirs).__name__} has weights that have no place here: {', '.join(left)}")
     ours.load_state_dict(state, assign=True)
     return ours.eval()
 
@@ -98,7 +98,7 @@ def refuse(model: nn.Module, if_true: bool, why: str) -> None:
         InputError: with that reason, if it is true.
     """
     if if_true:
-        raise InputError(f"{type(model).__name__} cannot be made of the blocks here: {why}")
+        raise InputError(f"{type(model).__name__} cannot be built from the blocks here: {why}")
 
 
 def activation(model: Any, name: str) -> Activation:
