@@ -297,7 +297,7 @@ def _how_good(evaluate: dict[str, Any]) -> str:
     told = f"**{name} {evaluate['score']:.4g}** on {evaluate['examples']:,} {evaluate['split']} examples{between}."
     for kind in ("classical", "baseline"):
         if kind in evaluate:
-            told += f" {kind.capitalize()}, {evaluate[kind]['what']}: {evaluate[kind][name]:.4g}."
+            told += f" {kind.capitalize()} ({evaluate[kind]['what']}): {evaluate[kind][name]:.4g}."
     return told
 
 

@@ -134,7 +134,7 @@ def test_a_run_says_in_words_what_was_found_and_is_not_buried_in_tags(store: Any
         return next(run.data for run in store() if run.info.run_id == log.identifier)
 
     how_good = (
-        "**accuracy 0.75** on 1,700 test examples, 95 % interval 0.5 to 1. Baseline, always: 0.25."
+        "**accuracy 0.75** on 1,700 test examples, 95 % interval 0.5 to 1. Baseline (always): 0.25."
     )  # fmt: skip
     assert found("evaluate", evaluated, 1).tags[tracking.NOTE] == how_good
     for steps in (1, 1, 2):  # said once, also where it is found again, and in a run of its own

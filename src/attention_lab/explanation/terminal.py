@@ -182,7 +182,7 @@ def _style(share: float) -> str:
 
 
 def _legend(signed: bool, width: int) -> list[str]:
-    found = Text("Each line has its own scale: counts ")
+    found = Text("Each line has its own scale; a word counts ")
     shares = [(number + 0.5) / len(FOR) for number in range(len(FOR))]
     for share, word in zip(shares, LEGEND, strict=True):
         found.append(f" {word} ", _style(share))

@@ -136,7 +136,7 @@ def count(
             if not (0 <= i < source and 0 <= j < target):
                 raise InputError(
                     f"{row.row}: the alignment [{i}, {j}] names a word that is not there; the source has {source} "
-                    f"words and the target {target}, counted from 0 between single spaces"
+                    f"words and the target {target}, counted from 0 and separated by single spaces; fix the row"
                 )
             truth[j, i] = 1.0 if (i, j) in links else 0.5
         chance = np.array([1 / source, 1 / target, 1 / source + 1 / target - 1 / (source * target)])

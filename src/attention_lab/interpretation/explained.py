@@ -105,7 +105,7 @@ class Gold:
                 raise InputError(
                     f"{name}: gold {self.kind} names a word that is not there: {link}; the text has {shape[1]} words"
                     + (f" and its translation {shape[0]}" if target is not None else "")
-                    + ", counted from 0 between single spaces"
+                    + ", counted from 0 and separated by single spaces; fix the row"
                 )
             found[slice(None) if target is None else target, source] = True
         return found

@@ -61,7 +61,7 @@ def plots(metrics: dict[str, Any], shown: list[Example], gold: str) -> dict[str,
         pictures["alignment_by_head"] = heatmap.candidates_map(
             [np.array(grid) for grid in metrics["alignment"]["grid"]],
             [f"{name} row" for name in alignment.ROWS],
-            title="Alignment error rate on test, by layer and head (darker is better)",
+            title="Alignment error rate on the test split, by layer and head (darker is better)",
             value_name="alignment error rate",
         )
     return pictures

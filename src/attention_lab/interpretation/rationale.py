@@ -100,7 +100,7 @@ def count(
         if not all(0 <= i < length for i in deciding):
             raise InputError(
                 f"{row.row}: gold {sorted(deciding)} names a word that is not there; the text has {length} "
-                "words, counted from 0 between single spaces"
+                "words, counted from 0 and separated by single spaces; fix the row"
             )
         truth = np.isin(np.arange(length), list(deciding))
         methods = list(found)
