@@ -22,8 +22,13 @@ from attention_lab.interpretation.weights import merge
 WORDS = ["the", "old", "dog", "sleeps", "here"]
 SAID = ["der", "alte", "Hund", "schläft", "hier", "heute", "nicht"]
 HEADS = {
-    "cross": [{"layer": 2, "head": 3, "role": "the word before", "entropy": 0.5, "importance": 0.7, "ablation": 0.1}]
-}
+    "cross": [
+        {
+            "layer": 2, "head": 3, "role": "the word before", "entropy": 0.5,
+            "importance": 0.7, "importance_low": 0.61, "importance_high": 0.812, "ablation": 0.1,
+        }
+    ]
+}  # fmt: skip
 READY = "document.body && document.body.dataset.ready === 'true'"
 PATHS = "[...document.querySelectorAll('.thread')].map(one => one.dataset.query + ' ' + one.dataset.key)"
 
@@ -302,7 +307,10 @@ def test_all_heads_have_their_roles_and_lead_to_their_lines(browser: Chromium, t
     show(browser, tmp_path, [translated(WORDS, SAID)], "#view=heads", {**METRICS, "heads": HEADS})
     names = browser.value("[...document.querySelectorAll('.heads button')].map(one => one.getAttribute('aria-label'))")
     assert len(names) == 6
-    assert names[5].startswith("layer 2 · head 3; looks at the word before")
+    assert names[5] == (
+        "layer 2 · head 3; looks at the word before; spread 0.50 of 1; importance 0.70 (0.61 to 0.81); "
+        "without it the loss grows by 0.10 nats"
+    )
     browser.click(".heads button:nth-child(6)")
     browser.wait("!!document.querySelector('.lines')")
     assert "layer=2&head=3" in browser.value("location.hash")

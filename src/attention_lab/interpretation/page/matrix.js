@@ -123,9 +123,16 @@ function allHeads(example, map, known, state, onChoose) {
   function told(name, fact) {
     const parts = [name];
     if (fact?.role) parts.push(`looks at ${fact.role}`);
-    if (typeof fact?.entropy === "number") parts.push(`spread ${fact.entropy.toFixed(2)} of 1`);
-    if (typeof fact?.importance === "number") parts.push(`importance ${fact.importance.toPrecision(2)}`);
-    if (typeof fact?.ablation === "number") parts.push(`without it the loss grows by ${fact.ablation.toPrecision(2)} nats`);
+    if (typeof fact?.entropy === "number") parts.push(`spread ${figure(fact, "entropy")} of 1`);
+    if (typeof fact?.importance === "number") parts.push(`importance ${figure(fact, "importance")}`);
+    if (typeof fact?.ablation === "number") parts.push(`without it the loss grows by ${figure(fact, "ablation")} nats`);
     return parts.join("; ");
+  }
+
+  /** With its 95 % interval over rows, where there is one. */
+  function figure(fact, name) {
+    const [low, high] = [fact[`${name}_low`], fact[`${name}_high`]];
+    const between = typeof low === "number" && typeof high === "number" ? ` (${low.toPrecision(2)} to ${high.toPrecision(2)})` : "";
+    return `${fact[name].toPrecision(2)}${between}`;
   }
 }
