@@ -25,10 +25,10 @@ from attention_lab.transformer import Classifier, Config, LanguageModel, SpanExt
 from attention_lab.transformer.models import Seen, segments_of
 from attention_lab.vocabulary import BOS
 
-ALL = "all positions"  # in the mean
+ALL = "all positions"  # their mean
 
 CAUTION = (
-    "The picture shows where the model looked. It does not prove that the prediction was made because of these words: "
+    "This shows where the model looked. It does not prove that the prediction was made because of these words: "
     "only changing or removing them could show that."
 )
 LEFT_OUT = (

@@ -315,7 +315,7 @@ class Panel {
     if (state.view === "heads") {
       const known = this.own.heads[state.place]?.some((one) => one.importance !== null);
       const importance = known ? " The bar is its importance: how strongly the loss reacts when the head is turned down." : "";
-      return `Each map shows one head: rows look, columns are looked at, scaled to its own largest weight. Choose one to enlarge it.${importance}`;
+      return `Each map shows one head: rows look, columns are looked at, scaled to its own largest weight. Point at one for its figures, choose it to enlarge it.${importance}`;
     }
     if (state.method !== "attention") return sentence(this.own.methods[state.method]?.what ?? "");
     const left = state.unit === "words" && state.view !== "steps" ? " Weights on <s>, </s> and punctuation are left out, so a row may sum to less than 100 %." : "";
