@@ -61,7 +61,7 @@ def page(row: Mechanism) -> str:
         _table(
             {
                 "Paper": sources.plain(row.paper),
-                "When": sources.plain(row.when),
+                "Use it for": sources.plain(row.when),
                 "Time": f"{sources.plain(row.cost)}, for L positions and heads of width D",
                 "Weights": f"{row.weights}: {KINDS[row.weights]}",
                 "Valid in": ", ".join(PLACE_NAMES[place] for place in row.places),

@@ -111,7 +111,7 @@ class MechanismOf(Telling):
         paper += "" if "equation" in cited else " (without an equation number)"
         places = ", ".join(PLACE_NAMES[place] for place in row.places)
         facts = {
-            "When": sources.plain(row.when),
+            "Use it for": sources.plain(row.when),
             "Valid in": places,
             "Weights": f"{row.weights}: {KINDS[row.weights]}",
             "Proved by": ", ".join(f"{{test}}`{test}`" for test in self.options["test"].split()),
