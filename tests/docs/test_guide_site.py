@@ -163,7 +163,7 @@ def test_the_tests_of_a_row_are_found_by_what_they_name() -> None:
 
 def test_what_an_option_means_is_read_from_its_docstring() -> None:
     assert sources.argument(sources.part("normaliser", "entmax"), "alpha") == "α at the start."
-    assert sources.argument(sources.part("pattern", "hashed"), "rounds") == "how many hashings."
+    assert sources.argument(sources.part("pattern", "hashed"), "rounds") == "number of hashing rounds."
     assert sources.argument(sources.part("position", "rotary"), "base") == "wavelengths go from 2π to base·2π."
     assert sources.argument(sources.part("pattern", "local"), "window") == ""
 

@@ -4,8 +4,8 @@
     weights = normalise(scores, mask)       (B, H, Lq, Lk)   normalisers.py, patterns.py, operations.py
     output = weights · value                (B, H, Lq, D)    composition.py, heads.py, multi_head.py
 
-`rows.py` names the mechanisms: each is a choice of score, normaliser, pattern, position, heads and operation, or a
-kernel (`kernels/`).
+`rows.py` lists the mechanisms. Each combines a score, a normaliser, a pattern, a position, heads and an operation; a
+kernel (`kernels/`) replaces the first three.
 """
 
 from attention_lab.attention.catalogue import Mechanism, mechanism

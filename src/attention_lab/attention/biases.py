@@ -1,7 +1,7 @@
-"""Biases: positions that are added to the scores s = q·k/√D, as (B, H, Lq, Lk) or what broadcasts to it.
+"""Biases: position terms added to the scores s = q·k/√D, of a shape that broadcasts to (B, H, Lq, Lk).
 
-A bias is a function of the distance from query i to key j, of what stands there and between them, or of both. Both are
-absolute positions, so that the bias of a single query of a step-by-step decoding is that of the full pass.
+A bias depends on the distance between query i and key j, on the content at and between them, or on both. i and j are
+absolute positions, so a single query in step-by-step decoding gets the same bias as in the full pass.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Shaw(Position):
     equation 4 and section 3.2; all heads share the vectors, as in section 3.3).
 
     The paper also adds vectors to the values, and finds (section 4.3) that those for the keys may be enough. For texts
-    whose near order counts: beyond k all distances are alike.
+    in which local order matters: all distances beyond k look the same.
 
     Args:
         distance: k.
@@ -34,7 +34,7 @@ class Shaw(Position):
         self.scale = 1.0 / math.sqrt(sizes.head)
         self.distance = distance
         self.vectors = nn.Parameter(torch.empty(2 * distance + 1, sizes.head))
-        nn.init.xavier_uniform_(self.vectors)  # the paper does not say how they start
+        nn.init.xavier_uniform_(self.vectors)  # the paper does not give an initialisation
 
     def bias(self, call: Call, scores: Tensor) -> Tensor:
         products = (call.query * self.scale) @ self.vectors.to(call.query.dtype).T  # (B, H, Lq, 2k + 1)
@@ -42,12 +42,12 @@ class Shaw(Position):
 
 
 class TransformerXL(Position):
-    """(u·k + (q + v)·W R) / √D with sinusoids R of the distance i − j, a matrix W (D, width of the model), and vectors
-    u and v (D,), all three of each head (Dai et al. 2019, arXiv 1901.02860, section 3.3: terms b, c and d of its
-    relative scores; a is q·k).
+    """(u·k + (q + v)·W R) / √D with sinusoids R of the distance i − j and, for each head, a matrix W (D, width of the
+    model) and vectors u and v (D,) (Dai et al. 2019, arXiv 1901.02860, section 3.3: terms b, c and d of its relative
+    scores; term a is q·k).
 
-    u says which keys are worth a look from anywhere, v which distances are. Nothing is clipped, so it is for texts
-    longer than those of the training.
+    u learns which keys, and v which distances, are worth attending to from any query. Distances are not clipped, so it
+    suits texts longer than those seen in training.
     """
 
     def __init__(self, sizes: Sizes) -> None:
@@ -58,13 +58,13 @@ class TransformerXL(Position):
         self.matrix = nn.Parameter(torch.empty(sizes.heads, sizes.width, sizes.head))
         self.content = nn.Parameter(torch.empty(sizes.heads, 1, sizes.head))  # u
         self.place = nn.Parameter(torch.empty(sizes.heads, 1, sizes.head))  # v
-        nn.init.normal_(self.matrix, std=1.0 / math.sqrt(sizes.width))  # W R is then about as long as a key
+        nn.init.normal_(self.matrix, std=1.0 / math.sqrt(sizes.width))  # gives W R about the norm of a key
         for vector in (self.content, self.place):
             nn.init.normal_(vector, std=0.02)  # as in the authors' code
 
     def bias(self, call: Call, scores: Tensor) -> Tensor:
         query, key = call.query * self.scale, call.key
-        # Queries of one text stand at its keys: what is further apart than they are is padding of a block.
+        # In self-attention queries and keys share positions: anything farther apart is a block's padding.
         far = key.shape[-2] - 1 if self.same_text else int(call.where.distance.abs().max())
         near = 0 if call.where.causal else far
         steps = torch.arange(-far, near + 1, device=query.device)  # j − i
@@ -78,12 +78,13 @@ class T5(Position):
     """A learned number for each head and each bucket of distances (Raffel et al. 2020, arXiv 1910.10683, section 2.1;
     buckets as in the authors' code).
 
-    Half of the buckets hold one distance each, the others ever more of them, up to `distance`, from where all are
-    alike. In an encoder one half of all buckets is for keys after the query, the other for keys before it. The
-    cheapest of the learned positions. In the paper all layers share the numbers; here each has its own.
+    The first half of the buckets hold one distance each; the rest widen logarithmically up to `distance`, from which on
+    all distances share the last one. In an encoder and in cross-attention, keys after the query have half of all
+    buckets to themselves. The cheapest of the learned positions. In the paper all layers share the numbers; here each
+    layer has its own.
 
     Args:
-        buckets: how many; distance: where the last one begins, at the latest.
+        buckets: number of buckets; distance: all distances from here on fall into the last bucket.
     """
 
     def __init__(self, sizes: Sizes, *, buckets: int = 32, distance: int = 128) -> None:
@@ -97,11 +98,11 @@ class T5(Position):
         nn.init.normal_(self.numbers, std=1.0 / math.sqrt(sizes.width))  # as in transformers
 
     def bucket(self, distance: Tensor) -> Tensor:
-        """Distances j − i → buckets, of the same shape."""
-        exact = self.side // 2  # distances below have a bucket each
+        """Map distances j − i to bucket indices of the same shape."""
+        exact = self.side // 2  # each smaller distance has a bucket of its own
         away = distance.abs() if self.both else (-distance).clamp(min=0)
         share = (away.clamp(min=1) / exact).log() / math.log(self.distance / exact)
-        # The addend keeps what is a whole number from falling below it by rounding.
+        # The small addend keeps exact integers from being rounded down into the bucket below.
         wide = (exact + share * (self.side - exact) + 1e-5).long().clamp(max=self.side - 1)
         bucket = torch.where(away < exact, away, wide)
         return bucket + (distance > 0) * self.side if self.both else bucket
@@ -114,11 +115,11 @@ class T5(Position):
 
 
 class ALiBi(Position):
-    """−m·|i − j| with a slope m of each head, from 2^(−8/H) down to 2^(−8) for H a power of 2 (Press et al. 2021,
+    """−m·|i − j| with a fixed slope m per head, from 2^(−8/H) down to 2^(−8) if H is a power of 2 (Press et al. 2021,
     arXiv 2108.12409, section 3).
 
-    Nothing is learned and no distance is too long: for texts longer than those of the training. The paper has decoders
-    only; in an encoder keys before and after the query count alike.
+    Nothing is learned and distances are unbounded, so it suits texts longer than those seen in training. The paper
+    covers decoders only; in an encoder, keys before and after the query are treated alike.
     """
 
     def __init__(self, sizes: Sizes) -> None:
@@ -126,27 +127,28 @@ class ALiBi(Position):
         self.heads = sizes.heads
 
     def slopes(self, like: Tensor) -> Tensor:
-        """(H,), at least in float32: a geometric sequence where H is a power of 2; else that of the power n below, and
-        for the other heads every second one of 2n, as in the authors' code."""
+        """Slopes (H,), at least in float32: a geometric sequence if H is a power of 2. Otherwise the first n heads, n
+        being the next lower power of 2, get the sequence for n, and the rest every second slope of the sequence for 2n,
+        as in the authors' code."""
         power = 2 ** int(math.log2(self.heads))
         head = torch.arange(1, self.heads + 1, device=like.device)
         exponent = torch.where(head <= power, 8.0 * head / power, 4.0 * (2 * (head - power) - 1) / power)
         return torch.exp2(-exponent.to(_exact(like)))
 
     def bias(self, call: Call, scores: Tensor) -> Tensor:
-        # bfloat16 has no 257: the product is rounded, and not the distance.
+        # bfloat16 cannot represent 257, so round the product rather than the distance.
         slopes = self.slopes(call.query)[:, None, None]
         return (-slopes * call.where.distance.abs().unsqueeze(1)).to(call.query.dtype)
 
 
 class DeBERTa(Position):
-    """(q·K[δ] + k·Q[δ]) / √(3D) with learned vectors K and Q (D,) of each head and each distance δ = i − j, clipped to
+    """(q·K[δ] + k·Q[δ]) / √(3D) with learned vectors K and Q (D,) for each head and each distance δ = i − j, clipped to
     −k … k − 1 (He et al. 2020, arXiv 2006.03654, equation 4): content to position, and position to content.
 
-    Needs a score of the same scale (`dot_of_three`). For encoders that read: the key, too, says at which
-    distance it matters; the paper's language models have it under a causal mask, as our decoders do.
-    Equation 4 has δ(j, i) at Q; the authors' code, like this one, has δ(i, j) twice. There K and Q are products of one
-    table, which all layers share, with matrices; here each layer has the products.
+    Needs a score of the same scale (`dot_of_three`). Meant for encoders: the key, too, says at which distance it
+    matters. The paper's language models use it under a causal mask, as our decoders do. Equation 4 has δ(j, i) in Q;
+    the authors' code, like ours, uses δ(i, j) twice. In the paper K and Q are a table shared by all layers times
+    matrices; here each layer learns the products directly.
 
     Args:
         distance: k.
@@ -159,7 +161,7 @@ class DeBERTa(Position):
         self.keys = nn.Parameter(torch.empty(sizes.heads, 2 * distance, sizes.head))
         self.queries = nn.Parameter(torch.empty(sizes.heads, 2 * distance, sizes.head))
         for vectors in (self.keys, self.queries):
-            # what the authors' code starts with: a normalised table times matrices of deviation 0.02
+            # the scale at which the authors' code starts: a normalised table times matrices with std 0.02
             nn.init.normal_(vectors, std=0.02 * math.sqrt(sizes.width))
 
     def bias(self, call: Call, scores: Tensor) -> Tensor:
@@ -171,15 +173,15 @@ class DeBERTa(Position):
 
 
 class CoPE(Position):
-    """q·e[p] with p = Σ σ(s) over the keys from j to i, and e between two learned vectors (D,) where p is between two
-    whole numbers (Golovneva et al. 2024, arXiv 2405.18719, section 4 and the listing: s with the scale, q without
-    it; all heads share the vectors).
+    """q·e[p] with p = Σ σ(s) over the keys from j to i; for fractional p, e is interpolated between two learned vectors
+    (D,) (Golovneva et al. 2024, arXiv 2405.18719, section 4 and the listing: s is scaled, q is not; all heads share
+    the vectors).
 
-    A query counts the keys that it cares for, so it can look for the third verb or the last sentence. It has to see
-    all scores before it can add to them.
+    A query counts only the keys relevant to it, so it can look for the third verb or the last sentence. The bias
+    depends on all scores, so these must be computed first.
 
     Args:
-        positions: how many vectors; p is clipped to the last.
+        positions: number of vectors; p is clipped to the last.
     """
 
     needs_scores = True
@@ -197,16 +199,17 @@ class CoPE(Position):
         position = gates.flip(-1).cumsum(-1).flip(-1).clamp(max=last)
         products = query @ self.vectors.to(query.dtype).T  # (B, H, Lq, positions)
         below = position.long()
-        share = (position - below).to(products.dtype)  # the way by which scores learn to count
+        share = (position - below).to(products.dtype)  # the path by which gradients reach the gates
         return torch.lerp(products.gather(-1, below), products.gather(-1, (below + 1).clamp(max=last)), share)
 
 
 class Forgetting(Position):
-    """Σ log f over the positions after j up to i, with a forget gate f = σ(w·x + b) of each head and position (Lin et
+    """Σ log f over the positions after j up to i, with a forget gate f = σ(w·x + b) for each head and position (Lin et
     al. 2025, arXiv 2503.02130, section 3).
 
-    A decoder whose past fades by what it reads, as in an LSTM: it needs no other positions. The sum of all log f so
-    far is kept for each position, and a new one goes on from the last. A block of a text would lack what came before.
+    Lets a decoder's past fade depending on what it reads, as in an LSTM, and needs no other position encoding. The
+    cache keeps the running sum of log f at each position. It cannot be computed in blocks, since a block lacks the sum
+    up to its start.
     """
 
     whole = True
@@ -225,24 +228,24 @@ class Forgetting(Position):
         if call.cache is not None:
             if "forget" in call.cache.kept:
                 sums = sums + call.cache.kept["forget"][..., -1:]
-            # A window's cache drops old keys; differences of sums do not need what they began with.
+            # A window's cache drops old keys, but only differences of sums matter.
             sums = call.cache.extend("forget", sums, most=keys, dim=-1)[..., -keys:]
         return (sums[..., -queries:].unsqueeze(-1) - sums.unsqueeze(-2)).to(call.query.dtype)
 
 
 class SameWord(Position):
-    """A learned number of each head where query and key are the same word at two places, beside any other position
-    (after Shaw et al. 2018, arXiv 1803.02155, section 3.1, whose inputs may be related in other ways than by distance).
+    """A learned number per head, added where query and key are two occurrences of the same word, on top of any other
+    position (after Shaw et al. 2018, arXiv 1803.02155, section 3.1, where relations need not be distances).
 
-    From one fact about Anna another is found in one step. A head could learn to compare words by their vectors, but the
-    use of that has to be learned as well, and neither is worth anything before the other. So three of four heads start
-    where such a key counts e³ ≈ 20 times as much; the others start at 0.
+    It leads in one step from one fact about Anna to another. A head could learn to match words by their vectors, but it
+    would also have to learn to use the match, and neither pays off without the other. So three in four heads start by
+    giving such a key e³ ≈ 20 times the weight; the others start at 0.
 
     Args:
-        position: the other position, which is kept as it is.
+        position: the other position, left unchanged.
     """
 
-    whole = True  # a block of a text is not told which of its words are the same
+    whole = True  # blocks are not told which words are the same
 
     def __init__(self, sizes: Sizes, position: Position) -> None:
         super().__init__(sizes)
@@ -264,13 +267,13 @@ class SameWord(Position):
 
 
 def _chosen(products: Tensor, index: Tensor) -> Tensor:
-    """Of the products (B, H, L, n) of each vector with n others the one that each pair wants: index (P, L, M) → (B, H,
-    L, M). So n products are made for each vector, and not M."""
+    """Pick for each pair the product it needs: products (B, H, L, n), index (P, L, M) → (B, H, L, M). That way each
+    vector takes n products instead of M."""
     return products.gather(-1, index.unsqueeze(1).expand(*products.shape[:-1], -1))
 
 
 def _exact(like: Tensor) -> torch.dtype:
-    """At least float32: sums over a text need more digits than bfloat16 has."""
+    """The dtype of `like`, but at least float32: sums over a text need more precision than bfloat16 has."""
     return torch.promote_types(like.dtype, torch.float32)
 
 

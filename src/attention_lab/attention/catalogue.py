@@ -1,8 +1,8 @@
-"""The catalogue's machinery: what a mechanism is, what options it has, and how its parts are built.
+"""The machinery behind the catalogue: what a mechanism is, which options it has, and how its parts are built.
 
-To add a mechanism: a row in `rows.py`, and a function or class in the file of its kind (`scores.py`, `normalisers.py`,
-`patterns.py`, `positions.py`, `biases.py`, `heads.py`, `operations.py`, `kernels/`) with a line in that file's dict, if
-it brings a new one. The tests of the law pick the row up.
+To add a mechanism, add a row to `rows.py`. If it needs a new part, add a class to the file of that kind (`scores.py`,
+`normalisers.py`, `patterns.py`, `positions.py`, `biases.py`, `heads.py`, `operations.py`, `kernels/`) and a line to
+that file's dict. The tests of the law cover every row automatically.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ CHOICES: dict[str, Mapping[str, Callable[..., Any]]] = {
 class Mechanism:
     """One way to compute weights W (B, H, Lq, Lk) from queries and keys; the output is W·v.
 
-    paper: where it comes from. formula: its weights. when: a line on when to use it. cost: time, in L and D.
-    score … operation: names in the dicts of their files. position None: that of the model, in self-attention.
-    kernel: for what is no composition; it takes the place of score, normaliser and pattern.
-    places: where the literature has it; elsewhere: what is taken in the other places, and `why`.
+    paper: its source. formula: its weights. when: a line on when to use it. cost: time, in terms of L and D.
+    score … operation: names in the dicts of their files. position None: the model's own, in self-attention.
+    kernel: for a mechanism that is not a composition; replaces score, normaliser and pattern.
+    places: where it is valid. why: the reason it is not valid in the other places.
     options: values that differ from the parts' own defaults.
     """
 
@@ -66,33 +66,33 @@ class Mechanism:
 
     @property
     def parts(self) -> dict[str, str]:
-        """The choice of each kind that this mechanism is made of."""
+        """The parts that make up this mechanism, as {kind: name}."""
         core = ["score", "normaliser", "pattern"] if self.kernel is None else ["kernel"]
         kinds = [*core, "position", "heads", "operation"]
         return {kind: getattr(self, kind) for kind in kinds if getattr(self, kind) is not None}
 
     @property
     def weights(self) -> Weights:
-        """What its weights are: its parts say so."""
+        """What kind of weights it has, as declared by its parts."""
         if self.kernel is not None:
             return KERNELS[self.kernel].weighs
         return OPERATIONS[self.operation].weighs or NORMALISERS[self.normaliser].weighs
 
 
-PARTS = ("score", "normaliser", "pattern", "position", "heads", "operation")  # of which one is chosen
-MAY_BE_ZERO = frozenset(("window", "tokens", "blocks", "prefix", "lambda_init"))  # of the options that are numbers
-MOST = 2**20  # of what is counted: positions, features, rounds
+PARTS = ("score", "normaliser", "pattern", "position", "heads", "operation")  # what `composed` can choose
+MAY_BE_ZERO = frozenset(("window", "tokens", "blocks", "prefix", "lambda_init"))  # other numbers must be positive
+MOST = 2**20  # upper limit of integer options: positions, features, rounds
 
 
 def mechanism(name: str, options: dict[str, Any] | None = None) -> Mechanism:
-    """The row of that name, with these options.
+    """Return the mechanism of that name, with these options.
 
-    `composed` is no row: its options name the choices (score, normaliser, pattern, position, heads, operation), and
-    give the options of these.
+    `composed` is not a row of the catalogue: its options name the parts (score, normaliser, pattern, position, heads,
+    operation) and set the options of these.
 
     Raises:
-        InputError: there is no such mechanism, choice or option, or a value is of the wrong kind; the message lists
-            those there are.
+        InputError: there is no such mechanism, part or option (the message lists the valid ones), or a value has the
+            wrong type or is out of range.
     """
     from attention_lab.attention.rows import CATALOGUE
 
@@ -133,7 +133,7 @@ def mechanism(name: str, options: dict[str, Any] | None = None) -> Mechanism:
 
 
 def _alike(value: Any, default: Any) -> bool:
-    """Can a value stand where the default does? A whole number can for None, and for a fraction."""
+    """Whether a value has the type of the default. An integer is also accepted for None and for a float."""
     if default is None:
         return isinstance(value, int) and not isinstance(value, bool)
     if isinstance(default, float):
@@ -142,7 +142,7 @@ def _alike(value: Any, default: Any) -> bool:
 
 
 def available(row: Mechanism) -> dict[str, Any]:
-    """The options of a mechanism with their values: what its parts take as keyword arguments."""
+    """The options of a mechanism with their values: the keyword arguments that its parts take."""
     found: dict[str, Any] = {}
     for kind, name in row.parts.items():
         for parameter in inspect.signature(CHOICES[kind][name]).parameters.values():
@@ -154,11 +154,10 @@ def available(row: Mechanism) -> dict[str, Any]:
 def build(
     row: Mechanism, sizes: Sizes, *, dropout: float, rotary: bool, same: bool = False
 ) -> tuple[Heads, Composition | Kernelled]:
-    """The parts of a layer with this mechanism.
+    """Build the parts of a layer with this mechanism.
 
     Args:
-        same: it can be told which words are the same; a mechanism with a formula of its own, which has no score for
-            each pair, cannot.
+        same: let it use which words are the same. Ignored for a kernel, which has no score for each pair.
 
     Raises:
         InputError: the mechanism is not valid in that place, or its parts do not fit together.
@@ -177,7 +176,7 @@ def build(
         raise InputError(f"attention: the operation {row.operation} needs heads of its own, not {row.heads}")
     heads: Heads = make("heads", row.heads, **({"maps": operation.maps} if operation.maps > 1 else {}))
     own = row.position or ("rotary" if rotary and sizes.place != "cross" else "none")
-    # An operation that makes one map of several has the parts see as many more and narrower heads.
+    # If an operation combines several maps per head, the other parts see `maps` times as many, narrower heads.
     part_sizes = replace(sizes, heads=sizes.heads * operation.maps, head=heads.score_width)
     position = make("position", own)
     if row.kernel is not None:

@@ -1,6 +1,6 @@
-"""The composition: score, position, normaliser and pattern, and the ways to compute the sum over values.
+"""Compositions of score, position, operation, normaliser and pattern, and the ways to compute their sum over values.
 
-`weights` is the definition. The other paths give the same output faster; the code chooses (`path`), never the user.
+`Composition.weights` is the definition. The other paths give the same output faster; `path` chooses, never the user.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from attention_lab.attention.scores import Dot
 
 
 class Composition(nn.Module):
-    """score × position × operation × normaliser × pattern → weights; weights · values → output."""
+    """Score, position, operation, normaliser and pattern give the weights; weights · values is the output."""
 
-    # From so many keys on the fused kernel is the faster path; measured on CPUs from 8 keys on.
+    # The number of keys from which the fused kernel is faster; measured on CPUs, down to 8 keys.
     FUSED_FROM = 1
-    # It and oneDNN's products ("medium", see device.py) hinder each other on short sequences.
+    # On short sequences it and oneDNN's matrix products ("medium" precision, see device.py) slow each other down.
     FUSED_FROM_BESIDE_ONEDNN = 512
-    # A window is computed in blocks where the sequence has so many of them: fewer would save nothing.
+    # The number of blocks from which a window is computed blockwise: with fewer, nothing is saved.
     BLOCKS_FROM = 4
 
     def __init__(
@@ -54,8 +54,8 @@ class Composition(nn.Module):
         return self.pattern.reach
 
     def forward(self, call: Call, value: Tensor, *, weights: bool = False) -> tuple[Tensor, Tensor | None]:
-        """value (B, H, Lk, Dv) → mixed values (B, H, Lq, Dv), and the weights (B, H, Lq, Lk) if they are asked for:
-        those that were used, after dropout."""
+        """value (B, H, Lk, Dv) → mixed values (B, H, Lq, Dv) and, if requested, the weights (B, H, Lq, Lk) as they were
+        used, after dropout."""
         match "explicit" if weights else self.path(call):
             case "fused":
                 return self._fused(call, value), None
@@ -66,7 +66,7 @@ class Composition(nn.Module):
                 return matrix.to(value.dtype) @ value, matrix if weights else None
 
     def weights(self, call: Call) -> Tensor:
-        """The definition of a mechanism that is a composition: W (B, H, Lq, Lk)."""
+        """The weights W (B, H, Lq, Lk), which define a composition."""
         scores = self.score(call.query, call.key, call.where)
         bias = self.position.bias(call, scores)
         if bias is not None:
@@ -76,7 +76,7 @@ class Composition(nn.Module):
         return self.operation.weights(weights, call)
 
     def mask(self, call: Call) -> Tensor | None:
-        """Who may attend to whom, all told; None: everyone to everything."""
+        """The complete mask of call, pattern and operation; None: every query may attend to every key."""
         mask = call.where.mask
         for part in (self.pattern(call), self.operation.mask(call)):
             if part is not None:
@@ -84,7 +84,7 @@ class Composition(nn.Module):
         return mask
 
     def path(self, call: Call) -> str:
-        """Which path a call takes when no weights are asked for: explicit, fused or blocked."""
+        """The path a call takes when no weights are requested: explicit, fused or blocked."""
         queries, keys = call.query.shape[-2], call.key.shape[-2]
         alone = queries == keys and call.cache is None and call.where.allowed is None and not self.operation.between
         if alone and not self.position.whole and self.reach is not None and keys >= self.BLOCKS_FROM * self._block():
@@ -100,24 +100,24 @@ class Composition(nn.Module):
         )
         if like.is_cuda or not fusible:
             return "fused" if fusible else "explicit"
-        # On a CPU PyTorch has no fused kernel with dropout.
+        # PyTorch has no fused CPU kernel with dropout.
         dropping = self.training and self.dropout.share > 0.0
         beside = torch.get_float32_matmul_precision() == "medium"
         least = max(self.FUSED_FROM, self.FUSED_FROM_BESIDE_ONEDNN if beside else 0)
         return "fused" if keys >= least and not dropping else "explicit"
 
     def _fused(self, call: Call, value: Tensor) -> Tensor:
-        """One kernel for product, softmax and sum, which never writes the weights to memory."""
+        """Compute products, softmax and sum in one kernel, which never writes the weights to memory."""
         score, normalise = cast(Dot, self.score), cast(Softmax, self.normalise)
         query, key = score.fold(call.query, call.key)
-        # Biases are made of query and key as they came; none of the fusible ones reads the scores.
+        # Biases take the unfolded query and key; none of the fusible ones reads the scores.
         bias = self.position.bias(call, call.query.new_empty(0))
         extra = normalise.extra()
-        # A kernel that is told about causality skips what lies ahead; a mask it would have to read.
+        # With `is_causal` the kernel skips the keys ahead; a mask it would have to read in full.
         told = call.where.plainly_causal and bias is None and extra is None and self.pattern(call) is None
         mask = None if told else self.mask(call)
         if extra is not None:
-            # A key that scores `extra` and has the value 0 takes its share of the weights away.
+            # An additional key with the score `extra` and the value 0 takes its share of the weights.
             key, value = F.pad(key, (0, 0, 0, 1)), F.pad(value, (0, 0, 0, 1))
             column = extra.to(query)[:, None, None]
             bias = query.new_zeros(1, 1, 1, key.shape[-2] - 1) if bias is None else bias
@@ -132,13 +132,13 @@ class Composition(nn.Module):
         )
 
     def _block(self) -> int:
-        """Queries in a block: few enough that little outside the window is computed, enough to fill a product."""
+        """Queries per block: few enough to compute little outside the window, enough for efficient matrix products."""
         return max(32, self.reach or 0)
 
     def _blocked(self, call: Call, value: Tensor) -> Tensor:
-        """A window over a long sequence: each block of queries with the keys in its reach, blocks as rows of a batch.
+        """Compute a window over a long sequence in blocks of queries, each with the keys in its reach, as batch rows.
 
-        The same composition computes each block, for every part is a function of absolute positions.
+        The same composition applies to each block because every part is a function of absolute positions.
         """
         size, length = self._block(), call.query.shape[-2]
         count = -(-length // size)

@@ -1,7 +1,7 @@
-"""What the parts of a mechanism are told: the sizes of their layer, and who may look at whom.
+"""What the parts of a mechanism are given: the sizes of their layer, and which query may attend to which key.
 
 Shapes, here and in all of `attention/`: B batch, H heads, Lq queries, Lk keys, D width of one head, W width of the
-model. P is 1, or B where rows of a batch have positions of their own. A boolean mask means True = may attend.
+model. P is 1, or B if each row of the batch has its own positions. In a boolean mask, True = may attend.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 Place = Literal["encoder_self", "decoder_self", "cross"]
-# Of a row of weights: 0 or more and a sum of 1; 0 or more; of any sign; what is made of the values v = I, of any sign
-# and sum; there are none.
+# Each query's weights are: non-negative with sum 1; non-negative; of any sign; the output for the values v = I, of any
+# sign and sum; undefined.
 Weights = Literal["probabilities", "weights", "signed", "effective", "none"]
 PLACES: tuple[Place, ...] = ("encoder_self", "decoder_self", "cross")
 
@@ -24,7 +24,7 @@ PLACES: tuple[Place, ...] = ("encoder_self", "decoder_self", "cross")
 class Sizes:
     """The layer that a part is built for.
 
-    heads: H. head: D. width: W. length: the longest sequence that parts with a parameter per position provide for.
+    heads: H. head: D. width: W. length: the longest sequence, for parts that have a parameter per position.
     """
 
     heads: int
@@ -36,13 +36,13 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Where:
-    """The absolute positions of queries and keys, and which keys there are.
+    """The absolute positions of queries and keys, and which keys exist.
 
-    queries: (P, Lq), keys: (P, Lk), counted from 0; a single query of a step-by-step decoding has its true position,
-    so that a part computes for it what it would compute in the full pass.
-    exists: (B, Lk), False for padding; None: every key is there.
-    allowed: a mask that comes from outside, broadcasts to (B, H, Lq, Lk); None: no restriction.
-    same: (B, Lq, Lk), True where another position has the same word; None: not told.
+    queries: (P, Lq), keys: (P, Lk), counted from 0; a single query in step-by-step decoding has its true position, so
+    that each part computes the same for it as in the full pass.
+    exists: (B, Lk), False for padding; None: every key exists.
+    allowed: a mask given by the caller, broadcasts to (B, H, Lq, Lk); None: no restriction.
+    same: (B, Lq, Lk), True where the key is another occurrence of the query's word; None: unknown.
     """
 
     queries: Tensor
@@ -59,11 +59,11 @@ class Where:
 
     @cached_property
     def mask(self) -> Tensor | None:
-        """What padding, causality and the outside allow, as (B or P, 1 or H, Lq, Lk); None if that is everything."""
+        """What padding, causality and `allowed` permit, as (B or P, 1 or H, Lq or 1, Lk); None: everything."""
         parts = [] if self.allowed is None else [self.allowed]
         if self.exists is not None:
             parts.append(self.exists[:, None, None, :])
-        # A query that stands behind all keys needs no mask: so does a step of decoding.
+        # A single query is a decoding step: no key is after it, so it needs no causal mask.
         if self.causal and self.queries.shape[-1] > 1:
             parts.append((self.distance <= 0).unsqueeze(1))
         mask: Tensor | None = None
@@ -73,12 +73,12 @@ class Where:
 
     @property
     def plainly_causal(self) -> bool:
-        """Is a query kept from the keys behind it, and from nothing else?"""
+        """Whether later keys are masked, and nothing else."""
         alone = self.exists is None and self.allowed is None
         return self.causal and self.queries is self.keys and self.queries.shape[-1] > 1 and alone
 
     def existing(self, like: Tensor) -> Tensor:
-        """exists as a factor: (B or 1, 1, Lk, 1), 1 for keys that are there and 0 for padding."""
+        """`exists` as a factor (B or 1, 1, Lk, 1): 1 for keys that exist, 0 for padding."""
         if self.exists is None:
             return like.new_ones(1, 1, self.keys.shape[-1], 1)
         return self.exists[:, None, :, None].to(like.dtype)
@@ -86,10 +86,10 @@ class Where:
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a layer, for parts that look at more than a query and a key.
+    """One call of a layer, for parts that need more than queries and keys.
 
-    inputs: (B, Lq, W), from which the queries were projected. query: (B, H, Lq, D). key: (B, H, Lk, D), those in the
-    cache included. cache: what was kept from earlier steps, None outside of step-by-step decoding.
+    inputs: (B, Lq, W), from which the queries were projected. query: (B, H, Lq, D). key: (B, H, Lk, D), including
+    those in the cache. cache: what earlier steps kept; None outside step-by-step decoding.
     """
 
     inputs: Tensor
@@ -100,9 +100,9 @@ class Call:
 
 
 class Cache:
-    """What a layer keeps from step to step of a decoding: tensors by name, rows of the batch first.
+    """What a layer keeps between decoding steps: tensors by name, batch dimension first.
 
-    `fixed` is for cross-attention: keys and values are computed once and stay.
+    `fixed` is for cross-attention, whose keys and values are computed once and reused.
     """
 
     def __init__(self, *, fixed: bool = False) -> None:
@@ -111,7 +111,8 @@ class Cache:
         self.kept: dict[str, Tensor] = {}
 
     def extend(self, name: str, tensor: Tensor, *, most: int | None = None, dim: int = -2) -> Tensor:
-        """What was kept under that name with the new positions behind it; `most`: keep only so many of the last."""
+        """Append new positions to what is kept under that name, and return all of it. `most`: how many of the last
+        positions to keep for the next step; None: all."""
         if name in self.kept:
             tensor = torch.cat((self.kept[name], tensor), dim)
         self.kept[name] = (
@@ -122,13 +123,13 @@ class Cache:
         return tensor
 
     def copy(self) -> Cache:
-        """One that can be extended without touching this one."""
+        """Return a copy that can be extended without affecting this one."""
         copied = Cache(fixed=self.fixed)
         copied.length, copied.kept = self.length, dict(self.kept)
         return copied
 
     def select(self, rows: Tensor) -> None:
-        """Keep these rows of the batch, in this order: beams that live on, sentences that are not finished."""
+        """Keep these rows of the batch, in this order: surviving beams, unfinished sentences."""
         self.kept = {name: tensor.index_select(0, rows) for name, tensor in self.kept.items()}
 
 

@@ -1,4 +1,4 @@
-"""Dropout that does not cost more than the layers it sits between."""
+"""Dropout that is cheaper than the layers around it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch.nn import functional as F
 class Dropout(nn.Module):
     """Set a share of the elements to 0 in training and scale the others up (Srivastava et al. 2014).
 
-    On a CPU PyTorch draws a float for each element; a random byte is enough and about ten times as fast. The share is
-    then a multiple of 1/256 (0.1 becomes 26/256 ≈ 0.102), and the scale belongs to that share, so the expected value
-    is kept.
+    On a CPU PyTorch draws a float for each element; a random byte suffices and is about ten times as fast. The share
+    is then rounded to a multiple of 1/256 (0.1 becomes 26/256 ≈ 0.102); the scale matches the rounded share, so the
+    expected value is preserved.
     """
 
     def __init__(self, share: float) -> None:

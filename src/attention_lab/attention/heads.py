@@ -1,7 +1,7 @@
-"""Heads: how queries, keys and values are projected, and which of them heads share.
+"""Heads: how queries, keys and values are projected, and which of them the heads share.
 
-`Heads` are built from the layer's sizes. They project inputs to queries, project a memory to what a cache keeps for
-it, and make keys and values of what was kept.
+`Heads` are built from the layer's sizes. They project inputs to queries, project a memory to what the cache keeps, and
+compute keys and values from what was kept.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from attention_lab.errors import InputError
 
 
 class Heads(nn.Module, ABC):
-    """What all heads have in common.
+    """The interface of all heads.
 
-    maps: how many queries and keys each head has; those of head h are h·maps, …, h·maps + maps − 1.
-    score_width: E, of one query and of one key. Values are D = W/H wide, whatever E is.
-    projects: whether anything is projected; if not, the layer's output is not either.
+    maps: how many queries and keys each head has; those of head h have the indices h·maps, …, h·maps + maps − 1.
+    score_width: E, the width of a query or key. Values have the width D = W/H, whatever E is.
+    projects: whether anything is projected; if not, the layer's output is not projected either.
     """
 
     projects = True
@@ -41,20 +41,20 @@ class Heads(nn.Module, ABC):
 
     @abstractmethod
     def remember(self, memory: Tensor, position: Position, positions: Tensor) -> dict[str, Tensor]:
-        """memory (B, Lk, W) at positions (P, Lk) → what a cache keeps, (B, …, Lk, …) by name."""
+        """memory (B, Lk, W) at positions (P, Lk) → tensors for the cache to keep, (B, …, Lk, …) by name."""
 
     @abstractmethod
     def recall(self, kept: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """What was kept → keys (B, H·maps, Lk, E), values (B, H, Lk, D), for every head."""
+        """Kept tensors → keys (B, H·maps, Lk, E) and values (B, H, Lk, D), for every head."""
 
 
 class Separate(Heads):
     """H heads of width D = W/H (Vaswani et al. 2017, arXiv 1706.03762, section 3.2.2); E = D / maps.
 
     Args:
-        key_heads: heads of keys and values; fewer than H are shared by groups of query heads (Shazeer 2019, arXiv
-            1911.02150: 1, "multi-query"; Ainslie et al. 2023, arXiv 2305.13245: "grouped-query"), and the cache
-            shrinks by H / key_heads. None: H.
+        key_heads: number of key and value heads. If fewer than H, groups of query heads share them (Shazeer 2019,
+            arXiv 1911.02150: 1, "multi-query"; Ainslie et al. 2023, arXiv 2305.13245: "grouped-query"), and the cache
+            shrinks by a factor of H / key_heads. None: H.
     """
 
     def __init__(self, sizes: Sizes, *, key_heads: int | None = None, maps: int = 1) -> None:
@@ -82,23 +82,24 @@ class Separate(Heads):
 
 class Latent(Heads):
     """Multi-head latent attention (DeepSeek-V2 2024, arXiv 2405.04434, section 2.1, equations 9 to 11 and 15 to 18):
-    keys and values of all heads are made of one narrow vector for each position, and the cache keeps only that vector.
+    keys and values of all heads are computed from one narrow vector c per position, which the cache keeps in their
+    place.
 
         c = RMSNorm(W_DKV x), kᶜ = W_UK c, v = W_UV c;    k = [kᶜ; turn(W_KR x)], q = [W_Q x; turn(W_QR x)]
 
-    A turned key cannot be made of c without its position, so R features that are turned stand apart from the D
-    others: kᴿ is one key for all heads, and is cached beside c. In cross-attention, and in a model without rotary
-    positions, nothing turns. The norm is that of section 3.1.2 of the paper. Its queries come from a latent of their
-    own, to save memory in training; here, as in DeepSeek-V2-Lite, they come from x.
+    A rotated key cannot be computed from c without its position, so the R rotated features are separate from the other
+    D: kᴿ = turn(W_KR x) is one key for all heads, cached beside c. In cross-attention, and in a model without rotary
+    positions, nothing is rotated. The norm is that of section 3.1.2. The paper also computes queries from a latent
+    vector, to save memory in training; here, as in DeepSeek-V2-Lite, they come from x.
 
-    Use it where the cache is what limits decoding. W_UK could move to the query's side, so that keys would never be
-    made; here they are, to be seen.
+    Use it where the cache limits decoding. W_UK could be absorbed into the query projection, so that keys are never
+    computed; here they are, so that they can be inspected.
 
     Shapes: c (B, Lk, rank), kᴿ (B, 1, Lk, R), E = D / maps + R.
 
     Args:
-        rank: of c. None: W / 2, a quarter of what keys and values of H heads would keep (the paper has 4·D).
-        rotary: R. None: D / 2 as in the paper, or the even number below.
+        rank: width of c. None: W / 2, a quarter of what keys and values of H heads would take (the paper has 4·D).
+        rotary: R. None: D / 2 as in the paper, rounded down to an even number.
     """
 
     def __init__(self, sizes: Sizes, *, rank: int | None = None, rotary: int | None = None, maps: int = 1) -> None:
@@ -129,8 +130,8 @@ class Latent(Heads):
 
 
 class Bare(Heads):
-    """Queries, keys and values are the inputs themselves, cut into heads, for mechanisms without projections (FNet:
-    Lee-Thorp et al. 2021, arXiv 2105.03824)."""
+    """Use the inputs themselves, split into heads, as queries, keys and values, for mechanisms without projections
+    (FNet: Lee-Thorp et al. 2021, arXiv 2105.03824)."""
 
     projects = False
 
@@ -162,7 +163,7 @@ def _split(tensor: Tensor, heads: int) -> Tensor:
 
 
 def _for_all(tensor: Tensor, groups: int, maps: int) -> Tensor:
-    """Each of the shared heads, with its maps, for `groups` query heads in a row."""
+    """Repeat each shared head, with its maps, for its `groups` query heads."""
     if groups == 1:
         return tensor
     return tensor.unflatten(1, (-1, maps)).repeat_interleave(groups, 1).flatten(1, 2)

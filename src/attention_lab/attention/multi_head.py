@@ -20,18 +20,17 @@ PATHS = {
 
 
 class MultiHeadAttention(nn.Module):
-    """H heads that each attend in their own projection of width D = W / H.
+    """H heads, each attending in its own projection of width D = W / H.
 
     Args:
-        width: W, of inputs and output.
+        width: W, the width of inputs and output.
         heads: H.
-        mechanism: where the weights come from.
-        place: what the layer is for. In `decoder_self` it is causal; in `cross` it reads a memory.
-        dropout: share of weights that are set to 0 in training.
-        rotary: queries and keys of self-attention are turned by their position, unless the mechanism has positions
-            of its own.
-        same: it may be told which words are the same, and looks at them; see `biases.SameWord`.
-        length: the longest sequence, binding for mechanisms with a parameter per position only.
+        mechanism: how the weights are computed.
+        place: the layer's role. In `decoder_self` it is causal; in `cross` it reads a memory.
+        dropout: share of the weights that are set to 0 in training.
+        rotary: rotate queries and keys of self-attention by their position, unless the mechanism has its own position.
+        same: use which words are the same, if the call says so; see `biases.SameWord`.
+        length: the longest sequence; it matters only for mechanisms whose parameters or formula depend on it.
 
     Raises:
         InputError: the mechanism is not valid in that place, or its options do not fit the sizes.
@@ -71,13 +70,13 @@ class MultiHeadAttention(nn.Module):
         """Attend from inputs (B, Lq, W) to memory (B, Lk, W), or to the inputs themselves.
 
         Args:
-            mask: (B, Lk), False for padding; with a cache, of all keys so far.
+            mask: (B, Lk), False for padding; with a cache, it covers all keys so far.
             same: (B, Lq, Lk), see `contract.Where`.
-            cache: what earlier steps kept; the inputs are then the positions behind them.
+            cache: what earlier steps kept; the inputs are then the positions that follow.
 
         Returns:
-            The output (B, Lq, W), and the weights (B, H, Lq, Lk) if they are asked for and the mechanism has any. The
-            weights are those that were used: asking takes the explicit path.
+            The output (B, Lq, W) and, if requested, the weights (B, H, Lq, Lk), or None if the mechanism has none. They
+            are the weights actually used: requesting them takes the explicit path.
         """
         call, value = self.call(inputs, memory, mask, cache, same)
         mixed, used = self.core(call, value, weights=weights)
@@ -94,7 +93,7 @@ class MultiHeadAttention(nn.Module):
         cache: Cache | None = None,
         weights: bool = False,
     ) -> str:
-        """Which path `forward` takes with these arguments, and what that path does; nothing is changed."""
+        """Say which path `forward` takes with these arguments, and what it does; the cache is left as it is."""
         if cache is not None:
             cache = cache.copy()
         call, _ = self.call(inputs, memory, mask, cache, same)
@@ -109,7 +108,7 @@ class MultiHeadAttention(nn.Module):
         cache: Cache | None = None,
         same: Tensor | None = None,
     ) -> tuple[Call, Tensor]:
-        """What the mechanism is given: queries, keys and their positions; and the values (B, H, Lk, D)."""
+        """Project the inputs, and extend the cache: return what the mechanism is given, and values (B, H, Lk, D)."""
         start = 0 if cache is None else cache.length
         queries = here(inputs.shape[1], inputs.device, start)
         position = self.core.position

@@ -1,8 +1,8 @@
 """Normalisers: from scores to weights.
 
-Every normaliser takes scores (B, H, Lq, Lk) and a boolean mask that broadcasts to them (True = may attend, None =
-everything may) and returns weights of the same shape: exactly 0 where the mask is False, so a query that may attend
-to nothing has the weights 0, never NaN, forward and backward.
+Every normaliser takes scores (B, H, Lq, Lk) and a boolean mask that broadcasts to them (True = may attend; None = no
+mask), and returns weights of the same shape. They are exactly 0 where the mask is False, so a query that may attend to
+nothing has weights of 0, never NaN, in both the forward and the backward pass.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from attention_lab.errors import InputError
 
 
 class Normaliser(nn.Module, ABC):
-    """weighs: what its weights are."""
+    """weighs: what kind of weights it returns."""
 
     weighs: Weights = "probabilities"
 
@@ -26,22 +26,22 @@ class Normaliser(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, scores: Tensor, mask: Tensor | None) -> Tensor:
-        """Scores and weights (B, H, Lq, Lk)."""
+        """Scores → weights, both (B, H, Lq, Lk)."""
 
 
 class Softmax(Normaliser):
     """e^s / Σ e^s over the keys that may be attended to (Vaswani et al. 2017, equation 1)."""
 
     def extra(self) -> Tensor | None:
-        """The score (H,) of a key without a value, which takes weight from all others; None: there is none."""
+        """The score (H,) of an extra key without a value, which takes weight from all others; None: no such key."""
         return None
 
     def forward(self, scores: Tensor, mask: Tensor | None) -> Tensor:
         extra = self.extra()
         keys = scores.shape[-1]
         if mask is not None:
-            # The smallest finite number and not −inf: a fully masked row is then uniform for a moment instead of NaN,
-            # and the product with the mask makes it 0 in value and in gradient.
+            # The lowest finite number instead of −inf: a fully masked row is first uniform rather than NaN, and the
+            # product with the mask then makes its value and gradient 0.
             scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
         if extra is not None:
             column = extra.to(scores)[:, None, None].expand(*scores.shape[:-1], 1)
@@ -66,7 +66,7 @@ class OffByOne(Softmax):
 
 class Sink(Softmax):
     """e^s / (e^b + Σ e^s) with a learned b for each head (gpt-oss, OpenAI 2025; sinks: Xiao et al. 2023,
-    arXiv 2309.17453, who have b = 0 in equation 2): how much a head says at all is learned."""
+    arXiv 2309.17453, who have b = 0 in equation 2): each head learns how much it contributes at all."""
 
     weighs = "weights"
 
@@ -80,7 +80,7 @@ class Sink(Softmax):
 
 class Sparsemax(Normaliser):
     """[s − τ]₊ with τ such that weights sum to 1 (Martins & Astudillo 2016, arXiv 1602.02068, equation 2 and
-    algorithm 1): the nearest distribution to the scores. Most keys get exactly 0; use it where they are read.
+    algorithm 1): the distribution nearest to the scores. Most keys get exactly 0; use it where weights are to be read.
     """
 
     def forward(self, scores: Tensor, mask: Tensor | None) -> Tensor:
@@ -89,7 +89,7 @@ class Sparsemax(Normaliser):
         count = torch.arange(1, scores.shape[-1] + 1, device=scores.device, dtype=scores.dtype)
         thresholds = (ordered.cumsum(-1) - 1.0) / count
         support = (ordered > thresholds).sum(-1, keepdim=True)  # how many keys get a weight
-        # relu has no gradient at 0: a key at the threshold is no part of the support.
+        # relu has no gradient at 0: a key at the threshold does not belong to the support.
         weights = (scores - thresholds.gather(-1, support - 1)).relu().to(kind)
         return weights if mask is None else weights * mask
 
@@ -104,7 +104,7 @@ class Entmax15(Normaliser):
         count = torch.arange(1, scores.shape[-1] + 1, device=scores.device, dtype=scores.dtype)
         mean = ordered.cumsum(-1) / count
         squares = ordered.square().cumsum(-1) / count
-        # If the first k keys are the support: Σ (s − τ)² = 1 has the solution τ = mean − √(1/k − variance).
+        # If the support is the first k keys, Σ (s − τ)² = 1 has the solution τ = mean − √(1/k − variance).
         root = (1.0 / count - (squares - mean.square())).clamp(min=torch.finfo(scores.dtype).tiny).sqrt()
         thresholds = mean - root
         support = (thresholds < ordered).sum(-1, keepdim=True)
@@ -114,13 +114,13 @@ class Entmax15(Normaliser):
 
 class Entmax(Normaliser):
     """[(α − 1)s − τ]₊^(1/(α − 1)) with an α in (1, 2) that each head learns (Correia et al. 2019, arXiv 1909.00015,
-    equation 5): 1 is softmax, 2 is sparsemax. Use it to see which heads want to be sparse; it is slow.
+    equation 5): α = 1 is softmax, α = 2 sparsemax. Use it to see which heads become sparse; it is slow.
 
     Args:
         alpha: α at the start.
     """
 
-    STEPS = 60  # bisections; the interval is at most 1 long, so τ is as exact as float64 can have it
+    STEPS = 60  # bisections; they start from an interval of length 1, so τ is exact even to float64 precision
 
     def __init__(self, sizes: Sizes, *, alpha: float = 1.5) -> None:
         super().__init__(sizes)
@@ -136,20 +136,20 @@ class Entmax(Normaliser):
 
         def weights(threshold: Tensor) -> Tensor:
             inside = scores > threshold
-            base = torch.where(inside, scores - threshold, 1.0)  # no logarithm of 0 in the gradient of the power
+            base = torch.where(inside, scores - threshold, 1.0)  # the gradient of the power must not take log 0
             return torch.where(inside, base ** (1.0 / power), 0.0)
 
         with torch.no_grad():
-            low = torch.full_like(scores[..., :1], -1.0)  # the highest key alone has at least 1 there …
-            high = torch.zeros_like(low)  # … and 0 here
+            low = torch.full_like(scores[..., :1], -1.0)  # here the highest key alone has a weight of 1 …
+            high = torch.zeros_like(low)  # … and here all weights are 0
             for _ in range(self.STEPS):
                 middle = (low + high) / 2.0
                 too_low = weights(middle).sum(-1, keepdim=True) >= 1.0
                 low, high = torch.where(too_low, middle, low), torch.where(too_low, high, middle)
             threshold = (low + high) / 2.0
             found = weights(threshold)
-            slope = -(found ** (1.0 - power) / power).sum(-1, keepdim=True)  # of the sum of weights, by the threshold
-        # A Newton step from the solution changes no value, but gives the threshold its gradient (implicit function).
+            slope = -(found ** (1.0 - power) / power).sum(-1, keepdim=True)  # d(sum of weights) / d(threshold)
+        # At the solution a Newton step changes no value, but gives the threshold its gradient (implicit function).
         threshold = threshold - (weights(threshold).sum(-1, keepdim=True) - 1.0) / slope
         result = weights(threshold).to(kind)
         return result if mask is None else result * mask
@@ -158,7 +158,7 @@ class Entmax(Normaliser):
 class Sigmoid(Normaliser):
     """σ(s − ln n) for n keys that may be attended to (Ramapuram et al. 2024, arXiv 2409.04431, section 2).
 
-    Each key is judged alone: weights do not compete, and sum to about 1 only at the start.
+    Each key is weighed on its own: weights do not compete, and sum to about 1 only before training.
     """
 
     weighs = "weights"
@@ -169,8 +169,8 @@ class Sigmoid(Normaliser):
 
 
 class Relu(Normaliser):
-    """relu(s)ᵖ / n for n keys that may be attended to: p = 1 of Wortsman et al. 2023, arXiv 2309.08586, p = 2 after
-    Hua et al. 2022, arXiv 2202.10447. Cheap and sparse; a key below 0 gets exactly nothing.
+    """relu(s)ᵖ / n for n keys that may be attended to: p = 1 as in Wortsman et al. 2023, arXiv 2309.08586, p = 2 after
+    Hua et al. 2022, arXiv 2202.10447. Cheap and sparse; a key with a score below 0 gets a weight of exactly 0.
 
     Args:
         power: p.
@@ -191,7 +191,7 @@ class TopK(Normaliser):
     """Softmax over the k keys with the highest scores (Gupta et al. 2021, arXiv 2106.06899).
 
     Args:
-        k: how many keys get a weight; all of them where there are fewer.
+        k: number of keys that get a weight; all of them if there are fewer.
     """
 
     def __init__(self, sizes: Sizes, *, k: int = 8) -> None:
@@ -203,19 +203,19 @@ class TopK(Normaliser):
         if scores.shape[-1] > self.k:
             open_scores = scores if mask is None else scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
             best = torch.zeros_like(scores, dtype=torch.bool)
-            # Of equal scores the first: torch.topk takes others where there are more keys, padding for instance.
+            # Break ties in favour of the first key: torch.topk may choose others once padding adds keys.
             best.scatter_(-1, open_scores.sort(dim=-1, descending=True, stable=True).indices[..., : self.k], True)
             mask = best if mask is None else best & mask
         return self.softmax(scores, mask)
 
 
 def _exact(scores: Tensor) -> Tensor:
-    """In float32 at least: sums over some hundred keys and differences of squares have no digit left in bfloat16."""
+    """In float32 at least: in bfloat16 sums over hundreds of keys and differences of squares lose all digits."""
     return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
 def _from_highest(scores: Tensor, mask: Tensor | None) -> Tensor:
-    """Scores from their row's highest down, in [−2, 0]: below −1 no key gets a weight, so the cut changes nothing."""
+    """Scores minus the highest of their row, cut to [−2, 0]: below −1 no key gets a weight, so the cut is harmless."""
     if mask is not None:
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     scores = scores - scores.amax(-1, keepdim=True).detach()
@@ -223,7 +223,7 @@ def _from_highest(scores: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _count(scores: Tensor, mask: Tensor | None) -> Tensor:
-    """How many keys each query may attend to, at least 1: (…, Lq or 1, 1)."""
+    """The number of keys each query may attend to, at least 1: (…, Lq or 1, 1)."""
     if mask is None:
         return scores.new_full((1, 1, 1, 1), scores.shape[-1])
     return mask.expand(*mask.shape[:-1], scores.shape[-1]).sum(-1, keepdim=True).clamp(min=1).to(scores.dtype)

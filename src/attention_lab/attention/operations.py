@@ -1,4 +1,4 @@
-"""Operations: what some mechanisms do to the scores or weights of all heads together, or to what comes out."""
+"""Operations: what some mechanisms do to the scores or weights of all heads together, or to the output."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from attention_lab.errors import InputError
 
 
 class Operation(nn.Module):
-    """None: scores, weights and output stay as they are.
+    """No operation: scores, weights and output stay as they are.
 
-    `between` says whether scores or weights are touched, so that they have to be computed one by one.
-    `maps` says how many maps of scores a head has; the weights of a head are what `weights` makes of them.
-    `weighs` says what they then are, None: what the normaliser makes them.
+    between: whether it changes scores, weights or mask, so that the weights must be computed explicitly.
+    maps: how many maps of scores each head has; `weights` combines them into the weights of the head.
+    weighs: what kind of weights result; None: the normaliser's.
     """
 
     between = False
@@ -28,16 +28,16 @@ class Operation(nn.Module):
         super().__init__()
 
     def mask(self, call: Call) -> Tensor | None:
-        """What must not be attended to beside what pattern, padding and causality forbid: a boolean mask that
-        broadcasts to (B, H·maps, Lq, Lk), True = may attend; None: it forbids nothing."""
+        """A mask in addition to pattern, padding and causality: boolean, broadcasts to (B, H·maps, Lq, Lk), True = may
+        attend; None: no restriction."""
         return None
 
     def scores(self, scores: Tensor, call: Call) -> Tensor:
-        """Scores (B, H·maps, Lq, Lk) before they are normalised."""
+        """Change the scores (B, H·maps, Lq, Lk) before they are normalised."""
         return scores
 
     def normalised(self, scores: Tensor, mask: Tensor | None, normalise: nn.Module, call: Call) -> Tensor:
-        """Scores → weights, both (B, H·maps, Lq, Lk): of all queries at once, where they do not wait for each other."""
+        """Scores → weights, both (B, H·maps, Lq, Lk); all queries at once, unless one depends on those before it."""
         return normalise(scores, mask)
 
     def weights(self, weights: Tensor, call: Call) -> Tensor:
@@ -45,16 +45,16 @@ class Operation(nn.Module):
         return weights
 
     def output(self, mixed: Tensor, call: Call) -> Tensor:
-        """Mixed values (B, H, Lq, D), before heads are projected back."""
+        """Change the mixed values (B, H, Lq, D) before the output projection."""
         return mixed
 
 
 class TalkingHeads(Operation):
-    """M₂·softmax(M₁·s): heads exchange scores before, and weights after the normaliser (Shazeer et al. 2020, arXiv
-    2003.02436, section 4), with learned matrices M (H, H) that mix the old heads into new ones.
+    """M₂·softmax(M₁·s): learned matrices M (H, H) mix the scores of all heads before the normaliser, and their weights
+    after it (Shazeer et al. 2020, arXiv 2003.02436, section 4).
 
-    Both start as the identity, so that a layer starts as multi-head attention. Use it where heads are many and
-    narrow. Weights are then of any sign and sum.
+    Both start as the identity, so the layer starts as multi-head attention. Use it where heads are many and narrow.
+    The weights can have any sign and sum.
     """
 
     between = True
@@ -69,24 +69,24 @@ class TalkingHeads(Operation):
         return torch.einsum("gh,bhqk->bgqk", self.before.to(scores.dtype), scores)
 
     def weights(self, weights: Tensor, call: Call) -> Tensor:
-        # What no head may attend to has the weight 0 in all of them, and so in every mixture.
+        # A key that no head may attend to has a weight of 0 in each, and so in every mixture.
         return torch.einsum("gh,bhqk->bgqk", self.after.to(weights.dtype), weights)
 
 
 class Differential(Operation):
-    """A₁ − λA₂: each head has two maps of weights and subtracts the second from the first (Ye et al. 2024, arXiv
-    2410.05258, equations 1 to 3), so that what both give to irrelevant keys cancels.
+    """A₁ − λA₂: each head subtracts a second map of weights from the first (Ye et al. 2024, arXiv 2410.05258,
+    equations 1 to 3), so that what both give to irrelevant keys cancels out.
 
         λ = exp(λ_q1·λ_k1) − exp(λ_q2·λ_k2) + λ_init, the same for all heads
         output = (1 − λ_init)·RMSNorm((A₁ − λA₂)v), over the D features of each head
 
-    Queries and keys are D/2 wide, values D, so it costs what multi-head attention costs; maps 2h and 2h + 1 are head
-    h's. Use it for long texts with little in them that matters. Weights are signed and sum to 1 − λ.
+    Queries and keys are D/2 wide and values D, so it costs as much as multi-head attention; maps 2h and 2h + 1 belong
+    to head h. Use it for long texts in which little is relevant. Weights are signed and sum to 1 − λ.
 
     Args:
-        lambda_init: λ at the start. The paper's best depends on the layer: 0.8 − 0.6·exp(−0.3·(l − 1)) in layer
-            l = 1, 2, …, so 0.2 in the first and 0.76 in the tenth; a layer here does not know its depth. The paper
-            found the constant 0.8 to be hardly worse (section 3.8).
+        lambda_init: λ at the start. The paper's best choice depends on the layer: 0.8 − 0.6·exp(−0.3·(l − 1)) in layer
+            l = 1, 2, …, which is 0.2 in the first and 0.76 in the tenth. A layer here does not know its depth, so λ is
+            the same in all; the paper found a constant 0.8 hardly worse (section 3.8).
     """
 
     between = True
@@ -96,7 +96,7 @@ class Differential(Operation):
     def __init__(self, sizes: Sizes, *, lambda_init: float = 0.8) -> None:
         super().__init__(sizes)
         self.lambda_init = lambda_init
-        # (λ_q1, λ_q2) and (λ_k1, λ_k2), each D/2 wide; a deviation of 0.1 as in the authors' code
+        # (λ_q1, λ_q2) and (λ_k1, λ_k2), each D/2 wide; a standard deviation of 0.1 as in the authors' code
         self.lambda_query = nn.Parameter(0.1 * torch.randn(2, sizes.head // 2))
         self.lambda_key = nn.Parameter(0.1 * torch.randn(2, sizes.head // 2))
         self.norm = nn.RMSNorm(sizes.head, eps=1e-5)
@@ -112,11 +112,11 @@ class Differential(Operation):
 
 
 class OutputGate(Operation):
-    """σ(xW) ⊙ o: each feature of each head's output is let through as far as the query's input x says (Qiu et al.
-    2025, arXiv 2505.06708, section 2.2, the gate after the sum over values, elementwise).
+    """σ(xW) ⊙ o: gate each feature of each head's output by the query's input x (Qiu et al. 2025, arXiv 2505.06708,
+    section 2.2, the elementwise gate after the sum over values).
 
-    A head can say nothing without a sink to put its weights in. Weights are those of plain attention, so the sum can
-    still be fused.
+    A head can output nothing without needing a sink for its weights. The weights are those of plain attention, so the
+    sum can still be fused.
     """
 
     def __init__(self, sizes: Sizes) -> None:
@@ -130,12 +130,12 @@ class OutputGate(Operation):
 
 
 class Selective(Operation):
-    """softmax(s − F): a position can say that a key is no longer needed, and all later ones attend to it less
+    """softmax(s − F): a position can mark a key as no longer needed, so that all later positions attend to it less
     (Leviathan et al. 2024, arXiv 2410.02703, section 3).
 
         S = relu(s of head 0), 0 for the first key and for a query's own;    F_ij = Σ S_kj over queries k < i
 
-    Nothing is learned for it. Use it in a decoder of long texts: what was forgotten need not be kept.
+    It adds no parameters. Use it in a decoder for long texts: forgotten keys need not be kept.
 
     A cache keeps the sum over past queries as "selective" (B, Lk).
     """
@@ -144,8 +144,8 @@ class Selective(Operation):
 
     def scores(self, scores: Tensor, call: Call) -> Tensor:
         where = call.where
-        # A query judges the keys before it; the first is always needed. Padding stands at the end and gets nothing
-        # anyway, so it matters neither as a key nor as a query.
+        # A query judges the keys before it, except the first, which is always needed. Padding is at the end and gets
+        # no weight anyway, so it matters neither as a key nor as a query.
         judged = (where.distance < 0) & (where.keys > 0).unsqueeze(-2)  # (P, Lq, Lk)
         judgement = torch.relu(scores[:, 0]) * judged  # (B, Lq, Lk)
         earlier = _so_far(call, "selective", judgement[:, 0])
@@ -159,18 +159,18 @@ class LocalP(Operation):
     """softmax over |j − p| ≤ w, times exp(−(j − p)² / 2σ²) with σ = w/2: each query says where to look (Luong et al.
     2015, arXiv 1508.04025, section 3.2, "local-p", equations 9 and 10).
 
-        p = S·sigmoid(vᵀ tanh(W x)) for the S keys that are there, in each head
+        p = S·sigmoid(vᵀ tanh(W x)) in each head, where S is the number of keys without padding
 
-    x is the layer's input, h_t in the paper. Use it in cross-attention between languages of different word order: a
-    window that need not be at the query's own position. Gradients reach W and v through the Gaussian, which makes
+    x is the layer's input, h_t in the paper. Use it in cross-attention between languages with different word order:
+    the window need not be at the query's own position. Gradients reach W and v through the Gaussian, because of which
     weights sum to less than 1.
 
     Args:
         window: w.
 
     Raises:
-        InputError: the window is smaller than 1, or the layer is in a decoder's self-attention: how many keys there
-            will be is not known there.
+        InputError: the window is smaller than 1, or the layer is a decoder's self-attention, where the final number of
+            keys is unknown.
     """
 
     between = True
@@ -191,7 +191,7 @@ class LocalP(Operation):
         nn.init.normal_(self.vector, std=1.0 / math.sqrt(sizes.head))
 
     def mask(self, call: Call) -> Tensor:
-        # p is in [0, S], so the nearest key is less than or just 1 away: a window is empty only if there is no key.
+        # p is in [0, S], so the nearest key is at most 1 away: the window is empty only if there is no key.
         return self._away(call).abs() <= self.window
 
     def weights(self, weights: Tensor, call: Call) -> Tensor:
@@ -199,7 +199,7 @@ class LocalP(Operation):
         return weights * torch.exp(-self._away(call).square() / (2.0 * deviation**2)).to(weights.dtype)
 
     def _away(self, call: Call) -> Tensor:
-        """j − p: (B, H, Lq, Lk), in float32 at least, for bfloat16 knows no halves beyond 128."""
+        """j − p: (B, H, Lq, Lk), in float32 at least: bfloat16 cannot represent halves beyond 128."""
         hidden = torch.tanh(self.hidden(call.inputs)).unflatten(-1, self.vector.shape)  # (B, Lq, H, D)
         chosen = (hidden * self.vector.to(hidden.dtype)).sum(-1).transpose(1, 2).unsqueeze(-1)  # (B, H, Lq, 1)
         exact = chosen.to(torch.promote_types(chosen.dtype, torch.float32))
@@ -208,13 +208,13 @@ class LocalP(Operation):
 
 
 class Coverage(Operation):
-    """softmax(s + w·c): c_j is the total weight that earlier queries have given to key j, and each head learns a w
-    (Tu et al. 2016, arXiv 1601.04811, section 3; in the form of See et al. 2017, arXiv 1704.04368, equations 10 and
-    11): what is translated already need not be translated again.
+    """softmax(s + w·c): c_j is the total weight that earlier queries have given to key j, and each head learns its own
+    w (Tu et al. 2016, arXiv 1601.04811, section 3; in the form of See et al. 2017, arXiv 1704.04368, equations 10 and
+    11): what has been translated need not be translated again.
 
-    See et al. add w·c within the tanh of an additive score; here it is added to any score. w starts at 0, as plain
-    attention. Use it in cross-attention where words are repeated or left out. Each query waits for those before it,
-    in training too.
+    See et al. add w·c inside the tanh of an additive score; here it is added to any score. w starts at 0, which is
+    plain attention. Use it in cross-attention if words get repeated or left out. Queries are computed one after
+    another, even in training.
 
     A cache keeps c as "coverage" (B, H, Lk).
     """
@@ -231,7 +231,7 @@ class Coverage(Operation):
         if mask is not None:
             mask = mask.expand(torch.broadcast_shapes(mask.shape, scores.shape[2:]))
         rows: list[Tensor] = []
-        # Taken apart at once: to take query by query would make a gradient of all of them for each.
+        # `unbind` once: indexing query by query would allocate a gradient of all of them for each.
         for query, uncovered in enumerate(scores.unbind(2)):
             score = (uncovered + strength * covered).unsqueeze(2)
             row = normalise(score, None if mask is None else mask[..., query : query + 1, :])
@@ -242,8 +242,8 @@ class Coverage(Operation):
 
 
 def _so_far(call: Call, name: str, like: Tensor) -> Tensor:
-    """A sum over the queries of earlier steps, (…, Lk) like the other: 0 for new keys, and without those that have
-    left the cache."""
+    """The kept sum over the queries of earlier steps, of the shape (…, Lk) of `like`: 0 for new keys, and without keys
+    that have left the cache."""
     if call.cache is None or name not in call.cache.kept:
         return torch.zeros_like(like)
     new = 0 if call.cache.fixed else call.query.shape[-2]
@@ -251,7 +251,7 @@ def _so_far(call: Call, name: str, like: Tensor) -> Tensor:
 
 
 def _keep(call: Call, name: str, summed: Tensor) -> None:
-    """Keep such a sum for the next step."""
+    """Keep the sum for the next step."""
     if call.cache is not None:
         call.cache.kept[name] = summed
 

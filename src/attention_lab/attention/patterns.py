@@ -1,11 +1,11 @@
-"""Patterns: which keys a query may attend to, beside what padding and causality allow.
+"""Patterns: which keys a query may attend to, within what padding and causality allow.
 
 A pattern is built from the layer's sizes and takes a `Call`; it returns a boolean mask (P or B, 1 or H, Lq, Lk), True =
-may attend, or None if it forbids nothing. It is a function of absolute positions (and of what stands there), so that
-it holds for a single query of a step-by-step decoding as for the whole sequence.
+may attend, or None if it forbids nothing. It is a function of absolute positions (and of their content), so it gives
+the same for a single query in step-by-step decoding as for the whole sequence.
 
-`reach`: no key farther away than this may be attended to; None: there is no such bound. Patterns with a reach are
-computed in blocks, in time and memory that grow with L·reach, and need a cache of that many keys.
+`reach`: the largest distance of a key that may be attended to; None: unbounded. Patterns with a reach can be computed
+in blocks, in time and memory that grow with L·reach, and need a cache of about that many keys.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Full:
 
 
 class Causal(Full):
-    """Keys at or before the query (Vaswani et al. 2017, arXiv 1706.03762, section 3.2.3), in an encoder too: a
-    decoder's self-attention is causal whatever its pattern is."""
+    """Keys at or before the query (Vaswani et al. 2017, arXiv 1706.03762, section 3.2.3), in an encoder as well. A
+    decoder's self-attention is causal whatever its pattern."""
 
     def __call__(self, call: Call) -> Tensor | None:
         return (call.where.distance <= 0).unsqueeze(1)
@@ -50,7 +50,7 @@ class Local(Full):
     """Keys at a distance of at most `window` (Luong et al. 2015, arXiv 1508.04025, section 3.2, "local-m", in
     cross-attention; sliding windows: Beltagy et al. 2020, arXiv 2004.05150, section 3.1, whose w is twice ours).
 
-    For long texts: cost grows with L, and layers on top of each other see ever farther.
+    For long texts: cost grows linearly with L, and stacked layers see farther and farther.
     """
 
     def __init__(self, sizes: Sizes, *, window: int = 16) -> None:
@@ -62,8 +62,8 @@ class Local(Full):
 
 
 class Dilated(Full):
-    """Every `dilation`-th key within `window` such steps (Beltagy et al. 2020, section 3.1): as many keys, from farther
-    away."""
+    """Every `dilation`-th key up to `window` such steps away (Beltagy et al. 2020, section 3.1): as many keys as in a
+    window, but from farther away."""
 
     def __init__(self, sizes: Sizes, *, window: int = 8, dilation: int = 2) -> None:
         self.window, self.dilation = window, dilation
@@ -76,8 +76,8 @@ class Dilated(Full):
 
 
 class Strided(Full):
-    """The nearest `stride` keys and every `stride`-th (Child et al. 2019, arXiv 1904.10509, section 4.3, both of the
-    paper's heads in one): with a stride of √L two layers connect everything at a cost of L·√L."""
+    """Keys closer than `stride`, and every `stride`-th key (Child et al. 2019, arXiv 1904.10509, section 4.3, both of
+    the paper's heads in one): with a stride of √L two layers connect all positions, with about L·√L pairs."""
 
     def __init__(self, sizes: Sizes, *, stride: int = 8) -> None:
         self.stride = stride
@@ -100,9 +100,9 @@ class BlockLocal(Full):
 
 
 class GlobalWindow(Full):
-    """A window, and a few first positions that see all and are seen by all (Longformer, Beltagy et al. 2020, section
-    3.1): one place where the whole text comes together. In the paper these first positions have projections of their
-    own; here they share those of the window."""
+    """A window, and the first `tokens` positions, which attend to all and are attended to by all (Longformer, Beltagy
+    et al. 2020, section 3.1): there the whole text comes together. In the paper these global positions have projections
+    of their own; here they share those of the window."""
 
     def __init__(self, sizes: Sizes, *, window: int = 16, tokens: int = 1) -> None:
         self.window, self.tokens = window, tokens
@@ -114,11 +114,11 @@ class GlobalWindow(Full):
 
 
 class BigBird(Full):
-    """Window, global tokens and, for each block of queries, some blocks of keys drawn at random (Zaheer et al. 2020,
-    arXiv 2007.14062, section 2): short paths between all positions.
+    """Window, global tokens and, for each block of queries, some random blocks of keys (Zaheer et al. 2020, arXiv
+    2007.14062, section 2): short paths between all positions.
 
-    The draw is a hash of the block, out of the blocks that are there (or, in a decoder, that are past), so it depends
-    neither on padding nor on how far a decoding has come.
+    A hash of the query's block draws from the blocks that hold keys (in a decoder, from those up to its own), so the
+    draw depends neither on padding nor on how far decoding has come.
     """
 
     def __init__(self, sizes: Sizes, *, window: int = 16, tokens: int = 1, block: int = 8, blocks: int = 2) -> None:
@@ -145,7 +145,8 @@ class BigBird(Full):
 
 
 class Prefix(Full):
-    """Causal, but the first `prefix` positions see each other (Raffel et al. 2020, arXiv 1910.10683, figures 3, 4)."""
+    """Causal, except that the first `prefix` positions all attend to one another (Raffel et al. 2020, arXiv 1910.10683,
+    figures 3, 4)."""
 
     def __init__(self, sizes: Sizes, *, prefix: int = 4) -> None:
         self.prefix = prefix
@@ -156,16 +157,16 @@ class Prefix(Full):
 
 
 class Hashed(Full):
-    """Keys that fall into the query's bucket in one of several random hashings (Reformer, Kitaev et al. 2020, arXiv
-    2001.04451, section 2: angular hashing, argmax of [xR; −xR]).
+    """Keys that share the query's bucket in at least one of several rounds of random hashing (Reformer, Kitaev et al.
+    2020, arXiv 2001.04451, section 2: angular hashing, argmax of [xR; −xR]).
 
-    Near vectors share a bucket, so the large weights of full attention are kept. The paper shares queries and keys
-    and sorts by bucket to save time; here it is the choice of keys alone that is studied, at the cost of full
-    attention. A query always sees itself; in the paper, where it would be its own nearest key, only if it sees no
-    other.
+    Nearby vectors tend to share a bucket, so most of the large weights of full attention are kept. The paper shares
+    queries and keys and sorts by bucket to save time; here only the choice of keys is studied, at the cost of full
+    attention. A query always attends to its own position; in the paper, where each position is its own nearest key,
+    only if there is no other.
 
     Args:
-        buckets: even; rounds: how many hashings.
+        buckets: buckets per round, an even number; rounds: number of hashing rounds.
     """
 
     def __init__(self, sizes: Sizes, *, buckets: int = 4, rounds: int = 2) -> None:

@@ -1,6 +1,6 @@
 """Positions: how attention learns about order. Positions are absolute and count from 0.
 
-`sinusoidal` is added to embeddings. A `Position` belongs to a mechanism: it turns queries and keys before they are
+`sinusoidal` is added to embeddings. A `Position` belongs to a mechanism: it rotates queries and keys before they are
 compared (and before keys are cached), or adds a bias to the scores (`biases.py`).
 """
 
@@ -18,7 +18,7 @@ from attention_lab.attention.contract import Call, Sizes
 def sinusoidal(positions: Tensor, width: int) -> Tensor:
     """Sines at even and cosines at odd indices (Vaswani et al. 2017, arXiv 1706.03762, section 3.5).
 
-    positions (L,) → (L, width), float32; wavelengths from 2π to 10000·2π. No parameters, no longest length.
+    positions (L,) → (L, width), float32; wavelengths from 2π to 10000·2π. No parameters, no maximum length.
     """
     rates = torch.exp(torch.arange(0, width, 2, device=positions.device) * (-math.log(10000.0) / width))
     angles = positions.unsqueeze(-1).float() * rates
@@ -29,10 +29,10 @@ def sinusoidal(positions: Tensor, width: int) -> Tensor:
 
 
 class Position(nn.Module):
-    """None: order is unknown to the mechanism.
+    """No position: the mechanism does not know about order.
 
-    needs_scores: whether `bias` reads the scores, so that they have to be computed one by one.
-    whole: whether `bias` needs the inputs of all positions, so that it cannot be computed block by block.
+    needs_scores: whether `bias` reads the scores, so that they must be computed explicitly.
+    whole: whether `bias` needs the whole sequence, so that it cannot be computed block by block.
     """
 
     needs_scores = False
@@ -42,19 +42,19 @@ class Position(nn.Module):
         super().__init__()
 
     def turn(self, vectors: Tensor, positions: Tensor) -> Tensor:
-        """Queries or keys (B, H, L, D) at positions (P, L) → the same shape."""
+        """Encode positions (P, L) in queries or keys (B, H, L, D); the shape stays the same."""
         return vectors
 
     def bias(self, call: Call, scores: Tensor) -> Tensor | None:
-        """What is added to the scores, broadcasts to (B, H, Lq, Lk); None: nothing."""
+        """The bias to add to the scores, broadcasts to (B, H, Lq, Lk); None: no bias."""
         return None
 
 
 class Rotary(Position):
-    """Turn pairs of features by an angle that grows with the position (Su et al. 2021, arXiv 2104.09864, equation 34).
+    """Rotate feature pairs by an angle proportional to the position (Su et al. 2021, arXiv 2104.09864, equation 34).
 
-    A dot product of a turned query and a turned key depends on their distance alone, and nothing is learned: the
-    first choice for self-attention. Features i and i + D/2 are a pair; with an odd D the last stays.
+    The dot product of a rotated query and key depends on position only through their distance, and nothing is learned:
+    the first choice for self-attention. Features i and i + D/2 are a pair; if D is odd, the last stays as it is.
 
     Args:
         base: wavelengths go from 2π to base·2π.

@@ -1,8 +1,8 @@
-"""Scores: how well a key answers a query, before anything is normalised.
+"""Scores: how well a key matches a query, before normalisation.
 
 Every score is built from the layer's sizes and takes query (B, H, Lq, D), key (B, H, Lk, D) and their positions, and
-returns scores (B, H, Lq, Lk). A score that is a dot product of some function of the query with some function of the
-key (`Dot`) says what these are (`fold`): such scores can be fused with the sum over values.
+returns scores (B, H, Lq, Lk). A score that is the dot product of a function of the query with a function of the key
+(`Dot`) provides these functions (`fold`), so that it can be fused with the sum over values.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from attention_lab.attention.contract import Sizes, Where
 class Dot(nn.Module):
     """q·k: global attention (Luong et al. 2015, arXiv 1508.04025, section 3.1, "dot"; its weights: equation 7).
 
-    Scores grow with √D, so the softmax saturates for wide heads: use it for narrow heads, or as the baseline that
-    shows why the scale is there.
+    Scores grow with √D, so the softmax saturates for wide heads. Use it for narrow heads, or as the baseline that shows
+    what the scale is for.
     """
 
     def __init__(self, sizes: Sizes) -> None:
@@ -42,7 +42,7 @@ class Dot(nn.Module):
 class ScaledDot(Dot):
     """q·k/√D (Vaswani et al. 2017, arXiv 1706.03762, equation 1): scores of unit variance at any width.
 
-    The first choice.
+    The default choice.
     """
 
     def __init__(self, sizes: Sizes) -> None:
@@ -51,8 +51,8 @@ class ScaledDot(Dot):
 
 
 class DotOfThree(Dot):
-    """q·k/√(3D) (He et al. 2020, arXiv 2006.03654, equation 4): one of three terms, whose sum has unit variance; the
-    other two come from the position (`deberta`)."""
+    """q·k/√(3D) (He et al. 2020, arXiv 2006.03654, equation 4): the first of three terms whose sum has unit variance;
+    the other two come from the position (`deberta`)."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__(sizes)
@@ -60,11 +60,10 @@ class DotOfThree(Dot):
 
 
 class General(Dot):
-    """qᵀWk with a matrix W (D, D) for each head (Luong et al. 2015, section 3.1, "general"; its
-    weights: equation 7).
+    """qᵀWk with a matrix W (D, D) for each head (Luong et al. 2015, section 3.1, "general"; its weights: equation 7).
 
-    Beside projections of queries and keys W brings nothing new to what can be learned; use it where queries and keys
-    come unprojected, or to repeat the paper.
+    If queries and keys are projected, W adds nothing to what can be learned; use it with unprojected queries and keys,
+    or to reproduce the paper.
     """
 
     def __init__(self, sizes: Sizes) -> None:
@@ -82,8 +81,8 @@ class Cosine(Dot):
     Scores stay within ±τ however large activations grow; use it where training diverges.
 
     Args:
-        temperature: τ at the start. The paper takes log₂(L² − L) for the 97.5th percentile of lengths L; 10 is that
-            for 32 tokens.
+        temperature: τ at the start. The paper takes log₂(L² − L), where L is the 97.5th percentile of lengths; 10
+            corresponds to L = 32.
     """
 
     def __init__(self, sizes: Sizes, *, temperature: float = 10.0) -> None:
@@ -97,8 +96,8 @@ class Cosine(Dot):
 class Distance(Dot):
     """−‖q − k‖²/√D (Kim et al. 2021, arXiv 2006.04710, section 3.2): a key wins by being near, not by being long.
 
-    Unlike the dot product it is Lipschitz if queries and keys share a projection and values are made of what that
-    keeps, as in the paper; with values of their own, as here, it is not.
+    Unlike with the dot product, attention is Lipschitz if queries and keys share a projection and values are computed
+    from it, as in the paper; with separate projections, as here, it is not.
     """
 
     def __init__(self, sizes: Sizes) -> None:
@@ -115,7 +114,7 @@ class Distance(Dot):
 class Softcap(nn.Module):
     """c·tanh(q·k/√D/c): scaled dot products that cannot exceed ±c (Gemma 2, 2024, arXiv 2408.00118, section 2).
 
-    Use it where a few scores grow without bound in training.
+    Use it if a few scores grow without bound in training.
 
     Args:
         cap: c.
@@ -133,12 +132,12 @@ class Softcap(nn.Module):
 class Additive(nn.Module):
     """vᵀ tanh(q + k) (Bahdanau et al. 2014, arXiv 1409.0473, appendix A.1.2; its weights: equation 6).
 
-    The paper's W and U are the query and key projections of the layer; each head has a vector v of its own.
-    Costs Lq·Lk·D tanh, so it suits sentences, not books. The tanh of all pairs at once would need as much memory:
-    they are computed for some queries at a time, and again in the backward pass.
+    The paper's W and U are the query and key projections of the layer; each head has a vector v of its own. It takes
+    Lq·Lk·D tanh evaluations, so it suits sentences, not books. To save memory these are computed for some queries at a
+    time, and recomputed in the backward pass.
     """
 
-    AT_ONCE = 2**20  # elements of (B, H, some queries, Lk, D): such a piece stays in the cache of a CPU
+    AT_ONCE = 2**20  # elements of (B, H, some queries, Lk, D): such a piece fits into a CPU's cache
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -154,7 +153,7 @@ class Additive(nn.Module):
 
 
 class _InPieces(torch.autograd.Function):
-    """Additive scores for some queries at a time; what their tanh was is computed again in the backward pass."""
+    """Additive scores for some queries at a time; the tanh is recomputed in the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, vector: Tensor, some: int) -> Tensor:
@@ -166,7 +165,7 @@ class _InPieces(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         query, key, vector = ctx.saved_tensors
-        exact = torch.promote_types(query.dtype, torch.float32)  # many pieces are added up
+        exact = torch.promote_types(query.dtype, torch.float32)  # gradients of many pieces are summed
         for_query, for_key, for_vector = (torch.zeros_like(tensor, dtype=exact) for tensor in (query, key, vector))
         for start in range(0, query.shape[-2], ctx.some):
             rows = slice(start, start + ctx.some)
@@ -180,7 +179,7 @@ class _InPieces(torch.autograd.Function):
 
 
 def _additive(query: Tensor, key: Tensor, vector: Tensor) -> Tensor:
-    """vᵀ tanh(q + k) of all pairs at once; vector (H, D)."""
+    """vᵀ tanh(q + k) for all pairs at once; vector is (H, D)."""
     hidden = torch.tanh(query.unsqueeze(-2) + key.unsqueeze(-3))  # (B, H, Lq, Lk, D)
     return (hidden @ vector[:, None, :, None]).squeeze(-1)
 
@@ -189,7 +188,7 @@ class Concat(Additive):
     """vᵀ tanh(W[q; k]) with a matrix W (D, 2D) for each head (Luong et al. 2015, section 3.1, "concat"; its weights:
     equation 7).
 
-    W[q; k] = W₁q + W₂k, so beside projections of queries and keys it is Bahdanau's score with two more matrices.
+    W[q; k] = W₁q + W₂k, so with projected queries and keys it is Bahdanau's score with two more matrices.
     """
 
     def __init__(self, sizes: Sizes) -> None:
@@ -203,7 +202,7 @@ class Concat(Additive):
 
 
 class Constant(nn.Module):
-    """0 for every pair: after the softmax all keys weigh the same.
+    """0 for every pair: after the softmax all keys have the same weight.
 
     The uniform baseline of "Attention is not not Explanation" (Wiegreffe & Pinter 2019, arXiv 1908.04626): what a
     model can do without choosing where to look.
@@ -217,13 +216,13 @@ class Constant(nn.Module):
 
 
 class Table(nn.Module):
-    """A learned number for each pair of positions, whatever stands there (Tay et al. 2020, arXiv 2005.00743,
+    """A learned number for each pair of positions, whatever their content (Tay et al. 2020, arXiv 2005.00743,
     section 3.2: "random Synthesizer").
 
-    Shows how much of attention is position. A table of `length` × `length` for each head: for short texts only.
+    Shows how much of attention is position alone. Each head has a table of `length` × `length`: for short texts only.
 
     Args:
-        learned: False leaves the numbers as they were drawn: a control that attends at random, but always alike.
+        learned: False keeps the numbers as they were drawn: a control with random but fixed attention.
     """
 
     def __init__(self, sizes: Sizes, *, learned: bool = True) -> None:
@@ -241,7 +240,7 @@ class Synthesizer(nn.Module):
     """F(q)ⱼ: a layer that gives each query a number for every position j, without looking at the key there
     (Tay et al. 2020, section 3.1: "dense Synthesizer", F = W₂ relu(W₁·)).
 
-    W₁ is the layer's query projection, W₂ (D, `length`) is each head's. For short texts only.
+    W₁ is the layer's query projection; each head has a W₂ (D, `length`) of its own. For short texts only.
     """
 
     def __init__(self, sizes: Sizes) -> None:
@@ -259,7 +258,7 @@ class Gaussian(nn.Module):
     """−(j − i − o)²/2σ²: heads that always look at the word before, at the word itself or at the word after
     (You et al. 2020, arXiv 2005.00742, "hard-coded Gaussian attention"); the offset o is −1, 0, 1, −1, … by head.
 
-    Nothing is learned here: the control for "heads find neighbours".
+    No learned score: the control for the claim that heads find neighbours.
 
     Args:
         deviation: σ, in positions.

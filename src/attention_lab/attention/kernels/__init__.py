@@ -1,8 +1,8 @@
-"""Kernels: mechanisms that are no composition of score, normaliser and pattern.
+"""Kernels: mechanisms that are not compositions of score, normaliser and pattern.
 
-A kernel is built from the layer's sizes and takes a `Call` and values (B, H, Lk, Dv) and returns the mixed values
-(B, H, Lq, Dv). It is linear in the values, so it has weights all the same: what it makes of the values v = I
-("effective weights"; a kernel that mixes features too has none).
+A kernel is built from the layer's sizes; it takes a `Call` and values (B, H, Lk, Dv) and returns the mixed values
+(B, H, Lq, Dv). As it is linear in the values it still has weights: its output for the values v = I ("effective
+weights"). A kernel that also mixes features has none.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["KERNELS", "Kernel", "Kernelled"]
 
 
 class Kernelled(nn.Module):
-    """A kernel in the place of a composition."""
+    """A kernel, with the interface of a composition."""
 
     reach: int | None = None
 
@@ -40,7 +40,7 @@ class Kernelled(nn.Module):
         return self.kernel.recurrent
 
     def path(self, call: Call) -> str:
-        """Which way a call takes: recurrent (from a state), chunked (causal), linear (all keys at once) for kernels
+        """The path a call takes: recurrent (from a state), chunked (causal) or linear (all keys at once) for kernels
         with a state; kernel for the others."""
         if not self.recurrent:
             return "kernel"
@@ -49,23 +49,23 @@ class Kernelled(nn.Module):
         return "chunked" if call.where.causal else "linear"
 
     def forward(self, call: Call, value: Tensor, *, weights: bool = False) -> tuple[Tensor, Tensor | None]:
-        """value (B, H, Lk, Dv) → mixed values (B, H, Lq, Dv), and the effective weights if they are asked for.
+        """value (B, H, Lk, Dv) → mixed values (B, H, Lq, Dv) and, if requested, the effective weights.
 
-        A step from a state has none to give: the keys that it would weigh are gone.
+        A step from a state has no weights to return: the keys they would belong to are gone.
         """
         there = self.kernel.weighs != "none" and self.path(call) != "recurrent"
         mixed = self._exactly(call, value)
         return mixed, self.weights(call) if weights and there else None
 
     def weights(self, call: Call) -> Tensor:
-        """The effective weights (B, H, Lq, Lk): the kernel's answer to v = I."""
+        """The effective weights (B, H, Lq, Lk): the kernel's output for v = I."""
         keys = call.key.shape[-2]
         one = torch.eye(keys, dtype=call.key.dtype, device=call.key.device)
-        # What a cache keeps belongs to the true values.
+        # What the cache keeps was computed from the true values.
         return self._exactly(replace(call, cache=None), one.expand(*call.key.shape[:2], keys, keys))
 
     def _exactly(self, call: Call, value: Tensor) -> Tensor:
-        """In float32 at least, whatever the layer computes in: sums over a whole text need the digits."""
+        """Run the kernel in float32 at least, whatever the layer's dtype: sums over a whole text need the precision."""
         if call.where.allowed is not None:
             raise ValueError("a kernel makes no pairs of queries and keys, so it cannot apply a mask of pairs")
         wide = torch.promote_types(value.dtype, torch.float32)

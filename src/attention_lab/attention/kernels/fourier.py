@@ -12,11 +12,11 @@ from attention_lab.attention.kernels.kernel import Kernel
 class FNet(Kernel):
     """Re(DFT over positions of the DFT over features) (Lee-Thorp et al. 2021, arXiv 2105.03824, equation 3).
 
-    Nothing is learned and nothing is chosen: everything is mixed with everything, in L log L. For a cheap encoder, and
-    to see how much of attention is mixing. It mixes features too, so it has no weights from position to position.
+    Nothing is learned or selected: all positions are mixed, in L log L. For a cheap encoder, and to see how much of
+    attention is just mixing. It mixes features too, so it has no weights between positions.
 
-    A row is transformed at its true length, so padding changes nothing. It works on the inputs themselves, all heads
-    together: give it heads without projections (`bare`).
+    Each sequence is transformed at its true length, so padding changes nothing. It works on the inputs themselves, all
+    heads together: use it with heads without projections (`bare`).
     """
 
     weighs = "none"
@@ -35,7 +35,7 @@ class FNet(Kernel):
             lengths = exists.sum(-1)
             for length in lengths.unique().tolist():
                 if length:
-                    there = exists & (lengths == length).unsqueeze(-1)  # rows of that length
+                    there = exists & (lengths == length).unsqueeze(-1)  # sequences of that length
                     rows = inputs[there].unflatten(0, (-1, length))
                     mixed[there] = torch.fft.fft2(rows).real.flatten(0, 1)
         return mixed.unflatten(-1, (self.heads, -1)).transpose(1, 2)

@@ -1,4 +1,4 @@
-"""What a kernel is: a mechanism that is no composition of score, normaliser and pattern."""
+"""The interface of kernels: mechanisms that are not compositions of score, normaliser and pattern."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from attention_lab.attention.contract import Call, Weights
 class Kernel(nn.Module, ABC):
     """Built from the layer's sizes; takes a `Call` and values of any width.
 
-    weighs: what its weights are, which are what it makes of the values v = I; none if it is not linear in the values.
-    recurrent: a cache holds a state of constant size, under names of the kernel's own, instead of all keys.
+    weighs: what kind of weights it has, these being its output for the values v = I; "none" if it mixes features too.
+    recurrent: the cache holds a state of constant size, under the kernel's own names, instead of all keys.
     """
 
     weighs: Weights = "effective"

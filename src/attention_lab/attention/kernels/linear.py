@@ -1,7 +1,7 @@
-"""Kernels of linear time: weights φ(q)·φ(k) / Σ φ(q)·φ(k) with features φ ≥ 0, so that sums over keys can be shared.
+"""Linear-time kernels: weights φ(q)·φ(k) / Σ φ(q)·φ(k) with features φ ≥ 0, so that queries share the sums over keys.
 
-The same output in three ways: without an order, Σ φ(k)vᵀ once for all queries; causal, in chunks (`scan.py`); and step
-by step, where a state of constant size stands for all keys before. F width of φ.
+They are computed in three ways: not causal, with Σ φ(k)vᵀ once for all queries; causal, in chunks (`scan.py`); and
+step by step, where a state of constant size stands for all earlier keys. F is the width of φ.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Linear(Kernel):
     """φ(x) = elu(x) + 1 (Katharopoulos et al. 2020, arXiv 2006.16236, equations 5 and 7; causal: 9; as a recurrent
     network: 16 to 20): L·D² instead of L²·D.
 
-    For texts much longer than a head is wide, and for decoding in constant memory. It cannot single out one key among
-    many as a softmax does. A query without any key gets 0.
+    For texts much longer than the width of a head, and for decoding in constant memory. It cannot single out one key
+    among many as a softmax does. The output is 0 for a query without keys.
     """
 
     weighs: Weights = "probabilities"
@@ -42,17 +42,18 @@ class Linear(Kernel):
         return cast(Tensor, _Positive.apply(call.query))
 
     def keys(self, call: Call, kept: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
-        """φ of the keys, (B, H, Lk, F), 0 for padding; and by how much their scale changes from key to key.
+        """φ of the keys, (B, H, Lk, F), 0 for padding; and how their scale changes from key to key.
 
-        Features may be scaled as suits their numbers, since only ratios count; the logarithm of scale_{j−1} / scale_j
-        is (B, H, Lk), None for a scale of 1. kept: what a cache keeps from earlier keys.
+        Only ratios of features count, so they may be rescaled for numerical stability. The second result is the
+        logarithm of scale_{j−1} / scale_j, (B, H, Lk); None: the scale is 1. kept: what the cache keeps from earlier
+        keys.
         """
         features = cast(Tensor, _Positive.apply(call.key))
         return features if call.where.exists is None else features * call.where.existing(call.key), None
 
     def forward(self, call: Call, value: Tensor) -> Tensor:
         kept = {} if call.cache is None else call.cache.kept
-        # A long text is read in pieces, as a decoding is step by step: what lies between stays in a CPU's cache.
+        # A long text is read in pieces, so that intermediate results stay in a CPU's cache.
         some = max(64, AT_ONCE // (call.key.shape[0] * call.key.shape[1] * max(call.key.shape[-1], value.shape[-1])))
         if call.where.causal:
             mixed = []
@@ -66,7 +67,7 @@ class Linear(Kernel):
         long = max(call.query.shape[-2], call.key.shape[-2]) > some
         if long and call.cache is None and not any(parameter.requires_grad for parameter in self.parameters()):
             return cast(Tensor, _InPieces.apply(self, call, some, call.query, call.key, value))
-        # In cross-attention the memory stays, and so does its sum.
+        # In cross-attention the memory stays the same, and so does its sum.
         if "state" not in kept:
             kept["state"] = self.sum(call, value, some, kept)
         return torch.cat(
@@ -78,15 +79,15 @@ class Linear(Kernel):
         state = value.new_zeros(())
         for piece, v in zip(_pieces(call, some, queries=False), value.split(some, -2), strict=True):
             key, decay = self.keys(piece, kept)
-            # Without an order a piece has one scale; its state is that of the pieces so far, on the new one.
+            # Without causality a piece has one scale: bring the state of the earlier pieces to it.
             before = state if decay is None else state * decay.exp()[..., None]
             state = before + key.transpose(-2, -1) @ _with_ones(v)
         return state
 
 
 class _InPieces(torch.autograd.Function):
-    """Linear attention without an order, some positions at a time, whose features are made again in the backward pass:
-    to keep them would take several times the memory of queries, keys and values. Features must not be learned."""
+    """Non-causal linear attention, some positions at a time, that recomputes features in the backward pass: keeping
+    them would take several times the memory of queries, keys and values. Features must not have learned parameters."""
 
     @staticmethod
     def forward(ctx: Any, kernel: Linear, call: Call, some: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -124,7 +125,7 @@ class _InPieces(torch.autograd.Function):
             strict=True,
         ):
             with torch.enable_grad():
-                # What was kept are the scales of all keys, so features are those that the state is made of.
+                # With the kept scale of all keys, these are the features that the state was summed from.
                 features, _ = ctx.kernel.keys(replace(piece, key=piece.key.requires_grad_()), dict(ctx.kept))
             to_value.copy_(features.detach() @ for_state[..., :-1])
             to_key.copy_(torch.autograd.grad(features, piece.key, _with_ones(v) @ for_state.transpose(-2, -1))[0])
@@ -132,7 +133,7 @@ class _InPieces(torch.autograd.Function):
 
 
 class _Positive(torch.autograd.Function):
-    """elu(x) + 1, whose derivative is min(itself, 1): only the result is kept, and no exponential is made again."""
+    """y = elu(x) + 1. Its derivative is min(y, 1), so only y is kept, and no exponential is recomputed."""
 
     @staticmethod
     def forward(ctx: Any, vectors: Tensor) -> Tensor:
@@ -148,7 +149,7 @@ class _Positive(torch.autograd.Function):
 
 
 def _pieces(call: Call, some: int, *, queries: bool = True, keys: bool = True) -> Iterator[Call]:
-    """The call for `some` positions after another, of queries, of keys or of both together; the other stays whole."""
+    """Split the call into pieces of `some` positions of its queries, keys or both; the rest stays whole in each."""
     where = call.where
     parts = -(-max(call.query.shape[-2] * queries, call.key.shape[-2] * keys) // some)
 
@@ -174,32 +175,33 @@ def _pieces(call: Call, some: int, *, queries: bool = True, keys: bool = True) -
 
 
 def _with_ones(value: Tensor) -> Tensor:
-    """Values with a column of ones: their sum is Σ φ(q)·φ(k)."""
+    """Values with a column of ones, whose weighted sum is Σ φ(q)·φ(k)."""
     return torch.cat((value, torch.ones_like(value[..., :1])), -1)
 
 
 def _divided(mixed: Tensor) -> Tensor:
-    """The sums of values divided by that of weights, the last column; 0 where there is no weight."""
+    """The sums of values divided by the sum of weights, which is the last column; 0 where there is no weight."""
     total = mixed[..., -1:]
     return (mixed[..., :-1] / total.where(_some(total), 1.0)).where(_some(total), 0.0)
 
 
 def _some(total: Tensor) -> Tensor:
-    """Where weights can be divided by, twice in the backward pass; of less nearly all digits are lost anyway."""
+    """Where the sum of weights is safe to divide by, even twice, as in the backward pass; smaller sums have lost nearly
+    all their digits anyway."""
     return total > torch.finfo(total.dtype).tiny ** 0.5
 
 
 class Performer(Linear):
     """φ(x) = exp(w·x − ‖x‖²/2) for random w (Choromanski et al. 2020, arXiv 2009.14794, section 2.3, lemma 1:
-    "FAVOR+"): the mean of φ(q)·φ(k) over w is e^{q·k}, so with many features it is softmax attention; x is q or k
-    times D^(−1/4), for the scale 1/√D.
+    "FAVOR+"): the mean of φ(q)·φ(k) over w is e^{q·k}, so with many features it approaches softmax attention; x is q or
+    k times D^(−1/4), for the scale 1/√D.
 
-    For long texts, where softmax attention is wanted and too dear. The w of a head are orthogonal in groups of D
-    (section 2.4: less variance), and drawn once. Where queries and keys are so long that no feature is left of their
-    products (scores beyond some hundreds), a query gets 0.
+    For long texts, where softmax attention is wanted but too expensive. The w of a head are orthogonal in groups of D
+    (section 2.4: less variance), and drawn once. If queries and keys have such large norms that all products of
+    features underflow (scores beyond some hundreds), the output for a query is 0.
 
     Args:
-        features: F. The error falls with 1/√F, and grows fast with the norm of queries and keys.
+        features: F. The error falls as 1/√F, and grows fast with the norm of queries and keys.
     """
 
     def __init__(self, sizes: Sizes, *, features: int = 64) -> None:
@@ -208,18 +210,18 @@ class Performer(Linear):
         groups = -(-features // sizes.head)
         gaussian = torch.randn(sizes.heads, groups, sizes.head, sizes.head, generator=generator)
         orthogonal, triangle = torch.linalg.qr(gaussian)
-        # Without these signs directions were drawn from half of the sphere, and φ(q)·φ(k) were off in the mean.
+        # Without these signs, directions would come from one half of the sphere, and φ(q)·φ(k) would be biased.
         orthogonal = orthogonal * triangle.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
         lengths = torch.randn(gaussian.shape, generator=generator).norm(dim=-2, keepdim=True)  # of Gaussian vectors
         drawn = orthogonal * lengths
-        # A parameter and no buffer, so that it is saved with the model.
+        # A frozen parameter, so that it is saved with the model.
         self.directions = nn.Parameter(
             drawn.transpose(1, 2).flatten(2)[..., :features].contiguous(), requires_grad=False
         )  # (H, D, F)
         self.scale = sizes.head**-0.25
 
     def queries(self, call: Call) -> Tensor:
-        # ‖q‖² is the same for all keys, and so is the largest exponent: only ratios count.
+        # ‖q‖² and the largest exponent are the same for all keys and cancel: only ratios count.
         exponents = (call.query * self.scale) @ self.directions.to(call.query.dtype)
         return (exponents - exponents.detach().amax(-1, keepdim=True)).exp()
 
@@ -228,13 +230,13 @@ class Performer(Linear):
         exponents = scaled @ self.directions.to(scaled.dtype) - scaled.square().sum(-1, keepdim=True) / 2.0
         exists = call.where.existing(exponents)
         exponents = exponents.masked_fill(exists == 0.0, torch.finfo(exponents.dtype).min)
-        # Features are taken from the largest exponent so far, lest all of them vanish; a later key must not count.
+        # Features are relative to the largest exponent so far, lest all of them vanish; later keys must not matter.
         highest = exponents.detach().amax(-1)  # (B, H, Lk)
         if not call.where.causal:
             highest = highest.amax(-1, keepdim=True)  # one scale for all keys of a piece
         so_far = torch.cat((kept.get("highest", highest[..., :1]), highest), -1).cummax(-1).values
         kept["highest"] = so_far[..., -1:]
-        # e^−100 is nothing beside 1, and more would cost the sums of these their digits.
+        # e^−100 is negligible beside 1, and lower values would cost cumulative sums of decays their precision.
         decay = (so_far[..., :-1] - so_far[..., 1:]).clamp(min=-100.0)
         return (exponents - so_far[..., 1:, None]).exp() * exists, decay
 
@@ -242,14 +244,14 @@ class Performer(Linear):
 class Cosformer(Linear):
     """relu(q)·relu(k)·cos(π(i − j)/2M) (Qin et al. 2022, arXiv 2202.08791, section 2): near keys count more.
 
-    cos(a − b) = cos a·cos b + sin a·sin b, so φ(x) is relu(x)·cos and relu(x)·sin, one behind the other. Linear time,
-    for texts where neighbours matter. A query that has no feature in common with any key gets 0.
+    cos(a − b) = cos a·cos b + sin a·sin b, so φ(x) is the concatenation of relu(x)·cos and relu(x)·sin. Linear time,
+    for texts in which neighbours matter. The output is 0 for a query that has no feature in common with any key.
 
     Args:
-        longest: M, which no distance may exceed: positions from M on count as M − 1. None: the layer's longest.
+        longest: M, the number of distinct positions: those from M on count as M − 1. None: the layer's `length`.
     """
 
-    weighs: Weights = "weights"  # of such a query they do not sum to 1
+    weighs: Weights = "weights"  # for such a query they sum to 0 instead of 1
 
     def __init__(self, sizes: Sizes, *, longest: int | None = None) -> None:
         super().__init__(sizes)
@@ -264,6 +266,6 @@ class Cosformer(Linear):
     def _features(self, vectors: Tensor, positions: Tensor) -> Tensor:
         """(B, H, L, D) at positions (P, L) → (B, H, L, 2D)"""
         angles = positions.clamp(max=self.longest - 1).to(vectors.dtype) * (math.pi / 2.0 / self.longest)
-        angles = angles[:, None, :, None]  # in [0, π/2): sine and cosine are not negative
+        angles = angles[:, None, :, None]  # in [0, π/2), so sine and cosine are non-negative
         positive = torch.relu(vectors)
         return torch.cat((positive * angles.cos(), positive * angles.sin()), -1)

@@ -1,6 +1,6 @@
-"""Kernels of low rank: a few slots stand between queries and keys, so time grows with L·slots.
+"""Low-rank kernels: a few slots stand between queries and keys, so time grows with L·slots.
 
-Each slot is made of keys from the whole sequence: for an encoder's self-attention only.
+Each slot combines keys from the whole sequence, so they are for an encoder's self-attention only.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ class Linformer(Kernel):
     """softmax(q·(Ek)/√D)·(Fv) with learned E, F (rank, `length`) (Wang et al. 2020, arXiv 2006.04768, equation 7; all
     heads share E and F: section 4, "headwise sharing").
 
-    Each slot is a mixture of keys with weights by position, so it suits texts of like length and layout. Weights are
-    softmax(…)·F: of any sign, as F is. Positions from `length` on are taken for the last.
+    Each slot mixes keys by their positions, so it suits texts of similar length and layout. Weights are softmax(…)·F:
+    of any sign, like F. Positions from `length` on are treated as the last one.
 
     Args:
-        rank: slots.
+        rank: number of slots.
     """
 
     def __init__(self, sizes: Sizes, *, rank: int = 32) -> None:
@@ -32,7 +32,7 @@ class Linformer(Kernel):
         self.keys = nn.Parameter(torch.empty(rank, sizes.length))
         self.values = nn.Parameter(torch.empty(rank, sizes.length))
         for matrix in (self.keys, self.values):
-            nn.init.normal_(matrix, std=1.0 / math.sqrt(rank))  # keeps lengths (the paper's theorem 2)
+            nn.init.normal_(matrix, std=1.0 / math.sqrt(rank))  # preserves norms (the paper's theorem 2)
 
     def forward(self, call: Call, value: Tensor) -> Tensor:
         exists = call.where.existing(call.key)
@@ -47,13 +47,13 @@ class Nystrom(Kernel):
     """softmax(q k̃ᵀ) · softmax(q̃ k̃ᵀ)⁺ · softmax(q̃ kᵀ) with scores / √D, where q̃, k̃ are the means of segments
     (Xiong et al. 2021, arXiv 2102.03902, section 3): a softmax matrix from few of its rows and columns.
 
-    For long texts, where softmax attention is wanted and too dear. Segments are cut from what exists of each row, so
-    padding changes nothing. A row with no more keys than landmarks has every key for a landmark, and then the formula
-    is softmax attention itself. The inverse ⁺ is that of Moore and Penrose, in a few iterations.
-    Weights may be negative. The paper's convolution over values, which comes on top, is not here.
+    For long texts, where softmax attention is wanted but too expensive. Segments divide each sequence without its
+    padding, so padding changes nothing. If a sequence has no more keys than landmarks, every key is a landmark, and the
+    result is exactly softmax attention. The Moore-Penrose inverse ⁺ is approximated in a few iterations. Weights may be
+    negative. The paper also adds a convolution over values, which is left out here.
 
     Args:
-        landmarks: segments.
+        landmarks: number of segments.
     """
 
     ITERATIONS = 6
@@ -76,16 +76,17 @@ class Nystrom(Kernel):
         some_queries, some_keys = means @ query, means @ key  # (B, H, m, D)
 
         to_landmarks = self.softmax(query @ some_keys.transpose(-2, -1), used)  # (B, H, L, m)
-        read = means @ value  # (B, H, m, Dv): what landmarks say where each is one key
+        read = means @ value  # (B, H, m, Dv): the values of the landmarks if each is a single key
         exact = (lengths <= self.landmarks)[:, None, :, None]
         if not exact.all():
-            between = (some_queries @ some_keys.transpose(-2, -1)).softmax(-1)  # where it counts, no segment is empty
+            between = (some_queries @ some_keys.transpose(-2, -1)).softmax(-1)  # no mask: where used, none is empty
             from_landmarks = self.softmax(some_queries @ key.transpose(-2, -1), exists[:, None, None, :])
             read = torch.where(exact, read, self._inverse(between) @ (from_landmarks @ value))
         return to_landmarks @ read
 
     def _segments(self, exists: Tensor, lengths: Tensor) -> Tensor:
-        """Which positions belong to which segment, (B, m, L): as even as can be, one key each where keys are few."""
+        """Which positions belong to which segment, (B, m, L): as even as possible, at most one key each if keys are
+        few."""
         rank = exists.cumsum(-1) - 1
         segment = rank * self.landmarks // lengths.clamp(min=1)
         numbers = torch.arange(self.landmarks, device=exists.device)[:, None]
@@ -93,7 +94,7 @@ class Nystrom(Kernel):
 
     def _inverse(self, matrix: Tensor) -> Tensor:
         """The Moore-Penrose inverse of matrices (…, m, m) whose rows sum to 1."""
-        # Each matrix by the largest sum of its own columns, so that rows of a batch and heads do not touch.
+        # Each matrix is divided by its own largest column sum, so that sequences and heads stay independent.
         inverse = matrix.transpose(-2, -1) / matrix.sum(-2).amax(-1)[..., None, None]
         one = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
         for _ in range(self.ITERATIONS):

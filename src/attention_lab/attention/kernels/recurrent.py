@@ -1,7 +1,7 @@
 """Kernels with a matrix as memory: S_t = α_t S_{t−1} (I − β_t k_t kᵀ_t) + β_t v_t kᵀ_t, read with o_t = S_t q_t.
 
-They look back only, so they are for a decoder's self-attention. The whole sequence is computed in chunks, a step of a
-decoding from a state of constant size (`scan.py`). Weights, what they make of v = I, may be negative.
+They only look back, so they are for a decoder's self-attention. A whole sequence is computed in chunks, a decoding step
+from a state of constant size (`scan.py`). Weights, i.e. the output for v = I, may be negative.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from attention_lab.attention.kernels.scan import scan
 
 class Retention(Kernel):
     """q·k γ^(i−j) / √D with γ = 1 − 2^(−5−h) for head h = 0, 1, … (Sun et al. 2023, arXiv 2307.08621, equations 5, 7
-    and 8): memory that fades, in each head at its own pace.
+    and 8): a memory that fades, in each head at its own rate.
 
-    The paper turns queries and keys by their position (`rotary`). Its group norm and its gate, which come behind this,
-    are not here: with them the output were no sum of values. Long texts in which the recent counts most.
+    The paper rotates queries and keys by their position (`rotary`). Its group norm and gate, which follow, are left out
+    here: with them the output would not be a sum of values. For long texts in which recent tokens matter most.
     """
 
     recurrent = True
@@ -41,11 +41,12 @@ class Retention(Kernel):
 
 
 class Delta(Kernel):
-    """α = 1, β = σ(w·x) (Yang et al. 2024, arXiv 2406.06484: "DeltaNet"): before a value is
-    written under a key, what stands there is erased, by the share β.
+    """α = 1, β = σ(w·x) (Yang et al. 2024, arXiv 2406.06484: "DeltaNet"): before a value is written under a key, the
+    share β of what is stored there is erased.
 
-    For what has to be overwritten, and recalled exactly: linear attention only ever adds. Keys and queries have the
-    length 1, so that nothing grows. The short convolution, the SiLU and the norm of the paper's block are not here.
+    For content that must be overwritten and recalled exactly; linear attention can only add. Keys and queries are
+    normalised to length 1, which keeps the state bounded. The short convolution, the SiLU and the norm of the paper's
+    block are left out.
     """
 
     recurrent = True
@@ -76,17 +77,17 @@ class Delta(Kernel):
 
 
 class GatedDelta(Delta):
-    """Like `Delta`, with α = exp(−e^A softplus(w·x + b)) (Yang et al. 2024, arXiv 2412.06464, equation 10; α as in
-    Mamba 2, Dao & Gu 2024, arXiv 2405.21060): it can also let go of everything at once.
+    """`Delta` with α = exp(−e^A softplus(w·x + b)) (Yang et al. 2024, arXiv 2412.06464, equation 10; α as in Mamba 2,
+    Dao & Gu 2024, arXiv 2405.21060): it can also forget everything at once.
 
-    The strongest of these on long texts in the paper's comparison; Qwen3-Next has it in three of four layers.
+    The strongest of these on long texts in the paper's comparison; Qwen3-Next uses it in three out of four layers.
     """
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__(sizes)
         self.fade = nn.Parameter(torch.empty(sizes.width, sizes.heads))
         nn.init.xavier_uniform_(self.fade)
-        # As in Mamba 2: e^A from 1 to 16, and steps softplus(b) from 0.001 to 0.1, evenly in their logarithm.
+        # As in Mamba 2: e^A uniform in [1, 16], and steps softplus(b) log-uniform in [0.001, 0.1].
         self.rate = nn.Parameter(torch.empty(sizes.heads).uniform_(1.0, 16.0).log())
         steps = torch.empty(sizes.heads).uniform_(math.log(0.001), math.log(0.1)).exp()
         self.bias = nn.Parameter(steps.expm1().log())  # softplus⁻¹
@@ -97,5 +98,5 @@ class GatedDelta(Delta):
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    """Vectors of length 1; the vector 0 stays, with a finite gradient."""
+    """Normalise vectors to length 1; a zero vector stays 0, with a finite gradient."""
     return vectors * torch.rsqrt(vectors.square().sum(-1, keepdim=True) + 1e-6)

@@ -1,6 +1,6 @@
-"""The sum over the past as a state that is carried along: what all recurrent kernels are computed with.
+"""The sum over the past as a state carried along the sequence; all recurrent kernels are computed with it.
 
-F width of the features of a key, C positions of a chunk, Dv width of the values.
+F is the width of a key's features, C the number of positions in a chunk, Dv the width of the values.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ def scan(
     state: Tensor | None = None,
     chunk: int = 64,
 ) -> tuple[Tensor, Tensor]:
-    """o_t = qᵀ_t S_t, where S_t = e^{a_t} S_{t−1} + k_t vᵀ_t, from position to position.
+    """Compute o_t = qᵀ_t S_t with the recurrence S_t = e^{a_t} S_{t−1} + k_t vᵀ_t.
 
-    With a strength β_t it is the delta rule: what the state already answers to k_t is taken from v_t, so that
+    A strength β_t makes it the delta rule, which subtracts from v_t what the state already returns for k_t:
     S_t = e^{a_t} (I − β_t k_t kᵀ_t) S_{t−1} + β_t k_t vᵀ_t (Yang et al. 2024, arXiv 2412.06464, equation 10).
 
-    Within a chunk all pairs are compared; what lies before it is read from the state: time grows with L·(C + F), and
-    no more than a chunk of pairs is in memory (Yang et al. 2023, arXiv 2312.06635). The result does not
-    depend on the chunk, and one new position is one step of the recurrence.
+    Within a chunk all pairs are compared; everything before it is read from the state. So time grows with L·(C + F),
+    and only the pairs of one chunk are in memory (Yang et al. 2023, arXiv 2312.06635). The result does not depend on
+    the chunk size, and for one new position it is one step of the recurrence.
 
     Args:
         query: (B, H, L, F), key: (B, H, L, F), value: (B, H, L, Dv).
-        decay: a, the logarithm of what stays of the state, (B or 1, H or 1, L); None: all of it.
+        decay: a, the logarithm of the share of the state that is kept, (B or 1, H or 1, L); None: all is kept.
         strength: β, (B, H, L); None: no delta rule.
         state: S before the first position, (B, H, F, Dv); None: 0.
         chunk: C.
@@ -48,18 +48,18 @@ def scan(
         key.split(chunk, -2),
         value.split(chunk, -2),
         decay.split(chunk, -1),
-        # Without a delta rule there is a piece for each chunk all the same, which nothing reads.
+        # Without the delta rule the loop still needs one item per chunk, which is not used.
         (decay if strength is None else strength).split(chunk, -1),
         strict=True,
     ):
         level = a.cumsum(-1).unsqueeze(-1)  # (…, C, 1)
         ahead = torch.ones(k.shape[-2], k.shape[-2], dtype=torch.bool, device=k.device).triu(1)
-        # Masked before the exponential, which would overflow for keys ahead.
-        stays = (level - level.transpose(-2, -1)).masked_fill(ahead, -torch.inf).exp()  # of key j at query i, (…, C, C)
+        # Mask before the exponential, which would overflow for later keys.
+        stays = (level - level.transpose(-2, -1)).masked_fill(ahead, -torch.inf).exp()  # share of j left at i (…, C, C)
         from_start, to_end = level.exp(), (level[..., -1:, :] - level).exp()
         if strength is not None:
-            # v'_i = β_i (v_i − what the state, and the v'_j before it, answer to k_i): a triangular system, the
-            # "WY" form of a product of Householder matrices (Yang et al. 2024, arXiv 2406.06484, section 3).
+            # v'_i = β_i (v_i − what the state and the earlier v'_j return for k_i): a triangular system, the "WY" form
+            # of a product of Householder matrices (Yang et al. 2024, arXiv 2406.06484, section 3).
             new = b.unsqueeze(-1) * (v - from_start * (k @ state))
             answers = b.unsqueeze(-1) * (k @ k.transpose(-2, -1)) * stays
             v = torch.linalg.solve_triangular(answers, new, upper=False, unitriangular=True)
