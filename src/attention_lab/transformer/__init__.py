@@ -1,5 +1,5 @@
-"""The Transformer (Vaswani et al. 2017, arXiv 1706.03762): blocks, encoder, decoder, and four models made of them, with
-weights of our own or of models of transformers and PyTorch."""
+"""The Transformer (Vaswani et al. 2017, arXiv 1706.03762): blocks, encoder, decoder, and four models built from them,
+trained here or with weights converted from transformers or PyTorch."""
 
 from attention_lab.transformer.config import Architecture, Config
 from attention_lab.transformer.families import from_huggingface, from_pytorch

@@ -1,9 +1,9 @@
 """The blocks that encoder and decoder repeat (Vaswani et al. 2017, section 3.1).
 
-Weights start as in the authors' code (tensor2tensor): matrices uniform in ±√(6 / (in + out)) (Glorot & Bengio 2010,
-equation 16), vectors of an embedding normal with a deviation of 1/√W, biases 0, gains of norms 1.
+Weights are initialised as in the authors' code (tensor2tensor): matrices uniform in ±√(6 / (in + out)) (Glorot & Bengio
+2010, equation 16), embedding vectors normal with a standard deviation of 1/√W, biases 0, gains of norms 1.
 
-Shapes: B batch, L positions (Ls source, Lt target), W width of the model, F of the feed-forward layer.
+Shapes: B batch, L positions (Ls source, Lt target), W width of the model, F width of the feed-forward layer.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def norm(config: Config) -> nn.Module:
-    """The norm of the configuration, over the features of each position: γ·(x − mean)/√(variance + ε) + β (`layer`), or
-    γ·x/√(mean of squares + ε) (`rms`)."""
+    """The configured norm over the features of each position: γ·(x − mean)/√(variance + ε) + β (`layer`), or γ·x/√(mean
+    of squares + ε) (`rms`)."""
     kind = nn.LayerNorm if config.normalisation == "layer" else nn.RMSNorm
     return kind(config.width, eps=config.epsilon)
 
 
 class Embedding(nn.Module):
-    """Token vectors times √W plus positions (section 3.4). The token vectors also project to the vocabulary.
+    """Token vectors times √W plus positions (section 3.4). If tied, the token vectors also project to the vocabulary.
 
-    Where the configuration asks for it, vectors of segments are added (Devlin et al. 2019, arXiv 1810.04805, figure 2),
-    and the sum is normalised.
+    If the configuration says so, segment vectors are added (Devlin et al. 2019, arXiv 1810.04805, figure 2), and the
+    sum is normalised.
 
     Args:
-        entries: token vectors; None: as many as the vocabulary has; 0: none, `forward` is given those of another
-            embedding.
+        entries: number of token vectors. None: the size of the vocabulary; 0: no token vectors, in which case `forward`
+            is given those of another embedding.
     """
 
     def __init__(self, config: Config, entries: int | None = None) -> None:
@@ -72,8 +72,8 @@ class Embedding(nn.Module):
         """tokens (B, L), the first of them at position `start` → (B, L, W)
 
         Args:
-            segments: (B, L), the segment of each token; None: the first.
-            shared: token vectors of another embedding.
+            segments: (B, L), the segment of each token; None: all in the first.
+            shared: token vectors of another embedding, used instead of its own.
         """
         vectors = (self.tokens if shared is None else shared)(tokens) * self.scale
         positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)
@@ -87,7 +87,7 @@ class Embedding(nn.Module):
 
 
 def _vectors(count: int, width: int, scale: float = 1.0, padding: int | None = None) -> nn.Embedding:
-    """Those of positions and segments start as large as the token vectors are after their scale, as in BERT."""
+    """A new embedding. With `scale`, positions and segments start as large as scaled token vectors, as in BERT."""
     vectors = nn.Embedding(count, width, padding_idx=padding)
     nn.init.normal_(vectors.weight, std=scale / math.sqrt(width))
     if padding is not None:
@@ -97,10 +97,10 @@ def _vectors(count: int, width: int, scale: float = 1.0, padding: int | None = N
 
 
 class FeedForward(nn.Module):
-    """σ(xA + a)B + b, at each position alone (section 3.3: σ = relu); A is (W, F).
+    """σ(xA + a)B + b, at each position separately (section 3.3: σ = relu); A is (W, F).
 
-    Gated: (σ(xG + g) ⊙ (xA + a))B + b, with a matrix G like A (Shazeer 2020, arXiv 2002.05202, section 2: with silu it
-    is SwiGLU, with gelu GEGLU). It has half as many parameters again.
+    Gated: (σ(xG + g) ⊙ (xA + a))B + b, with a matrix G of the shape of A (Shazeer 2020, arXiv 2002.05202, section 2:
+    SwiGLU with silu, GEGLU with gelu). The gate adds half as many parameters again.
     """
 
     def __init__(self, config: Config) -> None:
@@ -125,7 +125,7 @@ class FeedForward(nn.Module):
 class Residual(nn.Module):
     """x + sublayer(x) with a norm: after the sum (post, section 3.1); before the sublayer (pre; Xiong et al. 2020,
     arXiv 2002.04745: trains without a long warm-up); or before and after the sublayer (sandwich; Ding et al. 2021,
-    arXiv 2105.13290, CogView; Gemma 2 2024, arXiv 2408.00118: what a sublayer adds cannot grow without bound)."""
+    arXiv 2105.13290, CogView; Gemma 2 2024, arXiv 2408.00118: bounds what a sublayer can add)."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ class Residual(nn.Module):
 
 @dataclass
 class BlockCache:
-    """What a decoder block keeps from step to step."""
+    """What a decoder block keeps between decoding steps."""
 
     itself: Cache = field(default_factory=Cache)
     cross: Cache = field(default_factory=lambda: Cache(fixed=True))
@@ -153,7 +153,7 @@ class BlockCache:
 
 
 def attention(config: Config, place: Place, dropout: float | None = None) -> MultiHeadAttention:
-    """The attention layer of a place, as the configuration has it; dropout None: `config.attention_dropout`."""
+    """The configured attention layer of a place; dropout None: `config.attention_dropout`."""
     return MultiHeadAttention(
         config.width,
         config.heads,
@@ -179,7 +179,7 @@ class EncoderBlock(nn.Module):
     def forward(
         self, inputs: Tensor, mask: Tensor | None, *, same: Tensor | None = None, weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """inputs (B, L, W), mask (B, L), same (B, L, L) → outputs (B, L, W), weights (B, H, L, L) if asked for"""
+        """inputs (B, L, W), mask (B, L), same (B, L, L) → outputs (B, L, W), weights (B, H, L, L) if requested"""
         used: Tensor | None = None
 
         def attend(normed: Tensor) -> Tensor:
@@ -192,11 +192,12 @@ class EncoderBlock(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    """Self-attention over what was said, cross-attention to the source if there is one, then the feed-forward layer.
+    """Self-attention over the target so far, cross-attention to the source if there is one, then the feed-forward
+    layer.
 
     Args:
-        points: its cross-attention weights are wanted in every call, for they say what is copied. As parts of a
-            distribution they sum to 1, so none of them is dropped.
+        points: return the cross-attention weights in every call, because they determine what is copied. They must sum
+            to 1, as parts of a distribution, so dropout is not applied to them.
     """
 
     def __init__(self, config: Config, *, points: bool = False) -> None:
@@ -220,7 +221,7 @@ class DecoderBlock(nn.Module):
         weights: bool = False,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """inputs (B, Lt, W), memory (B, Ls, W), memory_mask (B, Ls) →
-        outputs, self weights (B, H, Lt, Lt), cross weights (B, H, Lt, Ls)"""
+        outputs (B, Lt, W) and, if requested, self weights (B, H, Lt, Lt) and cross weights (B, H, Lt, Ls)"""
         own: Tensor | None = None
         other: Tensor | None = None
 

@@ -1,4 +1,4 @@
-"""What is needed to build a model again: the content of config.json beside its weights."""
+"""Everything needed to rebuild a model, apart from its weights: the content of config.json."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from attention_lab.params import Attention, Params
 
 Architecture = Literal["encoder_decoder", "classifier", "decoder", "spans"]
 
-# The kinds of attention that an architecture has.
+# The kinds of attention in each architecture.
 HAS: dict[Architecture, tuple[Place, ...]] = {
     "encoder_decoder": PLACES,
     "classifier": ("encoder_self",),
     "decoder": ("decoder_self",),
     "spans": ("encoder_self",),
 }
-FALLBACK = "scaled_dot_product"  # in places where the chosen mechanism is not valid
+FALLBACK = "scaled_dot_product"  # for places in which the chosen mechanism is not valid
 
 
 class Chosen(BaseModel):
@@ -32,35 +32,35 @@ class Chosen(BaseModel):
 
 
 class Config(BaseModel):
-    """The size and the choices of one Transformer.
+    """The sizes and choices that define one Transformer.
 
-    architecture: encoder_decoder; classifier, an encoder with a class on top; decoder, a causal language model; spans,
-        an encoder with two scores for each position, start and end of an answer.
-    vocabulary: entries of the tokenizer, shared by source, target and output; target_vocabulary: those of an
-        encoder-decoder whose target and output have a tokenizer of their own, and so an embedding; None: they share it.
+    architecture: encoder_decoder; classifier, an encoder with a classification head; decoder, a causal language model;
+        spans, an encoder with two scores for each position, for being the start and the end of an answer.
+    vocabulary: size of the vocabulary shared by source, target and output. target_vocabulary: its size for an
+        encoder-decoder whose target and output have their own tokenizer, and so their own embedding; None: shared.
     labels: class names of a classifier, else empty.
-    positions: longest sequence; binding for learned positions only.
-    layers: of the encoder; decoder_layers: of the decoder, a language model included.
+    positions: longest sequence, for learned positions and for mechanisms with a parameter per position.
+    layers: of the encoder; decoder_layers: of the decoder, including a language model's.
     norm: where a block normalises; see `blocks.Residual`. normalisation: layer (Ba et al. 2016, arXiv 1607.06450) or
-        rms (Zhang & Sennrich 2019, arXiv 1910.07467). epsilon: what both add to the variance.
+        rms (Zhang & Sennrich 2019, arXiv 1910.07467). epsilon: added to the variance or mean square.
     activation, gated: of the feed-forward layer; see `blocks.FeedForward`.
-    tied: the output has the embedding as its weights (Press & Wolf 2017, arXiv 1608.05859), or has its own.
-    copies: an encoder-decoder may copy tokens of its source; see `pointer`. Its name in files is copy.
-    pooling: a class is read from the first position, or from the mean of all; see `read_from`.
-    match: tokens of a text that its question has too are a segment of their own, and attention is told which tokens
-        are the same; see `models.segments_of` and `models.same_words`.
+    tied: the output projection uses the embedding's weights (Press & Wolf 2017, arXiv 1608.05859) instead of its own.
+    copies: an encoder-decoder may copy tokens of its source; see `pointer`. Called copy in files.
+    pooling: the class is read from the first position, or from the mean of all; see `read_from`.
+    match: tokens of a text that also occur in its question form a segment of their own, and attention knows which
+        tokens are the same; see `models.segments_of` and `models.same_words`.
     dropout: of what a block adds to its input; attention_dropout: of attention weights; feedforward_dropout: inside the
         feed-forward layer; embedding_dropout: of embeddings, None: as dropout.
     mechanisms: the attention mechanism of each place.
 
-    The others have one value in all models that are trained here, and others in models that `from_huggingface` loads.
+    The rest serve mainly models that `from_huggingface` loads; of them, training here sets only `segments`.
 
-    embedding_scale: times the token vectors, None: √W. embedding_norm: a norm on the embeddings.
-    segments: how many kinds of text an input can have (BERT's token types), 0: they are not told apart.
-    target_embedding: the decoder has positions, and a norm on them, of its own; token vectors are shared.
-    output_scale: times the hidden vectors before they are projected. output_bias: of the projection.
-    final_norm: is there a norm on top of a stack? None: where the blocks normalise their inputs.
-    pooled: a hidden layer with tanh stands before the class.
+    embedding_scale: factor of the token vectors, None: √W. embedding_norm: normalise the embeddings.
+    segments: number of segments that an input can have (BERT's token types); 0: none are distinguished.
+    target_embedding: the decoder has its own positions and embedding norm; token vectors are shared.
+    output_scale: factor of the hidden vectors before the output projection. output_bias: the projection has a bias.
+    final_norm: whether a stack ends with a norm; None: only if the blocks normalise their inputs.
+    pooled: a hidden layer with tanh precedes the classification head.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), serialize_by_alias=True)
@@ -89,7 +89,7 @@ class Config(BaseModel):
     activation: Literal["relu", "gelu", "gelu_tanh", "silu"] = "relu"
     gated: bool = False
     tied: bool = True
-    copies: bool = Field(default=False, alias="copy")  # models of pydantic have a method of that name
+    copies: bool = Field(default=False, alias="copy")  # pydantic models have a method called copy
     pooling: Literal["first", "mean"] = "first"
     match: bool = False
     position: Literal["none", "sinusoidal", "learned", "rotary"]
@@ -106,24 +106,24 @@ class Config(BaseModel):
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """The kinds of attention that this architecture has."""
+        """The kinds of attention in this architecture."""
         return HAS[self.architecture]
 
     @property
     def written(self) -> int:
-        """Entries of the vocabulary that a model writes with."""
+        """Size of the output vocabulary."""
         return self.target_vocabulary or self.vocabulary
 
     @property
     def mechanism_name(self) -> str:
-        """One name if all places that this architecture has share it, else each place with its own."""
+        """One name if all places of this architecture share it, otherwise each place with its own."""
         names = {place: self.mechanisms[place].name for place in self.places}
         if len(set(names.values())) == 1:
             return next(iter(names.values()))
         return ", ".join(f"{place}: {name}" for place, name in names.items())
 
     def read_from(self, length: int) -> list[int]:
-        """The positions of a text of `length` tokens from whose mean its class is read."""
+        """The positions whose mean the class of a text of `length` tokens is read from."""
         return list(range(length)) if self.pooling == "mean" else [0]
 
     def mechanism(self, place: Place) -> Mechanism:
@@ -144,19 +144,19 @@ class Config(BaseModel):
         start: int,
         end: int,
     ) -> Config:
-        """The configuration that params.yaml asks for.
+        """Make the configuration that params.yaml describes.
 
         Args:
-            layers, width: where it does not say.
+            layers, width: used where params.yaml leaves them null.
 
         Raises:
-            InputError: a mechanism is unknown, has not the options given, or is not valid where it is asked for; or
-                one is named for a place that the architecture has not.
+            InputError: a mechanism is unknown, lacks one of the options given, or is not valid in the place it is named
+                for; or one is named for a place that the architecture does not have.
         """
         model = params.model
         layers, width = model.layers or layers, model.width or width
         match = model.match and architecture == "spans"
-        # A language model has one stack: all its layers are the decoder's.
+        # A language model has a single stack, whose layers are the decoder's.
         of_decoder = layers if architecture == "decoder" else model.decoder_layers or layers
         for place in PLACES:
             if place not in HAS[architecture] and getattr(params.attention, place) is not None:
@@ -179,7 +179,7 @@ class Config(BaseModel):
             pad=pad,
             start=start,
             end=end,
-            segments=2 + match if architecture == "spans" else 0,  # question, text, what is in both
+            segments=2 + match if architecture == "spans" else 0,  # question, text, tokens of the text in both
             positions=max(params.encode.max_source_tokens, params.encode.max_target_tokens)
             if architecture == "encoder_decoder"
             else params.encode.max_source_tokens,
@@ -196,7 +196,8 @@ class Config(BaseModel):
 
 
 def chosen(attention: Attention, place: Place) -> Chosen:
-    """The mechanism of one place: the one that is named for it, else the one for all places, if it is valid there.
+    """The mechanism of one place: the one named for it, else the one for all places, or `FALLBACK` if that is not valid
+    there.
 
     Raises:
         InputError: see `Config.of`.
@@ -221,8 +222,8 @@ def chosen(attention: Attention, place: Place) -> Chosen:
 
 
 def stand_ins(params: Params, config: Config) -> list[str]:
-    """A sentence for each place that has not the mechanism asked for, because it is not valid there, and one if a
-    summary cannot copy."""
+    """One sentence for each place in which the chosen mechanism is not valid and was replaced, and one if a summary
+    cannot copy."""
     attention = params.attention
     row = mechanism(attention.mechanism, attention.options)
     found = [

@@ -1,8 +1,8 @@
-"""Projection to the vocabulary and cross-entropy in one, a few rows at a time.
+"""Fused projection to the vocabulary and cross-entropy, a few rows at a time.
 
 The logits are by far the largest tensor of a small Transformer: predictions × vocabulary, several times over for the
-softmax, its gradient and the label smoothing. Computed in chunks that stay in the processor's cache, with the gradient
-taken at once, they are never in memory as a whole. Shapes: N predictions, W width, V vocabulary.
+softmax, its gradient and the label smoothing. Computed in chunks that fit into the processor's cache, together with
+their gradient, they are never in memory as a whole. Shapes: N predictions, W width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
             correct += (guess == labels).sum()
             if grad_hidden is None or grad_weight is None:
                 continue
-            # ∂/∂logits: the softmax minus the smoothed truth
+            # ∂/∂logits: the softmax minus the smoothed labels
             gradient = share.div_(total).sub_(smoothing / size)
             gradient.scatter_add_(-1, labels, gradient.new_full(labels.shape, smoothing - 1.0))
             if grad_bias is not None:
@@ -70,12 +70,12 @@ def projected_cross_entropy(
     """Cross-entropy of softmax(hidden · weightᵀ + bias) with label smoothing (Szegedy et al. 2016, section 7).
 
     Args:
-        hidden: (N, W); weight: (V, W), the embedding; bias: (V,); truth: (N,), the labels.
-        smoothing: share of the truth that is spread over the vocabulary.
+        hidden: (N, W); weight: (V, W), of the output projection; bias: (V,); truth: (N,), the labels.
+        smoothing: share of each label's probability that is spread over the vocabulary.
 
     Returns:
-        Sums over the predictions: the smoothed loss (differentiable, once), −log p of the truth in nats, and how
-        often the truth was the most probable.
+        Sums over the predictions: the smoothed loss (once differentiable), −log p of the label in nats, and the number
+        of times the label was the most probable token.
     """
     smoothed, nll, correct = _ProjectedCrossEntropy.apply(hidden, weight, bias, truth, smoothing)
     return smoothed, nll, correct

@@ -1,5 +1,5 @@
-"""Four models from the same blocks: two that write, encoder-decoder and language model, and two that read, the encoder
-with a class on top and with the two ends of an answer.
+"""Four models from the same blocks: two that write, encoder-decoder and language model, and two that read, an encoder
+with a head for classes and one with a head for the start and end of an answer.
 
 Shapes: B batch, Ls source positions, Lt target positions, W width, V vocabulary, C classes.
 """
@@ -38,22 +38,22 @@ class Seen:
 
 @dataclass(frozen=True)
 class Memory:
-    """What was read of sources: vectors (B, Ls, W), mask (B, Ls), and their tokens (B, Ls)."""
+    """Encoded sources: vectors (B, Ls, W), mask (B, Ls), and their tokens (B, Ls)."""
 
     vectors: Tensor
     mask: Tensor
     tokens: Tensor
 
     def select(self, rows: Tensor) -> Memory:
-        """These rows of the batch, in this order."""
+        """Return these rows of the batch, in this order."""
         return Memory(self.vectors[rows], self.mask[rows], self.tokens[rows])
 
 
 class Writer(nn.Module):
-    """What models that write tokens have in common: an embedding, and the projection to the vocabulary, which has the
-    embedding as its weights (Press & Wolf 2017, arXiv 1608.05859) or weights of its own, that start like it.
+    """Base of models that write tokens: an embedding and the projection to the vocabulary, which uses the embedding's
+    weights (Press & Wolf 2017, arXiv 1608.05859) or its own, initialised in the same way.
 
-    Its states are what `project` and `cross_entropy` take: hidden vectors, and in a model that copies `Pointed` ones.
+    `project` and `cross_entropy` take its states: hidden vectors, or `Pointed` ones if the model copies.
     """
 
     def __init__(self, config: Config) -> None:
@@ -66,26 +66,26 @@ class Writer(nn.Module):
         self.output_bias = nn.Parameter(torch.zeros(config.written)) if config.output_bias else None
 
     def project(self, states: States) -> Tensor:
-        """states (…, W) → logits (…, V), of pointed states log-probabilities"""
+        """states (…, W) → logits (…, V); log-probabilities for pointed states"""
         if isinstance(states, Pointed):
             return states.mixed(self.project(states.hidden))
         return F.linear(self._scaled(states), self._output(), self.output_bias)
 
     def cross_entropy(self, states: States, truth: Tensor, smoothing: float) -> tuple[Tensor, Tensor, Tensor]:
-        """states (N, W), truth (N,) → see `projected_cross_entropy`: `project` and the loss in one"""
+        """`project` and the loss in one: states (N, W), truth (N,) → as `projected_cross_entropy` returns"""
         if isinstance(states, Pointed):
             return mixed_cross_entropy(states, truth, smoothing, self.project)
         return projected_cross_entropy(self._scaled(states), self._output(), truth, smoothing, self.output_bias)
 
     def caches(self) -> list[BlockCache]:
-        """Empty caches for a decoding."""
+        """Empty caches, one per decoder block, for step-by-step decoding."""
         return [BlockCache() for _ in range(self.config.decoder_layers)]
 
     def _scaled(self, hidden: Tensor) -> Tensor:
         return hidden if self.config.output_scale == 1.0 else hidden * self.config.output_scale
 
     def _written(self) -> nn.Embedding:
-        """The vectors of the tokens that it writes."""
+        """The embedding of the tokens that it writes."""
         return self.embedding.tokens
 
     def _output(self) -> Tensor:
@@ -93,10 +93,10 @@ class Writer(nn.Module):
 
 
 class EncoderDecoder(Writer):
-    """The Transformer of the paper, with one embedding for source and target, or with one for each vocabulary.
+    """The paper's Transformer, with one embedding shared by source and target, or one for each vocabulary.
 
     Raises:
-        InputError: it is to copy, and its vocabularies or its cross-attention are not made for that; see `Pointer`.
+        InputError: it should copy, but its vocabularies or its cross-attention do not allow that; see `Pointer`.
     """
 
     def __init__(self, config: Config) -> None:
@@ -110,21 +110,21 @@ class EncoderDecoder(Writer):
     def forward(
         self, source: Tensor, source_mask: Tensor, target: Tensor, *, weights: bool = False
     ) -> tuple[States, Seen]:
-        """source (B, Ls), source_mask (B, Ls), target (B, Lt) → states (B, Lt, W), weights if asked for"""
+        """source (B, Ls), source_mask (B, Ls), target (B, Lt) → states (B, Lt, W), weights if requested"""
         memory, encoder_self = self.read(source, source_mask, weights=weights)
         states, decoder_self, cross = self.decode(target, memory, weights=weights)
         return states, Seen(encoder_self, decoder_self, cross)
 
     def read(self, source: Tensor, source_mask: Tensor, *, weights: bool = False) -> tuple[Memory, list[Tensor]]:
-        """source (B, Ls), source_mask (B, Ls) → memory, weights if asked for"""
+        """source (B, Ls), source_mask (B, Ls) → memory, weights if requested"""
         vectors, seen = self.encoder(self.embedding(source), source_mask, weights=weights)
         return Memory(vectors, source_mask, source), seen
 
     def decode(
         self, target: Tensor, memory: Memory, *, caches: list[BlockCache] | None = None, weights: bool = False
     ) -> tuple[States, list[Tensor], list[Tensor]]:
-        """target (B, Lt) → states (B, Lt, W), weights of both kinds if asked for; with caches, which are extended, the
-        target is what was said since."""
+        """target (B, Lt) → states (B, Lt, W), self and cross weights if requested; with caches, which get extended, the
+        target consists of the new tokens only."""
         vectors = self.embed_target(target, start=caches[0].itself.length if caches else 0)
         hidden, own, cross = self.decoder(vectors, memory.vectors, memory.mask, caches=caches, weights=weights)
         states = hidden if self.pointer is None else self.pointer(hidden, cross[-1], memory.tokens)
@@ -146,16 +146,16 @@ class EncoderDecoder(Writer):
 
 
 class LanguageModel(Writer):
-    """A decoder without a source: the next token from those before it (Radford et al. 2018, Improving Language
-    Understanding by Generative Pre-Training, section 3.1)."""
+    """A decoder without a source, which predicts each token from those before it (Radford et al. 2018, Improving
+    Language Understanding by Generative Pre-Training, section 3.1)."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.decoder = Decoder(config)
 
     def forward(self, tokens: Tensor, *, weights: bool = False) -> tuple[Tensor, Seen]:
-        """tokens (B, L) → hidden (B, L, W), weights if asked for. Padding stands at the end, where no earlier position
-        looks; what is said of it means nothing."""
+        """tokens (B, L) → hidden (B, L, W), weights if requested. Padding must be at the end, where no earlier position
+        attends to it; its own outputs are meaningless."""
         hidden, decoder_self, _ = self.decoder(self.embedding(tokens), weights=weights)
         return hidden, Seen(decoder_self=decoder_self)
 
@@ -167,7 +167,7 @@ class LanguageModel(Writer):
 
 
 class Reader(nn.Module):
-    """What models that read a text have in common: an embedding and an encoder."""
+    """Base of models that read a text: an embedding and an encoder."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -178,7 +178,7 @@ class Reader(nn.Module):
     def read(
         self, source: Tensor, source_mask: Tensor, *, segments: Tensor | None, weights: bool
     ) -> tuple[Tensor, Seen]:
-        """source, source_mask and segments (B, Ls) → hidden (B, Ls, W), weights if asked for"""
+        """source, source_mask and segments (B, Ls) → hidden (B, Ls, W), weights if requested"""
         vectors = self.embedding(source, segments=segments)
         same = same_words(source) if self.config.match else None
         hidden, encoder_self = self.encoder(vectors, source_mask, same=same, weights=weights)
@@ -186,10 +186,9 @@ class Reader(nn.Module):
 
 
 class Classifier(Reader):
-    """An encoder; the class is read from the mean of all positions (Iyyer et al. 2015, "Deep unordered composition
-    rivals syntactic methods for text classification", section 2), or from the first, which stands for the whole text
-    (Devlin et al. 2019, arXiv 1810.04805, section 3), through a hidden layer with tanh where the configuration has one
-    (their code)."""
+    """An encoder whose class is read from the mean of all positions (Iyyer et al. 2015, "Deep unordered composition
+    rivals syntactic methods for text classification", section 2), or from the first, which represents the whole text
+    (Devlin et al. 2019, arXiv 1810.04805, section 3); if configured, through a hidden layer with tanh (their code)."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -199,10 +198,10 @@ class Classifier(Reader):
     def forward(
         self, source: Tensor, source_mask: Tensor, *, segments: Tensor | None = None, weights: bool = False
     ) -> tuple[Tensor, Seen]:
-        """source (B, Ls), source_mask (B, Ls) → logits (B, C), weights if asked for
+        """source (B, Ls), source_mask (B, Ls) → logits (B, C), weights if requested
 
         Args:
-            segments: (B, Ls), the segment of each token, in models that have any; None: the first.
+            segments: (B, Ls), the segment of each token, if the model has segments; None: all in the first.
         """
         hidden, seen = self.read(source, source_mask, segments=segments, weights=weights)
         text = hidden[:, 0] if self.config.pooling == "first" else _mean(hidden, source_mask)
@@ -210,8 +209,8 @@ class Classifier(Reader):
 
 
 class SpanExtractor(Reader):
-    """An encoder; each position has a score for being the first of an answer and one for being its last (Devlin et al.
-    2019, arXiv 1810.04805, section 4.2)."""
+    """An encoder that gives each position one score for being the first of an answer and one for being its last (Devlin
+    et al. 2019, arXiv 1810.04805, section 4.2)."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -220,13 +219,13 @@ class SpanExtractor(Reader):
     def forward(
         self, source: Tensor, source_mask: Tensor, *, segments: Tensor | None = None, weights: bool = False
     ) -> tuple[Tensor, Seen]:
-        """source (B, Ls), source_mask (B, Ls) → logits (B, 2, Ls) of start and end, weights if asked for
+        """source (B, Ls), source_mask (B, Ls) → logits (B, 2, Ls) of start and end, weights if requested
 
-        Padding has the lowest finite number, so that a cross-entropy stays finite whatever the truth is.
+        The logits of padding are the lowest finite number, so that a cross-entropy stays finite whatever the labels.
 
         Args:
-            segments: (B, Ls), the segment of each token, in models that have any; None: the first. Of a model with
-                `match` they follow from the tokens, whatever is given.
+            segments: (B, Ls), the segment of each token, if the model has segments; None: all in the first. A model
+                with `match` ignores them and derives its own from the tokens.
         """
         if self.config.match:
             segments = segments_of(source, self.config)
@@ -236,8 +235,8 @@ class SpanExtractor(Reader):
 
 
 def segments_of(source: Tensor, config: Config) -> Tensor:
-    """0 for <s>, the question and its </s>, 1 for the text behind it; source (B, L). Where the configuration has
-    `match`: 2 for those tokens of the text that the question has too (Chen et al. 2017, arXiv 1704.00051, section 3.2:
+    """Segment of each token of source (B, L): 0 for <s>, the question and its </s>, 1 for the text that follows; with
+    `match`, 2 for tokens of the text that also occur in the question (Chen et al. 2017, arXiv 1704.00051, section 3.2:
     exact match)."""
     is_end = source == config.end
     behind = (is_end.long().cumsum(-1) - is_end.long()) > 0
@@ -249,15 +248,14 @@ def segments_of(source: Tensor, config: Config) -> Tensor:
 
 
 def same_words(source: Tensor) -> Tensor:
-    """Pairs of positions (B, L, L) with the same token, which is no special one; source (B, L). No position is its own
-    pair."""
+    """Pairs of different positions (B, L, L) that hold the same token, special tokens excepted; source (B, L)."""
     word = source >= len(SPECIALS)
     same = (source[:, :, None] == source[:, None, :]) & word[:, :, None]
     return same & ~torch.eye(source.shape[1], dtype=torch.bool, device=source.device)
 
 
 def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
-    """hidden (B, L, W), mask (B, L) → (B, W), over the positions that are no padding"""
+    """hidden (B, L, W), mask (B, L) → (B, W), the mean over positions that are not padding"""
     return hidden.masked_fill(~mask.unsqueeze(-1), 0.0).sum(1) / mask.sum(1, keepdim=True)
 
 
@@ -268,7 +266,7 @@ def _head(width: int, to: int) -> nn.Linear:
 
 
 def begin(head: nn.Linear) -> None:
-    """Draw the weights that a head starts with."""
+    """Initialise the weights of a head."""
     nn.init.xavier_uniform_(head.weight)
     nn.init.zeros_(head.bias)
 
@@ -283,10 +281,10 @@ MODELS: dict[Architecture, type[Model]] = {
 
 
 def build(config: Config, *, gradient_checkpointing: bool = False) -> Model:
-    """A new model with weights drawn from PyTorch's global generator.
+    """Build a new model with weights drawn from PyTorch's global generator.
 
     Args:
-        gradient_checkpointing: less memory in training for more time, see `stacks.Stack`.
+        gradient_checkpointing: trade time for memory in training; see `stacks.Stack`.
     """
     model = MODELS[config.architecture](config)
     for module in model.modules():
@@ -295,7 +293,7 @@ def build(config: Config, *, gradient_checkpointing: bool = False) -> Model:
     return model
 
 
-# The classes of `attention_lab.huggingface.models`, for which the files are written: they hold a model under PREFIX.
+# The classes of `attention_lab.huggingface.models` that the files are written for; they hold the model under PREFIX.
 CLASSES: dict[Architecture, str] = {
     "encoder_decoder": "LabForSeq2SeqLM",
     "classifier": "LabForSequenceClassification",
@@ -306,7 +304,7 @@ PREFIX = "transformer."
 
 
 def writing(config: Config) -> dict[str, Any]:
-    """What `generate` of transformers has to know: the special tokens, and which of them are never said."""
+    """What transformers' `generate` needs to know: the special tokens, and which of them must not be generated."""
     found: dict[str, Any] = {"bos_token_id": config.start, "eos_token_id": config.end, "pad_token_id": config.pad}
     if config.architecture == "encoder_decoder":
         found["decoder_start_token_id"] = config.start
@@ -314,9 +312,11 @@ def writing(config: Config) -> dict[str, Any]:
 
 
 def save(model: Model, directory: Path) -> None:
-    """Write config.json, model.safetensors and, of a model that writes, generation_config.json, each whole or not at
-    all, the same bytes for the same model, in the form of transformers: its `AutoModel…` read them too (see
-    `attention_lab.huggingface.models`)."""
+    """Write config.json, model.safetensors and, for a model that writes, generation_config.json.
+
+    Each file is written atomically, and with the same bytes for the same model. The format is that of transformers,
+    whose `AutoModel…` can read them too (see `attention_lab.huggingface.models`).
+    """
     own = model.config
     files: dict[str, dict[str, Any]] = {
         "config.json": {
@@ -336,10 +336,10 @@ def save(model: Model, directory: Path) -> None:
 
 
 def load(directory: Path, device: str | torch.device = "cpu") -> Model:
-    """Read a model back, ready for inference.
+    """Load a saved model, in eval mode.
 
     Raises:
-        InputError: there is no model in that folder, or one that was not trained here.
+        InputError: the folder holds no model, or one that was not trained here.
     """
     if not (directory / "model.safetensors").exists():
         raise InputError(f"{directory} holds no trained model; run `dvc repro train` first")

@@ -1,10 +1,10 @@
-"""The pointer-generator: the next token is one of the vocabulary or one of the source (See, Liu & Manning 2017, Get To
-The Point, arXiv 1704.04368, section 2.2).
+"""The pointer-generator: the next token is generated from the vocabulary or copied from the source (See, Liu & Manning
+2017, Get To The Point, arXiv 1704.04368, section 2.2).
 
     P(w) = p_gen · P_vocab(w) + (1 − p_gen) · Σ_{i: wᵢ = w} aᵢ        (equation 9)
 
-Source and target share a vocabulary, so nothing is added to it: what is copied is a token. A word that is <unk> in the
-source stays unknown; with subwords or characters it is copied piece by piece.
+Source and target share a vocabulary, so it need not be extended: what is copied is a token. A word that is <unk> in the
+source stays unknown; with subwords or characters, unknown words are copied piece by piece.
 
 Shapes: B batch, Ls source positions, Lt target positions, N predictions, H heads, W width, V vocabulary; … is (B, Lt)
 or (N,).
@@ -28,11 +28,10 @@ from attention_lab.vocabulary import SPECIALS
 
 @dataclass(frozen=True)
 class Pointed:
-    """Hidden vectors and what each of them copies. It takes the place of the vectors alone, and can be indexed and
-    split as they can.
+    """Hidden vectors together with what each of them copies; can be indexed and split like the vectors alone.
 
-    hidden: (…, W). generated: (…), the logarithm of the share that the vocabulary has. copied: (…, Ls), the share of
-    each source position; all shares sum to 1. tokens: (…, Ls), what stands in the source.
+    hidden: (…, W). generated: (…), the logarithm of the vocabulary's share. copied: (…, Ls), the share of each source
+    position; all shares sum to 1. tokens: (…, Ls), the tokens of the source.
     """
 
     hidden: Tensor
@@ -50,35 +49,35 @@ class Pointed:
     def mixed(self, logits: Tensor) -> Tensor:
         """Equation 9: logits of the vocabulary (…, V) → log P (…, V)
 
-        The sum of the two shares is taken only where something is copied: elsewhere log P stays finite, however
-        improbable a token is, as label smoothing needs it.
+        The two shares are added only for tokens that are copied. For all others log P is computed directly and stays
+        finite, however improbable the token, as label smoothing requires.
         """
         vocabulary = logits.to(self.copied.dtype).log_softmax(-1) + self.generated.unsqueeze(-1)
         source = torch.zeros_like(vocabulary).scatter_add(-1, self.tokens, self.copied)
         there = source > torch.finfo(source.dtype).tiny
-        both = vocabulary.exp() + source.masked_fill(~there, 1.0)  # no logarithm of 0, nor a gradient of it
+        both = vocabulary.exp() + source.masked_fill(~there, 1.0)  # avoids log 0 and its gradient
         return torch.where(there, both.log(), vocabulary)
 
     def _tensors(self) -> tuple[Tensor, ...]:
         return self.hidden, self.generated, self.copied, self.tokens
 
 
-States = Tensor | Pointed  # what the predictions of a model that writes are made from
+States = Tensor | Pointed  # what a model that writes computes its predictions from
 
 
 class Pointer(nn.Module):
-    """p_gen, and which source positions are copied.
+    """Computes p_gen and which source positions are copied.
 
-    p_gen = σ(w·h + b) (equation 8). Of its three summands, the context, the state of the decoder and its input, h holds
-    all: residual connections add what was read of the source to what came in.
+    p_gen = σ(w·h + b) (equation 8). The equation sums terms of the context, the decoder's state and its input; here h
+    contains all three, since residual connections add what was read from the source to the input.
 
-    aᵢ is the weight of one head, the first of the last layer: to copy with certainty it has to look at one position
-    alone, and the other heads stay free to read what is around. The weights of special tokens are not copied but given
-    to the vocabulary: a head that rests on <s> or </s> votes for generating, a text ends where the vocabulary says so,
-    and <unk> is never taken where a word could be said. So is what a head does not spend.
+    aᵢ is the weight of one head, the first of the last layer: to copy with certainty it must attend to a single
+    position, which leaves the other heads free to read the context. The weights of special tokens go to the vocabulary
+    instead of being copied, so a head that rests on <s> or </s> votes for generating, only the vocabulary can end a
+    text, and <unk> is never copied. Any weight that the head does not spend also goes to the vocabulary.
 
     Raises:
-        InputError: the weights of cross-attention are no probabilities, or a token of the source is none of the target.
+        InputError: the weights of cross-attention are not probabilities, or the target has its own vocabulary.
     """
 
     def __init__(self, config: Config) -> None:
@@ -115,9 +114,9 @@ class Pointer(nn.Module):
 def mixed_cross_entropy(
     states: Pointed, truth: Tensor, smoothing: float, project: Callable[[Pointed], Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What `loss.projected_cross_entropy` is for a softmax, for N states and truth (N,); project: → log P (N, V).
+    """The counterpart of `loss.projected_cross_entropy` for N pointed states and truth (N,); project: → log P (N, V).
 
-    The distributions of a chunk are made again for its gradient, so that never more than those of one are in memory.
+    The distributions of a chunk are recomputed for its gradient, so only those of one chunk are ever in memory.
     """
 
     def of_chunk(some: Pointed, labels: Tensor) -> Tensor:

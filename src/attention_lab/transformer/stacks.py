@@ -1,4 +1,4 @@
-"""Encoder and decoder: a stack of blocks, a final norm where the blocks normalise their inputs.
+"""Encoder and decoder: a stack of blocks, with a final norm if the blocks normalise their inputs.
 
 Shapes: B batch, Ls source positions, Lt target positions, W width, H heads. Masks are boolean, True = may attend.
 """
@@ -15,10 +15,10 @@ from attention_lab.transformer.config import Config
 
 
 class Stack(nn.Module):
-    """What encoder and decoder have in common.
+    """Base of encoder and decoder.
 
-    gradient_checkpointing: in training the backward pass computes each block again, so that the memory for activations
-        is that of one block and the inputs of all (Chen et al. 2016, arXiv 1604.06174); the gradients are the same.
+    gradient_checkpointing: recompute each block in the backward pass of training, so that memory holds the activations
+        of one block and the inputs of all (Chen et al. 2016, arXiv 1604.06174); the gradients are the same.
     """
 
     gradient_checkpointing = False
@@ -30,14 +30,14 @@ class Stack(nn.Module):
         self.norm = norm(config) if wanted else nn.Identity()
 
     def through(self, block: nn.Module, *inputs: Tensor | None, **options: Any) -> Any:
-        """What a block makes of its inputs."""
+        """Apply a block to its inputs, with gradient checkpointing if it is on."""
         if self.gradient_checkpointing and self.training:
             return checkpoint(block, *inputs, use_reentrant=False, **options)
         return block(*inputs, **options)
 
 
 class Encoder(Stack):
-    """Reads the whole source; every position may attend to every other."""
+    """Reads the whole source; every position may attend to all others, unless the mechanism restricts that."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config, [EncoderBlock(config) for _ in range(config.layers)])
@@ -45,7 +45,7 @@ class Encoder(Stack):
     def forward(
         self, vectors: Tensor, mask: Tensor | None, *, same: Tensor | None = None, weights: bool = False
     ) -> tuple[Tensor, list[Tensor]]:
-        """vectors (B, Ls, W), mask (B, Ls) → hidden (B, Ls, W), weights (B, H, Ls, Ls) per layer if asked for
+        """vectors (B, Ls, W), mask (B, Ls) → hidden (B, Ls, W), weights (B, H, Ls, Ls) per layer if requested
 
         Args:
             same: (B, Ls, Ls), see `attention.contract.Where`.
@@ -59,8 +59,7 @@ class Encoder(Stack):
 
 
 class Decoder(Stack):
-    """Writes the target; a position may attend to those before it, to itself and to the whole source, if there is
-    one."""
+    """Writes the target; each position may attend to itself, to those before it and to the whole source, if any."""
 
     def __init__(self, config: Config) -> None:
         last = config.decoder_layers - 1 if config.copies else None
@@ -76,11 +75,11 @@ class Decoder(Stack):
         weights: bool = False,
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """vectors (B, Lt, W), memory (B, Ls, W), memory_mask (B, Ls) →
-        hidden (B, Lt, W), self weights (B, H, Lt, Lt) and cross weights (B, H, Lt, Ls) per layer if asked for. Cross
-        weights of a layer that points are there in any case.
+        hidden (B, Lt, W), self weights (B, H, Lt, Lt) and cross weights (B, H, Lt, Ls) per layer if requested. The
+        cross weights of a layer that points are always returned.
 
-        With caches the vectors are those of new positions only. Padding of the target needs no mask: it stands
-        at the end, where no earlier position may look.
+        With caches, the vectors are those of new positions only. The target's padding needs no mask: it is at the end,
+        where no earlier position may attend to it.
         """
         own: list[Tensor] = []
         other: list[Tensor] = []

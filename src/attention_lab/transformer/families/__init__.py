@@ -1,6 +1,7 @@
-"""Models of others with our blocks: the same weights, the same outputs.
+"""Models of other libraries rebuilt from our blocks: the same weights, the same outputs.
 
-A family is a configuration, a table from our names to theirs (`table.py`), and what of it cannot be said here.
+A family consists of a configuration, a table from our weight names to theirs (`table.py`), and checks that refuse what
+our blocks cannot express.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ FAMILIES: dict[str, Callable[[Any], Model]] = {
 
 
 def from_huggingface(model: PreTrainedModel) -> Model:
-    """A model of transformers as one of ours, with copies of its weights, in their type, ready for inference.
+    """Convert a model of transformers to one of ours, with copies of its weights in their dtype, in eval mode.
 
-    Its logits are theirs, up to rounding, wherever there is no padding. What is at work in training alone is taken over
-    where there is a place for it: the four dropouts are; the dropouts behind T5's final norm and before BERT's class,
-    and dropping whole layers, are not. All weights can be trained, Marian's sinusoids too. Of several end tokens the
-    first is taken; a model without a padding token has its end token for that.
+    The logits are the same, up to rounding, wherever there is no padding. What matters only in training is kept where
+    our blocks have it: the four kinds of dropout are, but not the dropout after T5's final norm, the one before BERT's
+    classifier, or LayerDrop. All weights are trainable, even Marian's sinusoids. If there are several end tokens, the
+    first is used; GPT-2 and Llama without a padding token use their end token for padding.
 
     Args:
         model: `MarianMTModel`, `BartForConditionalGeneration`, `T5ForConditionalGeneration` (v1.0 and v1.1) → an
@@ -45,9 +46,9 @@ def from_huggingface(model: PreTrainedModel) -> Model:
             `BertForSequenceClassification` → a `Classifier`; `BertForQuestionAnswering` → a `SpanExtractor`.
 
     Raises:
-        InputError: it is none of these, or has something that our blocks have not; the sentence says what.
+        InputError: it is none of these, or has a feature that our blocks lack; the message says which.
     """
-    for kind in type(model).__mro__:  # by name, so that no modeling code of transformers is imported here
+    for kind in type(model).__mro__:  # compared by name, so that no modeling code of transformers is imported here
         if kind.__name__ in FAMILIES:
             return FAMILIES[kind.__name__](model)
     raise InputError(f"from_huggingface: there is no {type(model).__name__} here; known are {', '.join(FAMILIES)}")

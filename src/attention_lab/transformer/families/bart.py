@@ -1,4 +1,4 @@
-"""Marian (Junczys-Dowmunt et al. 2018, arXiv 1804.00344) and BART (Lewis et al. 2019, arXiv 1910.13461): the paper's
+"""Marian (Junczys-Dowmunt et al. 2018, arXiv 1804.00344) and BART (Lewis et al. 2019, arXiv 1910.13461): the original
 encoder-decoder, with learned positions and a bias on the output."""
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ MARIAN: Table = {
     "output": "lm_head.weight",
     "output_bias": Part("final_logits_bias", lambda bias: bias[0]),
 }
-OFFSET = 2  # rows before the first position; they come from an older numbering of padding
+OFFSET = 2  # rows before the first position, left over from a numbering that reserved them for padding
 BART: Table = {
     **MARIAN,
     "embedding.learned": Part("model.encoder.embed_positions", lambda rows: rows[OFFSET:]),
@@ -52,7 +52,7 @@ BART: Table = {
 
 
 def marian(model: Any) -> EncoderDecoder:
-    """`MarianMTModel`; its sinusoids become learned positions, for they are in another order than ours."""
+    """Convert `MarianMTModel`; its sinusoids become learned positions, since their features are ordered differently."""
     refuse(
         model,
         not model.config.share_encoder_decoder_embeddings,
@@ -63,7 +63,7 @@ def marian(model: Any) -> EncoderDecoder:
 
 
 def bart(model: Any) -> EncoderDecoder:
-    """`BartForConditionalGeneration`."""
+    """Convert `BartForConditionalGeneration`."""
     config = _config(model, embedding_norm=True)
     return load(lambda: EncoderDecoder(config), BART, model)
 

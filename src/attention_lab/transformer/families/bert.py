@@ -1,4 +1,4 @@
-"""BERT (Devlin et al. 2019, arXiv 1810.04805): an encoder of one or two segments, and what is read from it."""
+"""BERT (Devlin et al. 2019, arXiv 1810.04805): an encoder of one or two segments, with a head on top."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BERT: Table = {
 
 
 def bert_classifier(model: Any) -> Classifier:
-    """`BertForSequenceClassification`."""
+    """Convert `BertForSequenceClassification`."""
     theirs = model.config
     labels = [theirs.id2label[index] for index in range(theirs.num_labels)]
     config = _config(model, "classifier", "sentiment", labels)
@@ -39,7 +39,7 @@ def bert_classifier(model: Any) -> Classifier:
 
 
 def bert_spans(model: Any) -> SpanExtractor:
-    """`BertForQuestionAnswering`."""
+    """Convert `BertForQuestionAnswering`."""
     refuse(model, model.config.num_labels != 2, f"it has {model.config.num_labels} scores per position, not two")
     config = _config(model, "spans", "question_answering", [])
     return load(lambda: SpanExtractor(config), BERT, model)
@@ -55,7 +55,7 @@ def _config(model: Any, architecture: Literal["classifier", "spans"], task: str,
         vocabulary=theirs.vocab_size,
         labels=tuple(labels),
         pad=pad,
-        start=pad,  # nothing is written
+        start=pad,  # unused: the model does not write
         end=pad,
         positions=theirs.max_position_embeddings,
         layers=theirs.num_hidden_layers,

@@ -14,7 +14,7 @@ from attention_lab.transformer.models import LanguageModel
 
 
 def _turned(then: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> Callable[[Tensor], Tensor]:
-    """Their matrices are (in, out), and ours (out, in); a bias has one side."""
+    """Transpose, then cut: their matrices are (in, out), ours (out, in); a bias has one dimension and stays as is."""
     return lambda tensor: then(tensor.t())
 
 
@@ -38,7 +38,7 @@ GPT2: Table = {
 
 
 def gpt2(model: Any) -> LanguageModel:
-    """`GPT2LMHeadModel`."""
+    """Convert `GPT2LMHeadModel`."""
     theirs = model.config
     refuse(model, theirs.add_cross_attention, "it has cross-attention, but a language model here has none")
     refuse(model, not theirs.scale_attn_weights, "its scores are not scaled")

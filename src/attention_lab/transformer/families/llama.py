@@ -1,5 +1,5 @@
 """Llama (Touvron et al. 2023, arXiv 2302.13971 and 2307.09288): a decoder with rotary positions, SwiGLU and RMS norms;
-from Llama 2 on groups of heads share keys and values."""
+since Llama 2, groups of heads can share keys and values."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LLAMA: Table = {
 
 
 def llama(model: Any) -> LanguageModel:
-    """`LlamaForCausalLM`."""
+    """Convert `LlamaForCausalLM`."""
     theirs = model.config
     heads, head, width = theirs.num_attention_heads, theirs.head_dim, theirs.hidden_size
     refuse(model, heads * head != width, f"its {heads} heads are {head} wide, but heads here are {width} / {heads}")

@@ -41,12 +41,13 @@ TABLE: Table = {
 
 
 def from_pytorch(model: nn.Transformer) -> tuple[Encoder, Decoder]:
-    """`torch.nn.Transformer` as an encoder and a decoder of ours, with copies of its weights, ready for inference.
+    """Convert `torch.nn.Transformer` to our encoder and decoder, with copies of its weights, in eval mode.
 
-    It has no embeddings, and so is no model of ours. Decoder and encoder take (B, L, W), whatever its `batch_first` is.
+    It has no embeddings, so the result is not a complete model. Encoder and decoder take (B, L, W), whatever its
+    `batch_first`.
 
     Raises:
-        InputError: it has something that our blocks have not; the sentence says what.
+        InputError: it has a feature that our blocks lack; the message says which.
     """
     encoder, decoder = model.encoder, model.decoder
     custom = not isinstance(encoder, nn.TransformerEncoder) or not isinstance(decoder, nn.TransformerDecoder)

@@ -1,5 +1,5 @@
-"""T5 (Raffel et al. 2020, arXiv 1910.10683), and v1.1 of it (Shazeer 2020, arXiv 2002.05202): no biases, no scale of
-the scores, positions as numbers that are added to them."""
+"""T5 (Raffel et al. 2020, arXiv 1910.10683) and T5 v1.1 (Shazeer 2020, arXiv 2002.05202): layers without biases,
+unscaled scores, and positions as numbers added to the scores."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DECODER_BLOCK: Table = {
 }
 PLAIN: Table = {"feedforward.inner": "wi", "feedforward.outer": "wo"}
 GATED: Table = {"feedforward.gate": "wi_0", "feedforward.inner": "wi_1", "feedforward.outer": "wo"}
-# All layers share the numbers of the first; here each has a copy.
+# In T5 all layers share the first layer's numbers; here each has a copy.
 NUMBERS = "block.0.layer.0.SelfAttention.relative_attention_bias.weight"
 
 
@@ -44,7 +44,7 @@ def _table(feedforward: Table) -> Table:
 
 
 def t5(model: Any) -> EncoderDecoder:
-    """`T5ForConditionalGeneration`, of v1.0 (relu, tied) and of v1.1 (gated gelu, an output of its own)."""
+    """Convert `T5ForConditionalGeneration`, v1.0 (relu, tied) or v1.1 (gated gelu, untied output)."""
     theirs = model.config
     heads, head, width = theirs.num_heads, theirs.d_kv, theirs.d_model
     refuse(

@@ -1,4 +1,4 @@
-"""From our names of weights to theirs, and what all families ask of a model of transformers."""
+"""The mapping from our weight names to theirs, and helpers shared by all families."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ Ours = TypeVar("Ours", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Part:
-    """What `cut` takes of their tensor."""
+    """Their tensor of that name, after `cut`."""
 
     name: str
     cut: Callable[[Tensor], Tensor]
 
 
-# Ours: theirs. A name is that of a module, for its weight and its bias, or of a tensor; * is the number of a layer.
-# Their name may end in _, where weight and bias are the module's own: in_proj_ for in_proj_weight and in_proj_bias.
+# Ours: theirs. A name is that of a module, for its weight and bias, or of a tensor; * stands for the layer number.
+# If their name ends in _, "weight" or "bias" is appended directly: in_proj_ for in_proj_weight and in_proj_bias.
 Table = Mapping[str, str | Part]
 
 
 def below(ours: str, theirs: str, table: Table) -> dict[str, str | Part]:
-    """The table with something before all names of ours, and of theirs."""
+    """The table with the prefix `ours` on all of our names, and `theirs` on all of theirs."""
     return {
         ours + left: theirs + right if isinstance(right, str) else Part(theirs + right.name, right.cut)
         for left, right in table.items()
@@ -47,18 +47,18 @@ def below(ours: str, theirs: str, table: Table) -> dict[str, str | Part]:
 
 
 def third(index: int) -> Callable[[Tensor], Tensor]:
-    """Rows of queries (0), keys (1) or values (2), where one matrix makes all three."""
+    """Take the rows of queries (0), keys (1) or values (2) from one matrix that projects to all three."""
     return lambda tensor: tensor.chunk(3)[index]
 
 
 def load(make: Callable[[], Ours], table: Table, theirs: nn.Module) -> Ours:
-    """What `make` makes, with copies of their weights, ready for inference. A bias that they have not is 0.
+    """Build a module with `make` and copies of their weights, in eval mode. A bias that they lack becomes 0.
 
     Raises:
-        InputError: they have a weight for which there is no place here.
+        InputError: a weight of theirs has no place here, or one of ours has no source.
     """
-    tensors = theirs.state_dict(keep_vars=True)  # tensors that are shared are then the same object
-    with torch.device("meta"):  # their weights come at once, so none are drawn
+    tensors = theirs.state_dict(keep_vars=True)  # keeps shared tensors the same object
+    with torch.device("meta"):  # the weights are replaced anyway, so none are drawn
         ours = make()
     used: set[int] = set()
     state: dict[str, Tensor] = {}
@@ -80,7 +80,7 @@ def load(make: Callable[[], Ours], table: Table, theirs: nn.Module) -> Ours:
 
 
 def _theirs(name: str, table: Table) -> tuple[str, Callable[[Tensor], Tensor]]:
-    """Their name of one of our tensors, and what to take of it."""
+    """Their name for one of our tensors, and the cut to apply to it."""
     number = re.search(r"\.(\d+)\.", name)
     general = name if number is None else name.replace(number[0], ".*.", 1)
     module, _, kind = general.rpartition(".")
@@ -93,27 +93,36 @@ def _theirs(name: str, table: Table) -> tuple[str, Callable[[Tensor], Tensor]]:
 
 
 def refuse(model: nn.Module, if_true: bool, why: str) -> None:
-    """
+    """Refuse the model if the condition holds.
+
     Raises:
-        InputError: with that reason, if it is true.
+        InputError: the condition holds; the message gives the reason.
     """
     if if_true:
         raise InputError(f"{type(model).__name__} cannot be built from the blocks here: {why}")
 
 
 def activation(model: Any, name: str) -> Activation:
-    """Our name of an activation of theirs."""
+    """Our name for an activation of theirs.
+
+    Raises:
+        InputError: there is no such activation here.
+    """
     refuse(model, name not in ACTIVATIONS, f"its activation is {name}; known are {', '.join(ACTIVATIONS)}")
     return ACTIVATIONS[name]
 
 
 def tied(model: Any) -> bool:
-    """Is the output the embedding? Flags of the configuration do not always say so."""
+    """Whether the output shares the embedding's weights; flags in the configuration are not always reliable."""
     return model.get_output_embeddings().weight is model.get_input_embeddings().weight
 
 
 def token(model: Any, *names: str) -> int:
-    """The special token of the first of these names that the model has."""
+    """The special token under the first of these names for which the model has one.
+
+    Raises:
+        InputError: it has none.
+    """
     for name in names:
         for config in (getattr(model, "generation_config", None), model.config):
             value = getattr(config, name, None)
