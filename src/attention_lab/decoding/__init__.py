@@ -1,6 +1,6 @@
-"""From a model to a text, token by token, with caches: beam search, of which one beam is greedy, and sampling.
+"""Decoding token by token with caches: beam search (greedy with one beam) and sampling.
 
-Neither knows which model it is that says what may come next: see `states.State`.
+Both work with any model that implements `states.State`.
 """
 
 from attention_lab.decoding.beams import beam_search, hypotheses, longest_targets

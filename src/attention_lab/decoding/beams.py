@@ -1,4 +1,4 @@
-"""Beam search: the most probable texts that a search of bounded width finds; one beam is greedy decoding."""
+"""Beam search: the most probable texts that a search of limited width finds; with one beam it is greedy decoding."""
 
 from __future__ import annotations
 
@@ -25,13 +25,12 @@ def beam_search(
     n_best: int = 1,
     rules: Rules | None = None,
 ) -> list[list[Hypothesis]]:
-    """The `n_best` targets of each source, the best first; see `hypotheses`.
+    """Return the `n_best` targets of each source, best first; see `hypotheses`.
 
     Args:
         source: (B, Ls), source_mask: (B, Ls).
-        max_tokens: longest target, start and end token included.
-        max_ratio: a target may have so many times the source's tokens, and ten: a model that falls into a loop is
-            stopped there.
+        max_tokens: longest target, including start and end token.
+        max_ratio: also limits a target to max_ratio times the source's tokens plus ten, to stop a model that loops.
     """
     return hypotheses(
         TargetState(model, source, source_mask),
@@ -45,7 +44,7 @@ def beam_search(
 
 
 def longest_targets(source_mask: Tensor, max_tokens: int, max_ratio: float) -> Tensor:
-    """How many tokens may be written for each source (B,), end token included; see `beam_search`."""
+    """The maximum number of tokens written for each source (B,), including the end token; see `beam_search`."""
     return (source_mask.sum(1) * max_ratio + 10).clamp(max=max_tokens) - 1
 
 
@@ -60,19 +59,19 @@ def hypotheses(
     max_tokens: int | Tensor,
     n_best: int = 1,
 ) -> list[list[Hypothesis]]:
-    """The `n_best` different texts after each prompt, the best first; fewer where the rules allow no more.
+    """Return the `n_best` different continuations of each prompt, best first; fewer if the rules allow no more.
 
-    A hypothesis is worth log p / length^length_penalty (Wu et al. 2016, arXiv 1609.08144, section 7, without the
-    constant 5); the length counts what was written, end token included. Texts whose beams have all ended leave the
-    batch.
+    The score of a hypothesis is log p / length^length_penalty (Wu et al. 2016, arXiv 1609.08144, section 7, without the
+    constant 5); the length counts the tokens written, including the end token. A text whose beams have all ended leaves
+    the batch.
 
     Args:
         prompts: (B, L), at least the start token.
-        max_tokens: the most tokens that are written, end token included, at least one: for all, or for each (B,).
-        n_best: at most as many as there are beams.
+        max_tokens: the maximum number of tokens written, including the end token, at least 1: one number, or (B,).
+        n_best: at most the number of beams.
 
     Raises:
-        InputError: a prompt is empty, or there is no position for it.
+        InputError: a prompt is empty, or longer than the model's positions.
         ValueError: n_best is larger than beams.
     """
     if n_best > beams:
@@ -85,7 +84,7 @@ def hypotheses(
 
     alive = torch.arange(size, device=device)  # which rows of the batch are still being written
     tokens = prompts.unsqueeze(1).expand(-1, beams, -1)
-    # All beams start alike: only the first may be continued, or they would stay alike.
+    # All beams start equal: only the first may be continued, otherwise they would stay equal.
     scores = torch.full((size, beams), -torch.inf, device=device)
     scores[:, 0] = 0.0
     ended = torch.zeros(size, beams, dtype=torch.bool, device=device)
@@ -95,7 +94,7 @@ def hypotheses(
         logits = state.next(tokens[:, :, -1].flatten())
         steps = rules.log_probabilities(logits, tokens.flatten(0, 1), tokens.shape[-1] - begin)
         steps = steps.view(len(alive), beams, -1)
-        # An ended hypothesis has one continuation, another end, which costs nothing.
+        # An ended hypothesis has a single continuation: another end token, at no cost.
         steps = steps.masked_fill(ended.unsqueeze(-1), -torch.inf)
         steps[:, :, rules.end] = steps[:, :, rules.end].masked_fill(ended, 0.0)
         scores, flat = (scores.unsqueeze(-1) + steps).flatten(1).topk(beams, dim=1)
@@ -115,9 +114,9 @@ def hypotheses(
 
 
 def _best(written: Tensor, scores: Tensor, end: int, length_penalty: float, n_best: int) -> list[Hypothesis]:
-    """The beams of one text, written (beams, L) and scores (beams,), by their worth."""
+    """The best hypotheses of one text, from written (beams, L) and scores (beams,), best first."""
     ends = written == end
-    inner = written.shape[1] - ends.sum(1)  # an ended hypothesis is filled up with its end
+    inner = written.shape[1] - ends.sum(1)  # an ended hypothesis is filled up with end tokens
     worth = scores / (inner + ends.any(1)) ** length_penalty
     order = worth.argsort(descending=True, stable=True)[:n_best]
     return [

@@ -1,4 +1,4 @@
-"""What may be said next, and which of it is drawn: functions of logits and of what was said so far.
+"""Which tokens may come next, and which of them is drawn: functions of the logits and the text so far.
 
 Shapes: N texts, L tokens, V vocabulary.
 """
@@ -15,15 +15,15 @@ from attention_lab.transformer import Config
 
 @dataclass(frozen=True)
 class Rules:
-    """Which tokens a text may have.
+    """Which tokens a text may contain.
 
-    end: the token that ends a text. never: tokens that are not said, such as padding.
-    min_tokens: how many tokens have to be written, after the prompt, before the end.
-    no_repeat_ngram: no sequence of so many tokens occurs twice, the prompt included (Paulus et al. 2017, arXiv
-    1705.04304, section 2.5); 0: any may. The end of the text is never forbidden by it.
-    repetition_penalty: the logits of tokens that were said, in the prompt too, are divided by it if they are positive
-    and multiplied if not, as in transformers (after Keskar et al. 2019, arXiv 1909.05858, section 4.1, who divide all
-    of them); 1: nothing.
+    end: the token that ends a text. never: tokens that are never generated, such as padding.
+    min_tokens: number of tokens that must be written after the prompt before the text may end.
+    no_repeat_ngram: no sequence of this many tokens may occur twice, counting the prompt (Paulus et al. 2017, arXiv
+    1705.04304, section 2.5); 0: no restriction. It never forbids the end token.
+    repetition_penalty: logits of tokens in the text so far, including the prompt, are divided by it if positive and
+    multiplied by it otherwise, as in transformers (after Keskar et al. 2019, arXiv 1909.05858, section 4.1, who divide
+    all of them); 1: no penalty.
     """
 
     end: int
@@ -34,14 +34,14 @@ class Rules:
 
     @classmethod
     def of(cls, config: Config) -> Rules:
-        """A text of that model ends with its end token, and says neither padding nor the start token (which in some
-        models are the end token)."""
+        """Rules for a model of that configuration: a text ends with its end token, and contains neither padding nor the
+        start token (unless one of them is the end token, as in some models)."""
         return cls(config.end, tuple({config.pad, config.start} - {config.end}))
 
     def log_probabilities(self, logits: Tensor, said: Tensor, written: int) -> Tensor:
-        """logits (N, V), said (N, L), the last `written` of them after the prompt → log-probabilities (N, V) in nats,
-        −∞ for what is forbidden. What is forbidden keeps its share: the log-probabilities of what is allowed are those
-        of the model. Where everything is forbidden the text may end."""
+        """logits (N, V), said (N, L), of which the last `written` follow the prompt → log-probabilities (N, V) in nats,
+        −∞ for forbidden tokens. They are not renormalised: allowed tokens keep the log-probability that the model gives
+        them. If everything is forbidden, the text may end."""
         logits = logits.float()
         if self.repetition_penalty != 1.0:
             before = logits.gather(1, said)
@@ -60,7 +60,7 @@ class Rules:
 
 
 def _repeating(said: Tensor, size: int, vocabulary: int) -> Tensor:
-    """(N, V): which tokens would complete an n-gram of that size that the text already has."""
+    """Which tokens would repeat an n-gram of that size that the text already contains, (N, V)."""
     found = torch.zeros(len(said), vocabulary, dtype=torch.int64, device=said.device)
     if said.shape[1] < size:
         return found.bool()
@@ -71,15 +71,15 @@ def _repeating(said: Tensor, size: int, vocabulary: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Draw:
-    """How a token is drawn from what may be said.
+    """How a token is drawn from the allowed ones.
 
-    temperature: logits are divided by it; 0: the most probable token, always.
-    top_k: from the k most probable tokens (Fan et al. 2018, arXiv 1805.04833); None: from all.
-    top_p: from the fewest tokens whose probabilities reach p (Holtzman et al. 2019, arXiv 1904.09751, section 3.1),
-    after temperature and top_k; 1: from all.
+    temperature: divides the logits; 0: always the most probable token.
+    top_k: draw from the k most probable tokens (Fan et al. 2018, arXiv 1805.04833); None: from all.
+    top_p: draw from the smallest set of tokens whose total probability reaches p (Holtzman et al. 2019, arXiv
+    1904.09751, section 3.1), after temperature and top_k; 1: from all.
 
     Raises:
-        ValueError: a value is out of its range.
+        ValueError: a value is out of range.
     """
 
     temperature: float = 1.0
@@ -91,7 +91,7 @@ class Draw:
             raise ValueError(f"{self}: temperature must be 0 or more, top_k 1 or more, top_p above 0 and at most 1")
 
     def probabilities(self, logs: Tensor) -> Tensor:
-        """Log-probabilities or logits (N, V) → the distribution that is drawn from (N, V), in double precision."""
+        """Log-probabilities or logits (N, V) → the distribution to draw from (N, V), in double precision."""
         if self.temperature == 0.0:
             return torch.zeros(logs.shape, dtype=torch.float64).scatter(1, logs.argmax(1, keepdim=True), 1.0)
         ranked, tokens = (logs.double() / self.temperature).sort(dim=1, descending=True, stable=True)
@@ -99,14 +99,14 @@ class Draw:
             ranked[:, self.top_k :] = -torch.inf
         shares = ranked.softmax(1)
         if self.top_p < 1.0:
-            # A token stays if those before it do not reach p: the one that reaches it, and always the first.
+            # A token stays if those before it do not reach p: so does the one that reaches it, and always the first.
             shares = shares.masked_fill(shares.cumsum(1) - shares >= self.top_p, 0.0)
             shares /= shares.sum(1, keepdim=True)
         return torch.zeros_like(shares).scatter(1, tokens, shares)
 
     def token(self, logs: Tensor, uniform: Tensor) -> Tensor:
-        """Log-probabilities (N, V) and a number of [0, 1) for each row (N,) → tokens (N,): the inverse of the
-        distribution function, so that a draw depends on its own row alone."""
+        """Log-probabilities (N, V) and one number in [0, 1) per row (N,) → tokens (N,), by inverting the cumulative
+        distribution, so that each draw depends on its own row only."""
         cumulative = self.probabilities(logs).cumsum(1)
-        # Strictly above: a token without probability is never found.
+        # right=True finds the first strictly greater entry, so a token without probability is never drawn.
         return torch.searchsorted(cumulative, uniform.unsqueeze(1) * cumulative[:, -1:], right=True).squeeze(1)

@@ -1,4 +1,4 @@
-"""Texts drawn from a model, whole or token by token.
+"""Sampling texts from a model, whole or token by token.
 
 Shapes: B texts, L tokens of a prompt.
 """
@@ -20,18 +20,18 @@ Seed = int | Sequence[int]
 def sample(
     state: State, prompts: Tensor, rules: Rules, draw: Draw, *, max_tokens: int, seeds: Sequence[Seed]
 ) -> list[Hypothesis]:
-    """One text drawn after each prompt.
+    """Draw one continuation of each prompt.
 
-    Every text has random numbers of its own, from its seed: it is the same alone and in any batch, but for the
-    rounding of the model, which may decide a draw that is close.
+    Every text has its own random numbers, from its own seed, so it comes out the same alone and in any batch, except
+    where rounding in the model tips a close draw.
 
     Args:
         prompts: (B, L), at least the start token.
-        max_tokens: the most tokens that are written, end token included.
-        seeds: one for each text, a number or several.
+        max_tokens: the maximum number of tokens written, including the end token.
+        seeds: one for each text: a number or a sequence of numbers.
 
     Raises:
-        InputError: a prompt is empty, or there is no position for it.
+        InputError: a prompt is empty, or longer than the model's positions.
     """
     tokens: list[list[int]] = [[] for _ in prompts]
     values = [0.0] * len(prompts)
@@ -46,8 +46,8 @@ def sample(
 
 
 def stream(state: State, prompt: Tensor, rules: Rules, draw: Draw, *, max_tokens: int, seed: Seed) -> Iterator[int]:
-    """The tokens that `sample` would draw after a prompt (L,), each as soon as it is chosen; the end token is not
-    among them."""
+    """Yield the tokens that `sample` would draw after a prompt (L,), each as soon as it is drawn, without the end
+    token."""
     for _, token, _ in _drawn(state, prompt.unsqueeze(0), rules, draw, max_tokens, [seed]):
         if token != rules.end:
             yield token
@@ -57,12 +57,12 @@ def stream(state: State, prompt: Tensor, rules: Rules, draw: Draw, *, max_tokens
 def _drawn(
     state: State, prompts: Tensor, rules: Rules, draw: Draw, max_tokens: int, seeds: Sequence[Seed]
 ) -> Iterator[tuple[int, int, float]]:
-    """Row, token and log-probability of every token, step by step, up to the end token of each row."""
+    """Yield row, token and log-probability of every token drawn, step by step, until each row has its end token."""
     read(state, prompts)
     length = prompts.shape[1]
     most = int(min(max_tokens, most_tokens(state.config) - length))
     chances = [np.random.default_rng(seed) for seed in seeds]
-    said = prompts.cpu()  # what is drawn is drawn on the CPU, so that it is the same on every device
+    said = prompts.cpu()  # draw on the CPU, so that the result is the same on every device
     alive = list(range(len(said)))
     for written in range(most):
         logits = state.next(said[:, -1].to(prompts.device)).cpu()

@@ -1,6 +1,6 @@
-"""What a decoding asks of a model, and the two kinds of models that can answer.
+"""The interface that decoding needs from a model, and its implementation for two kinds of models.
 
-Shapes: B texts that are being written, L tokens, Ls source positions, V vocabulary.
+Shapes: B texts being written, L tokens, Ls source positions, V vocabulary.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from attention_lab.transformer import Config, EncoderDecoder
 
 
 class State(Protocol):
-    """Where a model stands with a batch of texts: it has read their tokens so far and says what may come next."""
+    """The state of a model that has read the tokens of a batch of texts so far, and predicts the next ones."""
 
     config: Config
 
     def next(self, tokens: Tensor) -> Tensor:
-        """The newest token of each text (B,) → logits of the one after it (B, V)"""
+        """The newest token of each text (B,) → logits for the next one (B, V)"""
         ...
 
     def select(self, rows: Tensor) -> None:
-        """Go on with these texts of the batch, in this order; a text may occur several times or not at all."""
+        """Continue with these texts of the batch, in this order; a text may occur several times or not at all."""
         ...
 
 
 class DecoderOnly(Protocol):
-    """A language model that keeps what it has read in caches, of which rows can be selected."""
+    """A language model with caches whose rows can be selected."""
 
     config: Config
 
@@ -43,7 +43,7 @@ class DecoderOnly(Protocol):
 
 
 class TargetState:
-    """An encoder-decoder that writes the target of each source.
+    """The state of an encoder-decoder that writes the target of each source.
 
     Args:
         source: (B, Ls), source_mask: (B, Ls).
@@ -66,7 +66,7 @@ class TargetState:
 
 
 class TextState:
-    """A language model that goes on with texts."""
+    """The state of a language model that continues texts."""
 
     def __init__(self, model: DecoderOnly) -> None:
         self.config = model.config
@@ -83,10 +83,10 @@ class TextState:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """What was written after a prompt.
+    """A text written after a prompt.
 
-    tokens: without the prompt and without the end token. log_probability: of what was written, the end token
-    included, in nats. ended: did it come to its end, or was it cut?
+    tokens: without the prompt and the end token. log_probability: of what was written, including the end token, in
+    nats. ended: whether the end token was reached; False: the text was cut off.
     """
 
     tokens: list[int]
@@ -95,9 +95,9 @@ class Hypothesis:
 
 
 def by_length(prompts: Sequence[Sequence[int]]) -> Iterator[tuple[list[int], Tensor]]:
-    """Batches of equally long prompts: which they are, and their tokens (B, L).
+    """Yield batches of prompts of equal length: their indices, and their tokens (B, L).
 
-    Caches have one position for all rows, so that prompts of different lengths cannot be in one batch.
+    All rows of a cache are at the same position, so prompts of different lengths cannot share a batch.
     """
     for length in sorted({len(prompt) for prompt in prompts}):
         rows = [row for row, prompt in enumerate(prompts) if len(prompt) == length]
@@ -105,10 +105,10 @@ def by_length(prompts: Sequence[Sequence[int]]) -> Iterator[tuple[list[int], Ten
 
 
 def read(state: State, prompts: Tensor) -> None:
-    """Have all tokens of the prompts (B, L) read but the last, with which writing begins.
+    """Feed all tokens of the prompts (B, L) except the last, which starts the generation.
 
     Raises:
-        InputError: a prompt is empty, or there is no position for it.
+        InputError: a prompt is empty, or longer than the model's positions.
     """
     length = prompts.shape[1]
     if not length:
@@ -121,5 +121,5 @@ def read(state: State, prompts: Tensor) -> None:
 
 
 def most_tokens(config: Config) -> float:
-    """The longest text that the model has positions for, prompt and end token included."""
+    """The longest text that the model has positions for, including prompt and end token."""
     return config.positions if config.position == "learned" else float("inf")
