@@ -1,25 +1,26 @@
-"""Mechanisms of the catalogue in the models of transformers (those that call attention by `AttentionInterface`), and
-the project's models in its classes (`models.py`).
+"""Catalogue mechanisms in models of transformers (those that use `AttentionInterface`), and the project's models as
+classes of transformers (`models.py`).
 
     from attention_lab.huggingface import prepare, register
 
     register()
     model.set_attn_implementation("attention_lab.sparsemax")
-    prepare(model)                                  # before an optimizer is made: see there
+    prepare(model)                                  # before you create an optimizer: see `prepare`
 
-The model projects queries, keys and values, shares key heads and masks; the mechanism makes weights of that. So it has
-to be a composition that needs nothing else (`usable`). Where it is not valid, in cross-attention say, the model keeps
-its scaled dot products, with a warning. Weights come back for `output_attentions=True`, and cost the fast paths.
+The model projects queries, keys and values, shares key heads and makes masks; the mechanism turns these into weights.
+So it must be a composition that needs nothing else (`usable`). In places where it is not valid, for example
+cross-attention, the model falls back to scaled dot products, with a warning. `output_attentions=True` returns weights,
+at the cost of the fast paths.
 
-Scaling: the model hands over the factor of its scores, and it stands where a formula has 1/√D. In nearly all models it
-is 1/√D. T5, OPT and Whisper hand over 1, because their initialisation or their projection holds the factor already.
-Formulas without √D (dot, cosine, additive …) are taken as they are.
+Scaling: the model passes the factor of its scores, which replaces 1/√D in formulas. In nearly all models it is 1/√D;
+T5, OPT and Whisper pass 1, because their initialisation or projection already contains the factor. Formulas without √D
+(dot, cosine, additive …) are used as they are.
 
-Masks: True = may attend; of numbers that are added, −inf and the lowest float forbid and others are a bias. A query
-that may attend to nothing gets 0. A module that says it is causal, and is given no mask, is causal.
+Masks: True = may attend. In an additive mask, −inf and the lowest float forbid, and any other number is a bias. A query
+that may attend to nothing gets 0. A module that is declared causal and gets no mask is treated as causal.
 
-Positions, in mechanisms that have any: keys are 0 … Lk − 1 and queries the last of them. So pad at the right, unless
-distances alone count. Caches that do not hold every key so far, and no others, are refused.
+Positions, for mechanisms that depend on them: keys are at 0 … Lk − 1, and the queries are the last of these. So pad on
+the right, unless only distances matter. A cache must hold every key so far and no others; any other is refused.
 """
 
 from __future__ import annotations
@@ -62,23 +63,23 @@ __all__ = [
 ]
 
 PREFIX = "attention_lab."
-LENGTH = 512  # the longest sequence, for mechanisms with a parameter per position, as in our own layer
-# What some models hand over to attention beside a mask, and no mechanism may leave out in silence.
+LENGTH = 512  # the longest sequence, for mechanisms with a parameter per position; the default of our own layer
+# Additional arguments that some models pass to attention, and that no mechanism may silently ignore.
 REFUSED = {"softcap": "caps its scores", "s_aux": "has sinks", "sinks": "has sinks", "cache": "pages its cache"}
 
 
 def register(name: str | None = None, options: dict[str, Any] | None = None) -> list[str]:
-    """Make a mechanism, or every usable one, known to transformers.
+    """Register a mechanism, or every usable one, with transformers.
 
     Args:
-        name: of the mechanism; None: every one that is usable, with its default options.
-        options: of that mechanism. They become part of the name that is registered.
+        name: the mechanism. None: every usable one, with its default options.
+        options: options of that mechanism. They become part of the registered name.
 
     Returns:
         The names for `set_attn_implementation`: "attention_lab.sparsemax", "attention_lab.topk(k=4)".
 
     Raises:
-        InputError: there is no such mechanism (the message lists those there are) or option, or it is not usable.
+        InputError: there is no such mechanism or option (the message lists the valid ones), or it is not usable.
     """
     if name is None:
         rows = {row.name: row for row in CATALOGUE.values() if usable(row) is None}
@@ -96,21 +97,22 @@ def register(name: str | None = None, options: dict[str, Any] | None = None) -> 
 
 
 def prepare(model: PreTrainedModel, **inputs: Any) -> list[nn.Parameter]:
-    """Make the parameters that the chosen mechanism brings (the vector of `additive`), in a pass without gradients.
+    """Create the parameters that the chosen mechanism adds (the vector of `additive`), in a forward pass without
+    gradients.
 
-    They would else be made in the first call, too late for an optimizer, which has its list of parameters, and for
-    `load_state_dict`. They are in each attention module, in `attention_lab` by the mechanism's name, on the module's
-    device and in its dtype. They are saved with the model; `from_pretrained` does not know them, so load them by
-    `load_state_dict` after this.
+    Otherwise they would be created in the first call, too late for an existing optimizer and for `load_state_dict`.
+    Each attention module holds them in its submodule `attention_lab`, under the mechanism's name, on the module's
+    device and in its dtype. They are saved with the model, but `from_pretrained` does not know them: load them with
+    `load_state_dict` after this call.
 
     Args:
-        inputs: what the model is called with; none: the model's own dummy inputs, which are token ids.
+        inputs: what to call the model with; none: the model's own dummy inputs, which are token ids.
 
     Returns:
-        Those of the chosen mechanism that are learned, for an optimizer that shall have them alone, perhaps.
+        The trainable parameters of the chosen mechanism, for instance for an optimizer of their own.
 
     Raises:
-        InputError: no mechanism has been chosen; the message lists those there are.
+        InputError: no mechanism has been chosen; the message lists the usable ones.
     """
     configs = [getattr(part, "config", None) for part in model.modules()]
     names = {str(getattr(config, "_attn_implementation", None)) for config in configs}
@@ -119,11 +121,11 @@ def prepare(model: PreTrainedModel, **inputs: Any) -> list[nn.Parameter]:
         known = ", ".join(row.name for row in CATALOGUE.values() if usable(row) is None)
         raise InputError(f"call register() and model.set_attn_implementation('{PREFIX}…') first, with one of {known}")
     modes = {part: part.training for part in model.modules()}
-    model.eval()  # in training some models leave out layers
+    model.eval()  # in training mode some models skip layers
     with torch.no_grad():
         model(**(inputs or {name: tensor.to(model.device) for name, tensor in model.dummy_inputs.items()}))
     for part, training in modes.items():
-        part.train(training)  # parents come before their parts, so each gets back its own
+        part.train(training)  # parents come before their submodules, so each gets its own mode back
     attached = [
         part for name, part in model.named_modules() if isinstance(part, Attached) and name.rpartition(".")[2] in chosen
     ]
@@ -131,7 +133,7 @@ def prepare(model: PreTrainedModel, **inputs: Any) -> list[nn.Parameter]:
 
 
 def _key(own: str) -> str:
-    """The name of a submodule."""
+    """The name of the submodule; "." is not allowed there."""
     return own.replace(".", "_")
 
 
@@ -160,7 +162,7 @@ def _attention(own: str, row: Mechanism) -> Callable[..., tuple[Tensor, Tensor |
             queries=here(queries, query.device, max(0, keys - queries)),
             keys=here(keys, query.device),
             causal=causal and attention_mask is None,
-            exists=None if allowed is None else allowed.any(2).any(1),  # a key is there if any query may see it
+            exists=None if allowed is None else allowed.any(2).any(1),  # a key exists if any query may attend to it
             allowed=allowed,
         )
         weights = bool(kwargs.get("output_attentions")) or _recorded()
@@ -171,14 +173,14 @@ def _attention(own: str, row: Mechanism) -> Callable[..., tuple[Tensor, Tensor |
 
 
 def _recorded() -> bool:
-    """Does the model keep the weights that its modules return? Some (OPT, SigLIP) do not tell their attention."""
+    """Whether the model collects the weights its modules return; some (OPT, SigLIP) do not pass this to attention."""
     collector = getattr(output_capturing, "_active_collector", None)
     kept = None if collector is None else collector.get()
     return any("attentions" in name for name in kept or ())
 
 
 def _attached(module: nn.Module, own: str, row: Mechanism, query: Tensor, place: Place) -> Attached:
-    """The mechanism in this attention module; made in the first call."""
+    """The mechanism in this attention module, created on the first call."""
     if not hasattr(module, "attention_lab"):
         module.attention_lab = nn.ModuleDict()
     attached, key = cast(nn.ModuleDict, module.attention_lab), _key(own)
@@ -191,13 +193,13 @@ def _attached(module: nn.Module, own: str, row: Mechanism, query: Tensor, place:
         heads, head = query.shape[1], query.shape[3]
         sizes = Sizes(heads=heads, head=head, width=heads * head, length=LENGTH, place=place)
         like = next((parameter for parameter in module.parameters() if parameter.is_floating_point()), query)
-        with torch.inference_mode(False):  # or it could never be trained
+        with torch.inference_mode(False):  # otherwise its parameters could never be trained
             attached[key] = Attached(row, sizes).to(query.device, like.dtype).train(module.training)
     return cast(Attached, attached[key])
 
 
 def _place(module: nn.Module) -> Place:
-    """What an attention module is for, as far as it says so."""
+    """The place of an attention module, as far as it can be told."""
     if "cross" in type(module).__name__.lower() or getattr(module, "is_cross_attention", False):
         return "cross"
     if getattr(module, "is_causal", False):
@@ -206,7 +208,7 @@ def _place(module: nn.Module) -> Place:
 
 
 def _allowed(mask: Tensor | None, bias: Tensor | None, keys: int) -> tuple[Tensor | None, Tensor | None]:
-    """A model's mask and bias, which broadcast to (B, H, Lq, Lk) → who may attend to whom, and what scores gain."""
+    """A model's mask and bias, which broadcast to (B, H, Lq, Lk) → a boolean mask, and a finite bias of the scores."""
     mask = None if mask is None else mask[..., :keys]
     if mask is not None and mask.dtype != torch.bool:
         bias = mask if bias is None else bias + mask
@@ -218,7 +220,7 @@ def _allowed(mask: Tensor | None, bias: Tensor | None, keys: int) -> tuple[Tenso
 
 
 def _mask(own: str, row: Mechanism) -> Callable[..., Tensor | None]:
-    """The function that makes masks. Without one there are none, and a decoder sees what comes."""
+    """The function that makes masks. Without it transformers makes none, and a decoder attends to later tokens."""
 
     def mask(**given: Any) -> Tensor | None:
         causal = "allow_is_bidirectional_skip" not in given

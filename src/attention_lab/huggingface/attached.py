@@ -1,4 +1,4 @@
-"""A mechanism that is given queries, keys and values by the attention module of another model."""
+"""A mechanism inside the attention module of another model, which passes it queries, keys and values."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from attention_lab.attention.positions import Position
 
 
 class Attached(nn.Module):
-    """A composition, in a model that projects for it: `module.attention_lab[name]`."""
+    """A composition in a model that does the projections: `module.attention_lab[name]`."""
 
     def __init__(self, row: Mechanism, sizes: Sizes) -> None:
         super().__init__()
         core = cast(Composition, build(row, sizes, dropout=0.0, rotary=False)[1])
-        # What has a 1/√D in its formula keeps it in `scale`.
+        # Parts with 1/√D in their formula keep it in `scale`.
         parts: tuple[Any, ...] = (core.score, core.position)
         scaled = [part for part in parts if getattr(part, "scale", 1.0) != 1.0]
         self.scaled = [(part, part.scale * math.sqrt(sizes.head)) for part in scaled]
@@ -44,10 +44,10 @@ class Attached(nn.Module):
         """query (B, H, Lq, D), key and value (B, Hkv, Lk, D) → output (B, Lq, H, D), weights (B, H, Lq, Lk) or None
 
         Args:
-            bias: what the model adds to the scores, broadcasts to (B, H, Lq, Lk).
-            scaling: what stands for 1/√D; None: that itself.
-            dropout: share of weights that are set to 0 in training.
-            weights: whether they are wanted.
+            bias: the model's own bias of the scores, broadcasts to (B, H, Lq, Lk).
+            scaling: replaces 1/√D; None: 1/√D itself.
+            dropout: share of the weights that are set to 0 in training.
+            weights: whether to return the weights.
         """
         for part, share in self.scaled:
             part.scale = share * (1.0 / math.sqrt(query.shape[-1]) if scaling is None else scaling)
@@ -56,7 +56,7 @@ class Attached(nn.Module):
         if groups > 1:
             key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
         position, operation = self.core.position, self.core.operation
-        # There are no inputs: what reads them gets NaN, which a trial shows.
+        # There are no inputs: a part that reads them gets NaN, which the trial detects.
         inputs = query.new_full((1, 1, 1), torch.nan).expand(len(query), query.shape[-2], self.width)
         call = _Call(inputs, position.turn(query, where.queries), position.turn(key, where.keys), where, bias=bias)
         mixed, used = self.core(call, value, weights=weights)
@@ -65,13 +65,13 @@ class Attached(nn.Module):
 
 @dataclass(frozen=True)
 class _Call(Call):
-    """bias: what the model itself adds to the scores."""
+    """bias: the model's own bias of the scores."""
 
     bias: Tensor | None = None
 
 
 class _AndTheirs(Position):
-    """A mechanism's own position, and the bias that the model brings."""
+    """A mechanism's own position combined with the model's bias."""
 
     def __init__(self, own: Position) -> None:
         nn.Module.__init__(self)
@@ -84,6 +84,6 @@ class _AndTheirs(Position):
         return self.own.turn(vectors, positions)
 
     def bias(self, call: Call, scores: Tensor) -> Tensor | None:
-        # The blocks of a window are plain calls; there are none where a bias is, which comes with a mask.
+        # The blocks of a window are plain `Call`s, but a bias comes with a mask, which rules out blocks.
         own, theirs = self.own.bias(call, scores), getattr(call, "bias", None)
         return theirs if own is None else own if theirs is None else own + theirs

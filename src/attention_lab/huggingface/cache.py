@@ -1,4 +1,4 @@
-"""What a decoding by `generate` of transformers keeps from step to step."""
+"""What transformers' `generate` keeps between decoding steps."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from attention_lab.transformer.blocks import BlockCache
 
 
 class LabCache:
-    """What a decoding keeps, as `generate` asks for it.
+    """The cache of a decoding, with the interface that `generate` expects.
 
-    blocks: what the blocks keep, which have one position for all rows: so by the number of tokens before a text.
-    padding: (B,), that number; None: it is 0 in all rows.
+    blocks: block caches by the number of padding tokens before a text, because all rows of a block cache are at the
+    same position.
+    padding: (B,), that number for each row; None: 0 for all rows.
     """
 
     is_compileable = False
@@ -25,11 +26,11 @@ class LabCache:
         self.padding: Tensor | None = None
 
     def get_seq_length(self, layer: int = 0) -> int:
-        """How many tokens were read, padding included."""
+        """The number of tokens read so far, including padding."""
         return max((before + blocks[0].itself.length for before, blocks in self.blocks.items()), default=0)
 
     def reorder_cache(self, rows: Tensor) -> None:
-        """Go on with these rows (beams)."""
+        """Continue with these rows (beams)."""
         old = self.padding
         for before, blocks in self.blocks.items():
             own = rows if old is None else torch.searchsorted(rows_behind(old, before), rows[old[rows] == before])
@@ -39,5 +40,5 @@ class LabCache:
 
 
 def rows_behind(padding: Tensor, before: int) -> Tensor:
-    """The rows with that many tokens before their text."""
+    """The rows with that many padding tokens before their text."""
     return (padding == before).nonzero().flatten()

@@ -1,6 +1,6 @@
-"""The configuration of the project's models as transformers reads it from config.json."""
+"""The configuration of the project's models, as transformers reads it from config.json."""
 
-# No `from __future__ import annotations`: transformers checks the fields of a configuration by their types.
+# No `from __future__ import annotations`: transformers validates configuration fields by their types.
 
 from typing import Any
 
@@ -10,8 +10,10 @@ from attention_lab.transformer import Config
 
 
 class LabConfig(PreTrainedConfig):
-    """transformer: the fields of `attention_lab.transformer.Config`; the others follow from it. vocab_size: of the
-    vocabulary that is written with, where the source has another one, whose size transformers never asks for."""
+    """The configuration of any of the project's models.
+
+    transformer: the fields of `attention_lab.transformer.Config`, from which the others are derived. vocab_size: of the
+    output; if the source has its own vocabulary, transformers never needs that size."""
 
     model_type = "attention_lab"
 
@@ -26,7 +28,7 @@ class LabConfig(PreTrainedConfig):
     decoder_start_token_id: int | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        if self.transformer is not None:  # transformers also makes one without any values, to compare with
+        if self.transformer is not None:  # transformers also makes an empty one, for comparison
             config = Config(**self.transformer)
             self.transformer = config.model_dump(mode="json")
             self.vocab_size, self.hidden_size = config.written, config.width
@@ -38,6 +40,6 @@ class LabConfig(PreTrainedConfig):
             if config.labels:
                 self.id2label = dict(enumerate(config.labels))
                 self.label2id = {label: number for number, label in enumerate(config.labels)}
-            if config.task == "multi_label":  # what pipelines and the Trainer go by
+            if config.task == "multi_label":  # pipelines and the Trainer rely on it
                 self.problem_type = "multi_label_classification"
         super().__post_init__(**kwargs)

@@ -1,12 +1,12 @@
-"""The project's models as models of transformers: for `AutoModel…`, `generate`, `pipeline` and `Trainer`.
+"""The project's models as classes of transformers, for `AutoModel…`, `generate`, `pipeline` and `Trainer`.
 
-    import attention_lab.huggingface                # makes the classes known; a new process has to do it again
+    import attention_lab.huggingface                # registers the classes; needed in every new process
     model = AutoModelForSeq2SeqLM.from_pretrained("data/model")
     model.generate(**AutoTokenizer.from_pretrained("data/model")("The old dog sees the cat.", return_tensors="pt"))
 
-Each holds one model of `attention_lab.transformer`, and its files are those that the train stage writes. Masks are
-theirs (1 = a token), and so are losses: means over the labels that are not −100. Of a model whose target has
-a vocabulary of its own, "data/model/target" is the tokenizer that reads what it generates.
+Each class wraps one model of `attention_lab.transformer` and loads the files that the train stage writes. Masks (1 = a
+token) and losses (means over the labels that are not −100) follow the conventions of transformers. If the target has
+its own vocabulary, decode what the model generates with the tokenizer in "data/model/target".
 
 Shapes: B batch, Ls source positions, Lt target positions, V vocabulary, C classes.
 """
@@ -47,40 +47,40 @@ from attention_lab.transformer.models import Memory, Writer, begin, writing
 
 
 class LabModel(PreTrainedModel):
-    """What all of them are: a model of ours, and how it is made."""
+    """Base class: wraps a model of ours and builds it from the configuration."""
 
     config_class = LabConfig
     base_model_prefix = "transformer"
     supports_gradient_checkpointing = True
-    accepts_loss_kwargs = False  # a loss here is the mean of its own batch, whatever the Trainer accumulates
+    accepts_loss_kwargs = False  # the loss is the mean over its own batch, however many the Trainer accumulates
 
     def __init__(self, config: LabConfig) -> None:
         super().__init__(config)
         own = Config(**config.transformer or {})
-        if own.labels:  # those of `from_pretrained` (num_labels, id2label) come when the configuration is made
+        if own.labels:  # `from_pretrained` (num_labels, id2label) may have changed them in the configuration
             own = own.model_copy(update={"labels": tuple(name for _, name in sorted(config.id2label.items()))})
             config.transformer = own.model_dump(mode="json")
-        with torch.device("cpu"):  # transformers makes models without memory, and ours draw numbers while they are made
+        with torch.device("cpu"):  # transformers builds on the meta device, but our models draw numbers while built
             self.transformer: Any = build(own)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Parts initialise themselves."""
+        """Do nothing: modules initialise themselves."""
 
     def get_input_embeddings(self) -> nn.Module:
-        """The vectors of the tokens that are read."""
+        """The embedding of the tokens that the model reads."""
         found: nn.Module = self.transformer.embedding.tokens
         return found
 
     def set_input_embeddings(self, value: nn.Module) -> None:
-        """Read with these vectors."""
+        """Replace the embedding of the tokens that the model reads."""
         self.transformer.embedding.tokens = value
 
     def resize_token_embeddings(self, *arguments: Any, **named: Any) -> nn.Module:
-        """As in all models of transformers.
+        """Resize the token embedding, as in all models of transformers.
 
         Raises:
-            InputError: what is written has weights of its own, which would keep their size.
+            InputError: the output has weights of its own, which would keep their size.
         """
         own = self.transformer.config
         alone = own.tied and not own.output_bias and own.target_vocabulary is None
@@ -96,14 +96,14 @@ class LabModel(PreTrainedModel):
 
     @classmethod
     def of(cls, model: Model) -> LabModel:
-        """A model of ours in this class; both then share its weights."""
+        """Wrap a model of ours in this class, sharing its weights."""
         wrapped = cls(LabConfig(transformer=model.config.model_dump(mode="json")))
         wrapped.transformer = model
         return wrapped.train(model.training)
 
 
 class _Generating(LabModel, GenerationMixin):
-    """A model that writes: it keeps its own caches."""
+    """A model that writes, with its own kind of cache."""
 
     def __init__(self, config: LabConfig) -> None:
         super().__init__(config)
@@ -118,18 +118,18 @@ class _Generating(LabModel, GenerationMixin):
 
 @dataclass
 class Encoded(BaseModelOutput):
-    """What an encoder made of its tokens (B, Ls), and these, for a decoder that copies."""
+    """The output of the encoder together with the tokens (B, Ls) it read, for a decoder that copies."""
 
     tokens: Tensor | None = None
 
 
 class LabForSeq2SeqLM(_Generating):
-    """`EncoderDecoder`."""
+    """Wraps `EncoderDecoder`."""
 
     main_input_name = "input_ids"
 
     def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
-        """What `DataCollatorForSeq2Seq` and the label smoothing of `Trainer` ask for: see `shifted`."""
+        """Called by `DataCollatorForSeq2Seq` and by the label smoothing of `Trainer`; see `shifted`."""
         return shifted(labels, self.transformer.config.start, self.transformer.config.pad)
 
     @can_return_tuple
@@ -145,14 +145,14 @@ class LabForSeq2SeqLM(_Generating):
         output_attentions: bool | None = None,
         **ignored: Any,
     ) -> Any:
-        """input_ids (B, Ls) → logits (B, Lt, V), of a model that copies log-probabilities
+        """input_ids (B, Ls) → logits (B, Lt, V); log-probabilities if the model copies
 
         Args:
-            labels: (B, Lt), the target from its first word to its end token; without decoder_input_ids the decoder
-                reads the start token and all of them but the last.
+            labels: (B, Lt), the target from its first word to its end token. Without decoder_input_ids the decoder
+                reads the start token followed by all labels but the last.
 
         Raises:
-            InputError: the model copies, and there are neither input_ids nor the tokens of `encoder_outputs`.
+            InputError: there are no input_ids, and no `encoder_outputs` (with tokens, if the model copies).
         """
         model = self.transformer
         if decoder_input_ids is None and labels is not None:
@@ -189,16 +189,16 @@ class LabForSeq2SeqLM(_Generating):
 
 
 class LabForCausalLM(_Generating):
-    """`LanguageModel`. Positions count from the first token of a text, so texts that begin at different places of a
-    batch are read one place after another: right, but no faster than one by one."""
+    """Wraps `LanguageModel`. Positions count from the first token of a text, so texts of a batch with different amounts
+    of left padding are run in one group per amount: correct, but in the worst case no faster than one by one."""
 
     def prepare_inputs_for_generation(
         self, input_ids: Tensor, *, attention_mask: Tensor | None = None, **kwargs: Any
     ) -> dict[str, Any]:
-        """What `forward` is given in a step of `generate`.
+        """The arguments of `forward` in a step of `generate`.
 
         Raises:
-            InputError: a text has padding behind it, where it should be gone on with.
+            InputError: a text is padded on the right, where it should be continued.
         """
         if attention_mask is not None and not bool(attention_mask[:, -1].all()):
             raise InputError(
@@ -223,9 +223,9 @@ class LabForCausalLM(_Generating):
         """input_ids (B, L) → logits (B, L, V)
 
         Args:
-            attention_mask: (B, L), 0 for padding, which stands before a text or behind it; with past_key_values of all
-                tokens so far.
-            labels: (B, L), the input_ids; each position is asked for the label behind it.
+            attention_mask: (B, L), 0 for padding before or after a text; with past_key_values it covers all tokens so
+                far.
+            labels: (B, L), usually the input_ids; each position predicts the next label.
 
         Raises:
             InputError: there are no input_ids.
@@ -244,8 +244,8 @@ class LabForCausalLM(_Generating):
     def _read(
         self, tokens: Tensor, mask: Tensor | None, cache: LabCache | None, wanted: bool
     ) -> tuple[Tensor, list[Tensor]]:
-        """tokens (B, L), mask (B, all so far) → hidden (B, L, W), weights (B, H, L, all so far) if wanted; of padding
-        before a text both are 0"""
+        """tokens (B, L), mask (B, all so far) → hidden (B, L, W), weights (B, H, L, all so far) if wanted; both are 0
+        for padding before a text"""
         model, seen = self.transformer, 0 if cache is None else cache.get_seq_length()
         padding = tokens.new_zeros(len(tokens)) if mask is None else mask.bool().long().argmax(1)
         if cache is not None:
@@ -266,22 +266,23 @@ class LabForCausalLM(_Generating):
 
 
 class _Reading(LabModel):
-    """A model that reads a text whole."""
+    """A model that reads a text and writes none."""
 
     def read(
         self, tokens: Tensor | None, mask: Tensor | None, segments: Tensor | None, wanted: bool | None
     ) -> tuple[Tensor, tuple[Tensor, ...] | None]:
-        """tokens, mask and segments (B, L) → logits of the model, and its attention if it is wanted"""
+        """tokens, mask and segments (B, L) → the model's logits, and its attention weights if wanted"""
         logits, seen = self.transformer(tokens, _mask(mask, tokens), segments=segments, weights=bool(wanted))
         return logits, _seen(seen.encoder_self, wanted)
 
 
 class LabForSequenceClassification(_Reading):
-    """`Classifier`. With other classes than a file has (`num_labels`, `id2label` of another length) it is refused, or
-    begins with a new head if `from_pretrained` is told `ignore_mismatched_sizes=True`, as any model of transformers."""
+    """Wraps `Classifier`. If the number of classes differs from that in the file (`num_labels`, `id2label`), loading
+    fails, or starts with a new head if `from_pretrained` gets `ignore_mismatched_sizes=True`, as in all models of
+    transformers."""
 
     def _init_weights(self, module: nn.Module) -> None:
-        """What the head begins with: where a file does not fit, transformers leaves what was in the memory."""
+        """Initialise the head: if the file does not fit, transformers leaves its memory uninitialised."""
         head: nn.Linear = self.transformer.classes
         if module is head:
             begin(head)
@@ -299,7 +300,7 @@ class LabForSequenceClassification(_Reading):
         """input_ids (B, L) → logits (B, C)
 
         Args:
-            labels: (B,); of a model for several labels (B, C), 1 for each that a text has.
+            labels: (B,); for multi-label classification (B, C), 1 for each label that a text has.
         """
         logits, attentions = self.read(input_ids, attention_mask, token_type_ids, output_attentions)
         loss = _of_several if self.config.problem_type == "multi_label_classification" else _loss
@@ -311,7 +312,7 @@ class LabForSequenceClassification(_Reading):
 
 
 class LabForQuestionAnswering(_Reading):
-    """`SpanExtractor`."""
+    """Wraps `SpanExtractor`."""
 
     @can_return_tuple
     def forward(
@@ -324,7 +325,7 @@ class LabForQuestionAnswering(_Reading):
         output_attentions: bool | None = None,
         **ignored: Any,
     ) -> Any:
-        """input_ids (B, L) → start_logits and end_logits (B, L); positions: (B,), where the answer begins and ends"""
+        """input_ids (B, L) → start_logits and end_logits (B, L); start_positions and end_positions are (B,)"""
         logits, attentions = self.read(input_ids, attention_mask, token_type_ids, output_attentions)
         start, end = logits.unbind(1)
         asked = start_positions is not None and end_positions is not None
@@ -337,7 +338,7 @@ class LabForQuestionAnswering(_Reading):
 
 
 def shifted(labels: Tensor, start: int, pad: int) -> Tensor:
-    """What a decoder reads to be asked for the labels (B, Lt): the start token, and all of them but the last."""
+    """What a decoder reads to predict the labels (B, Lt): the start token, followed by all labels but the last."""
     first = labels.new_full((len(labels), 1), start)
     return torch.cat((first, labels[:, :-1].masked_fill(labels[:, :-1] == -100, pad)), 1)
 
@@ -351,14 +352,14 @@ def _mask(mask: Tensor | None, like: Tensor | None) -> Tensor:
 
 
 def _memory(model: EncoderDecoder, encoded: Any, mask: Tensor | None, tokens: Tensor | None) -> Memory:
-    """What was encoded before, of the tokens that come with it or of these."""
+    """The memory from encoder outputs, with the tokens that come with them or else the given ones."""
     vectors, own = encoded[0], getattr(encoded, "tokens", None)
     mask = _mask(mask, vectors[..., 0])
     tokens = tokens if own is None else own
     if tokens is None:
         if model.pointer is not None:
             raise InputError("encoder_outputs: the model copies tokens of its source; give input_ids beside it")
-        tokens = mask.long()  # nobody looks at them
+        tokens = mask.long()  # placeholders: only a model that copies reads them
     return Memory(vectors, mask, tokens)
 
 
@@ -367,7 +368,7 @@ def _loss(logits: Tensor, labels: Tensor | None) -> Any:
 
 
 def _behind(labels: Tensor, mask: Tensor | None) -> Tensor:
-    """The labels (B, L) behind each position but the last; none behind padding, which says nothing."""
+    """The next label at each position but the last, from labels (B, L); none at padding, which predicts nothing."""
     return labels[:, 1:] if mask is None else labels[:, 1:].masked_fill(~mask[:, :-1].bool(), -100)
 
 
@@ -387,7 +388,7 @@ CLASSES: dict[str, tuple[type[LabModel], Any]] = {
 }
 
 AutoConfig.register("attention_lab", LabConfig)
-# Trainer's label smoothing shifts the labels of those that it knows by name; of others each token would say itself.
+# The Trainer's label smoothing shifts labels only for classes listed here; else each token would predict itself.
 MODEL_FOR_CAUSAL_LM_MAPPING_NAMES["attention_lab"] = "LabForCausalLM"
 for _own, _auto in CLASSES.values():
     _auto.register(LabConfig, _own)

@@ -1,4 +1,4 @@
-"""What a mechanism needs beside queries, keys and values: found by trying it on a few numbers, so no list is kept."""
+"""Does a mechanism need more than queries, keys and values? Found by trial on a few numbers, so no list is kept."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from attention_lab.attention.contract import Place, Sizes, Where, here
 from attention_lab.huggingface.attached import Attached
 
 KEYS = 6
-FAR = 10007  # farther apart than any window reaches, and a multiple of nothing
+FAR = 10007  # beyond the reach of any window, and prime, so no multiple of a stride
 
 
 def usable(row: Mechanism) -> str | None:
-    """None if a model of transformers can use a mechanism somewhere, else why not."""
+    """None if a model of transformers can use a mechanism in at least one place, else the reason why not."""
     reasons: list[str] = []
     for place in row.places:
         why = refused(row, place)
@@ -28,7 +28,7 @@ def usable(row: Mechanism) -> str | None:
 
 
 def refused(row: Mechanism, place: Place) -> str | None:
-    """Why a mechanism is not valid in that place of a model of transformers; None: it is."""
+    """The reason why a mechanism is not valid in that place of a model of transformers; None: it is valid."""
     if place not in row.places:
         return row.why
     if row.kernel is not None:
@@ -49,7 +49,7 @@ def refused(row: Mechanism, place: Place) -> str | None:
 
 
 def counts_positions(row: Mechanism) -> bool:
-    """Does it matter to a mechanism where queries and keys stand, in self-attention?"""
+    """Whether a mechanism's output depends on the positions of queries and keys in self-attention."""
     places = [place for place in row.places if place != "cross" and refused(row, place) is None]
     return any(_ordered(_trial(row, place)[1]) for place in places)
 
@@ -59,12 +59,12 @@ def _ordered(output: Callable[..., Tensor]) -> bool:
 
 
 def _trial(row: Mechanism, place: Place) -> tuple[Attached, Callable[..., Tensor]]:
-    """A small mechanism, and a function: its output for the last queries, at positions that are so far apart."""
+    """A small mechanism, and a function that gives its output for the `last` queries at positions `apart` apart."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         part = Attached(row, Sizes(heads=2, head=4, width=8, length=16, place=place)).eval()
         for parameter in part.parameters():
-            parameter.data.add_(0.1 * torch.randn_like(parameter))  # away from 0, where a part does nothing
+            parameter.data.add_(0.1 * torch.randn_like(parameter))  # away from 0, where a part has no effect
         query, key, value = torch.randn(3, 1, 2, KEYS, 4)
     past = torch.ones(1, 1, KEYS, KEYS, dtype=torch.bool).tril() if place == "decoder_self" else None
 
