@@ -1,4 +1,4 @@
-"""The applications, one file each."""
+"""The tasks, one file each."""
 
 from typing import Any
 
@@ -20,8 +20,8 @@ __all__ = ["TASKS", "Loss", "Task", "Trainable", "in_full"]
 
 
 def in_full(values: dict[str, Any], config: Config) -> dict[str, Any]:
-    """Parameters for the books, with what the task decides where the sections model and train have null: a run that
-    names that value is the same run."""
+    """Parameters to be logged, with the task's own values in place of null in the sections model and train: a run that
+    sets such a value explicitly is the same run."""
     decided = {"model": config.model_dump(), "train": {"word_dropout": TASKS[config.task].word_dropout}}
     return values | {
         section: {name: of_task.get(name) if value is None else value for name, value in values[section].items()}

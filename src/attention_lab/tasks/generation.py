@@ -1,4 +1,4 @@
-"""Text generation: the next token from those before it, with a decoder alone."""
+"""Text generation: predicting each token from those before it, with a decoder-only model."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from attention_lab.vocabulary import PAD_ID, behind
 
 
 class Generation(Task):
-    """A causal language model. It is scored with the probability of a character, the geometric mean: unlike that of a
-    token it compares models with different tokenizers."""
+    """A causal language model, scored with the geometric mean probability of a character: unlike that of a token, it is
+    comparable between models with different tokenizers."""
 
     name = "generation"
     architecture: Literal["decoder"] = "decoder"
@@ -31,7 +31,7 @@ class Generation(Task):
     def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss:
         """Cross-entropy of each next token; positions without one are left out before the projection.
 
-        Where the batch has a target, it is the text as it has to be said, and the source the text as it is read.
+        If the batch has a target, that is the text to predict, and the source is the text to read.
         """
         model = of_kind(model, LanguageModel)
         hidden, _ = model(batch.source[:, :-1])
@@ -44,11 +44,13 @@ class Generation(Task):
     def predict(
         self, model: nn.Module, batch: Batch, tokenizer: PreTrainedTokenizerFast, options: params.Evaluate
     ) -> list[dict[str, Any]]:
-        """How surprising each text is, `nats` over `tokens`, and a `prediction`: how the model would go on after its
-        first `options.prompt_tokens` tokens, or after all of it. Of a text in windows the first one is gone on with,
-        or, after all of it, the last one, as far as it shows that it is (by the end token); the others say nothing.
+        """The surprisal of each text, as `nats` in total over `tokens`, and a `prediction`: the prompt, which is its
+        first `options.prompt_tokens` tokens or all of it, and the model's continuation.
 
-        What is drawn for a row depends on `options.seed` and on its number in its split.
+        Of a text in windows, only one is continued: the first one, or, if the prompt is all of the text, the last one,
+        recognised by its end token. The others have an empty prediction.
+
+        What is drawn for a row depends on `options.seed` and on the row's number in its split.
         """
         one_answer(options, "a language model draws a text at random")
         model = of_kind(model, LanguageModel)
@@ -75,7 +77,7 @@ class Generation(Task):
             )
             for row, answer in zip(rows, found, strict=True):
                 written[row] = prompts[row] + answer.tokens
-        # One by one: transformers spells a batch of no text as one empty text.
+        # One by one: transformers decodes an empty batch to one empty text.
         spelled = [
             tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False) for tokens in written
         ]
@@ -86,7 +88,7 @@ class Generation(Task):
         ]
 
     def stream(self, model: nn.Module, batch: Batch, options: params.Evaluate) -> Iterator[int]:
-        """The prompt, and what is drawn after it with the seed that `predict` has."""
+        """Yield the prompt, then the tokens drawn after it with the seed that `predict` uses."""
         model = of_kind(model, LanguageModel)
         longer = batch.shared is not None and bool(batch.shared[0] > 0)
         prompt = _prompt(batch.source[0][batch.source_mask[0]].tolist(), model, options, longer=longer)
@@ -107,7 +109,7 @@ class Generation(Task):
 
     def measure(self, predictions: pd.DataFrame, options: params.Evaluate, seed: int) -> dict[str, Any]:
         read = predictions["text"].map(len) == predictions["characters"]
-        truth = predictions["true_nats"].where(read)  # known of whole texts
+        truth = predictions["true_nats"].where(read)  # known only for texts that were read to their end
         tokens = predictions["tokens"].tolist()
         return metrics.generation(
             predictions["nats"].tolist(),
@@ -120,14 +122,14 @@ class Generation(Task):
         )
 
     def headline(self, predictions: pd.DataFrame) -> metrics.Figure:
-        lengths = predictions["text"].map(len)  # of a result from before a text could be read in part
+        lengths = predictions["text"].map(len)  # for older results, which lack the column `characters`
         characters = predictions.get("characters", lengths).fillna(lengths)
         return metrics.probability_of_rows(predictions["nats"].tolist(), characters.tolist())
 
     def baselines(
         self, train: pd.DataFrame, test: pd.DataFrame, options: params.Evaluate, seed: int
     ) -> dict[str, dict[str, Any]]:
-        """Trivial: how often each character occurs. Classical: characters given the four before them."""
+        """Trivial: the frequency of each character. Classical: each character given the four before it."""
         found = {
             "baseline": ("the frequency of each character", CharacterNGram(train["text"].tolist(), 1)),
             "classical": ("a 5-gram of characters, interpolated", CharacterNGram(train["text"].tolist(), 5)),
@@ -149,8 +151,8 @@ class Generation(Task):
 
 
 def _prompt(text: list[int], model: LanguageModel, options: params.Evaluate, *, longer: bool) -> list[int]:
-    """What of a text is given; of a longer one, of which this is the last window, half of what can be read at once,
-    so that there is room to go on."""
+    """The part of a text to continue. If it is the last window of a longer text, that is at most half of the model's
+    positions, to leave room for the continuation."""
     text = text[-(model.config.positions // 2) :] if longer else text
     prompt = text[: options.prompt_tokens or len(text)]
     return prompt[:-1] if prompt[-1] == model.config.end else prompt
@@ -161,8 +163,8 @@ def _draw(options: params.Evaluate) -> Draw:
 
 
 def _new(batch: Batch) -> torch.Tensor:
-    """Which tokens from the second on (B, L − 1) are to be predicted: no padding, and none that the window before has
-    had."""
+    """Which tokens from the second on (B, L − 1) are to be predicted: neither padding, nor tokens of the previous
+    window."""
     there = batch.source_mask[:, 1:]
     if batch.shared is None:
         return there

@@ -1,4 +1,4 @@
-"""Multi-label classification: a text in, any number of labels out, none included, with the encoder.
+"""Multi-label classification: a text in, any number of labels (even none) out, with an encoder.
 
 Shapes: B texts, C labels.
 """
@@ -21,8 +21,8 @@ from attention_lab.transformer import Classifier
 
 
 class MultiLabel(Task):
-    """Whether a text has a label is a prediction of its own for each label (binary relevance; Tsoumakas & Katakis 2007,
-    Multi-label classification: an overview, section 2.1). Scored with F1 over all of them."""
+    """One yes-or-no prediction for each label (binary relevance; Tsoumakas & Katakis 2007, Multi-label classification:
+    an overview, section 2.1). Scored with F1 over all of them (micro)."""
 
     name = "multi_label"
     architecture: Literal["classifier"] = "classifier"
@@ -31,7 +31,7 @@ class MultiLabel(Task):
 
     def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss:
         """Binary cross-entropy of each label, B · C predictions. The sigmoid of a logit z is the softmax of 0 and z, so
-        each is a choice of two classes."""
+        each prediction is a choice between two classes."""
         logits, _ = of_kind(model, Classifier)(batch.source, batch.source_mask)
         pairs = torch.stack((torch.zeros_like(logits), logits), -1).flatten(0, 1)  # (B · C, 2)
         return classified(pairs, given(batch.label, "labels").long().flatten(), smoothing)
@@ -40,8 +40,8 @@ class MultiLabel(Task):
     def predict(
         self, model: nn.Module, batch: Batch, tokenizer: PreTrainedTokenizerFast, options: params.Evaluate
     ) -> list[dict[str, Any]]:
-        """All labels whose probability is `options.threshold` or more, in the order of their names; `probability` is
-        that of having these and no other."""
+        """Predict all labels with a probability of at least `options.threshold`, in alphabetical order; `probability`
+        is that of having exactly these labels."""
         one_answer(options, "each label is decided on its own, and `probabilities` has them all")
         classifier = of_kind(model, Classifier)
         logits, _ = classifier(batch.source, batch.source_mask)
@@ -70,8 +70,8 @@ class MultiLabel(Task):
     def baselines(
         self, train: pd.DataFrame, test: pd.DataFrame, options: params.Evaluate, seed: int
     ) -> dict[str, dict[str, Any]]:
-        """Trivial: the most frequent labels for every text, as many as do best in training. Classical: tf-idf of words
-        and word pairs with a logistic regression for each label, cut at the same threshold."""
+        """Trivial: the k most frequent labels for every text, with the k that does best in training. Classical: tf-idf
+        of words and word pairs with a logistic regression for each label, at the same threshold."""
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression
         from sklearn.multiclass import OneVsRestClassifier
@@ -108,7 +108,7 @@ class MultiLabel(Task):
         return result
 
     def trivial_nll(self, train: Iterable[Batch], valid: Iterable[Batch]) -> float:
-        """How often each label occurs, add-one smoothed: a label's frequency is its probability in every text."""
+        """Nats per prediction if each label's probability is its add-one smoothed frequency, the same in every text."""
         seen = torch.cat([given(batch.label, "labels") for batch in train]).double()
         asked = torch.cat([given(batch.label, "labels") for batch in valid]).double()
         share = (seen.sum(0) + 1.0) / (len(seen) + 2.0)
@@ -116,7 +116,8 @@ class MultiLabel(Task):
 
 
 def _best_constant(has: np.ndarray) -> np.ndarray:
-    """The labels (k,) which, predicted for every text, have the best F1: the k most frequent. has: (rows, C)."""
+    """The labels (k,) whose prediction for every text gives the best F1; they are the k most frequent. has: (rows,
+    C)."""
     counts = has.sum(0)
     order = np.argsort(-counts, kind="stable")
     hits, size = counts[order].cumsum(), np.arange(1, len(order) + 1)

@@ -1,4 +1,4 @@
-"""The classical language model that attention is measured against: characters given those before them."""
+"""The classical baseline for language models: predicting each character from those before it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ START, END = "\x02", "\x03"
 
 
 class CharacterNGram:
-    """Interpolated absolute discounting (Ney, Essen & Kneser 1994; Chen & Goodman 1999, section 2.6): of the count of
-    every character that was seen after a context, `discount` is taken away and given to the shorter context.
+    """Interpolated absolute discounting (Ney, Essen & Kneser 1994; Chen & Goodman 1999, section 2.6): subtract
+    `discount` from the count of every character seen after a context, and give that mass to the shorter context.
 
         p(c | h) = max(n(hc) − d, 0) / n(h) + d · kinds(h) / n(h) · p(c | h without its first character)
 
-    kinds(h) is how many different characters followed h; the shortest context falls back on 1 / (characters + 1), the
-    one for characters that were never seen.
+    kinds(h) is the number of different characters that followed h. The empty context falls back on 1 / (characters +
+    1), where the 1 stands for characters that were never seen.
 
     Args:
-        texts: to learn from. order: n, characters of a context plus one.
+        texts: the training texts. order: n, the number of context characters plus one.
     """
 
     def __init__(self, texts: list[str], order: int, discount: float = 0.75) -> None:
@@ -45,7 +45,7 @@ class CharacterNGram:
         return found
 
     def nats(self, text: str) -> float:
-        """−log p of the text and its end."""
+        """−log p of the text, including its end."""
         marked = START * (self.order - 1) + text + END
         return -sum(
             math.log(self.probability(marked[end - self.order + 1 : end], marked[end]))

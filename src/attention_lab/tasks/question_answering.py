@@ -1,4 +1,4 @@
-"""Question answering: the piece of a text that answers a question, or that it has no answer there."""
+"""Question answering: finding the span of a text that answers a question, or that there is none."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ WORD = re.compile(r"\w+")
 
 
 class QuestionAnswering(Task):
-    """Extractive (Devlin et al. 2019, arXiv 1810.04805, sections 4.2 and 4.3): a probability of being the first token
-    of the answer, and one of being its last, for each token of the text; both are <s> where there is none. Scored with
-    the F1 of SQuAD."""
+    """Extractive (Devlin et al. 2019, arXiv 1810.04805, sections 4.2 and 4.3): each token of the text has a probability
+    of being the first token of the answer, and one of being its last; both point to <s> if there is no answer. Scored
+    with the F1 of SQuAD."""
 
     name = "question_answering"
     architecture: Literal["spans"] = "spans"
     score = "f1"
-    layers = 4  # each can join one more fact to what is known
+    layers = 4  # each layer can connect one more fact
     width = 64
 
     def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss:
-        """Cross-entropy of both ends. Smoothing goes to the places that an answer could have."""
+        """Cross-entropy of start and end. Label smoothing covers only positions at which an answer is possible."""
         logs = ends(of_kind(model, SpanExtractor), batch.source, batch.source_mask)  # (B, 2, L)
         span = given(batch.span, "an answer")  # (B, 2)
         nll = -logs.gather(-1, span.unsqueeze(-1)).sum()
@@ -41,7 +41,7 @@ class QuestionAnswering(Task):
         uniform = -(logs.masked_fill(~possible, 0.0).sum(-1) / possible.sum(-1)).sum()
         smoothed = (1.0 - smoothing) * nll + smoothing * uniform if smoothing else nll
         correct = (logs.detach().argmax(-1) == span).sum()
-        # A finite number, for −∞ − (−∞) is none.
+        # Finite, because −∞ − (−∞) is NaN.
         logits = logs.flatten(0, 1).clamp(min=torch.finfo(logs.dtype).min)
         return Loss(smoothed, nll.detach(), correct, logits, project=lambda some: some)
 
@@ -49,9 +49,9 @@ class QuestionAnswering(Task):
     def predict(
         self, model: nn.Module, batch: Batch, tokenizer: PreTrainedTokenizerFast, options: params.Evaluate
     ) -> list[dict[str, Any]]:
-        """The most probable answers in each window, as many as `options.best`: `spans` of the characters `start` to
-        `end` of the text, each with its `log_probability`; and that of no answer, `none`. `join` makes predictions of
-        them."""
+        """The `options.best` most probable answers in each window, as `spans` with the characters `start` to `end` of
+        the text and a `log_probability`; and `none`, the log-probability of no answer. `join` turns them into
+        predictions."""
         logs = ends(of_kind(model, SpanExtractor), batch.source, batch.source_mask)
         first, last, best = best_spans(logs, options.max_tokens, options.best)
         found = []
@@ -67,10 +67,10 @@ class QuestionAnswering(Task):
         return found
 
     def join(self, windows: list[dict[str, Any]], record: dict[str, Any], options: params.Evaluate) -> dict[str, Any]:
-        """The best answer of all windows; or none, if even where it is least probable that there is none it is
-        `options.no_answer` nats likelier than the answer (Devlin et al. 2019, section 4.3: s_null and τ)."""
+        """The best answer of all windows; or none, if even in the window where "no answer" is least likely, it is more
+        than `options.no_answer` nats likelier than that answer (Devlin et al. 2019, section 4.3: s_null and τ)."""
         none = min(window["none"] for window in windows)
-        # By place: windows overlap, and a token may have the space before it.
+        # Keyed by place and text: windows overlap, and a token may include the space before it.
         worth: dict[tuple[int, str], float] = {}
         for span in (span for window in windows for span in window["spans"]):
             piece = str(record["context"])[span["start"] : span["end"]]
@@ -97,9 +97,9 @@ class QuestionAnswering(Task):
     def baselines(
         self, train: pd.DataFrame, test: pd.DataFrame, options: params.Evaluate, seed: int
     ) -> dict[str, dict[str, Any]]:
-        """Trivial: the whole text. Classical: the words of the text, as many as an answer has in training, around which
-        most words of the question stand, rare ones counting more (after the sliding window of Richardson et al. 2013,
-        MCTest, algorithm 1)."""
+        """Trivial: the whole text. Classical: as many words as an answer has on average in training, where the
+        surrounding text has the most words of the question, with more weight for rare ones (after the sliding window of
+        Richardson et al. 2013, MCTest, algorithm 1)."""
         lengths = [len(answer.split()) for answer in train["answer"] if answer]
         size = round(sum(lengths) / len(lengths)) if lengths else 1
         rows = list(zip(test["question"], test["context"], strict=True))

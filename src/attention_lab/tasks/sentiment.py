@@ -1,4 +1,4 @@
-"""Sentiment and any other classification: a text in, one label out, with the encoder."""
+"""Sentiment analysis and any other single-label classification: a text in, one label out, with an encoder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from attention_lab.transformer import Classifier
 
 
 class Sentiment(Task):
-    """One label a text; scored with accuracy."""
+    """One label per text; scored with accuracy."""
 
     name = "sentiment"
     architecture: Literal["classifier"] = "classifier"

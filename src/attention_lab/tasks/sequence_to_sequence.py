@@ -1,4 +1,4 @@
-"""Text in, text out, with the encoder-decoder: what translation and summarization share."""
+"""Text in, text out, with an encoder-decoder: what translation and summarization share."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class SequenceToSequence(Task):
     def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss:
         """Cross-entropy of each next token (Vaswani et al. 2017, section 5.4: label smoothing).
 
-        Only positions with a next token are projected to the vocabulary: with padding left out before the projection
-        the dearest layer does no idle work.
+        Only positions with a next token are projected to the vocabulary: leaving out padding before the most expensive
+        layer saves work.
         """
         model = of_kind(model, EncoderDecoder)
         target = given(batch.target, "a target")
@@ -39,7 +39,8 @@ class SequenceToSequence(Task):
     def predict(
         self, model: nn.Module, batch: Batch, tokenizer: PreTrainedTokenizerFast, options: params.Evaluate
     ) -> list[dict[str, Any]]:
-        """The n best of a search need at least n beams. Of those that read alike, cut into other tokens, one stays."""
+        """The n best of a beam search, with at least n beams. Of answers with the same text but different tokens, only
+        the best is kept."""
         model = of_kind(model, EncoderDecoder)
         found = beam_search(
             model,

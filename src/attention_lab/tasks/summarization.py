@@ -1,4 +1,4 @@
-"""Summarization: a document in, what matters of it out."""
+"""Summarization: a document in, its summary out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
 class Summarization(SequenceToSequence):
-    """Scored with ROUGE-1, which published tables lead with."""
+    """Scored with ROUGE-1, the first metric in most published tables."""
 
     name = "summarization"
     score = "rouge1"

@@ -1,6 +1,6 @@
-"""What a task has to say: its model, its loss, how it predicts, how it is measured.
+"""The interface of a task: its model, its loss, how it predicts, and how it is measured.
 
-To add a task: a file like `translation.py`, a line in `tasks/__init__.py`, its columns in `records.SHAPES`.
+To add a task, add a file like `translation.py`, a line in `tasks/__init__.py`, and its columns to `records.SHAPES`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ Kind = TypeVar("Kind", bound=nn.Module)
 class Loss:
     """Sums over the predictions of a batch.
 
-    smoothed: what training minimises; nll: −log p of the truth, in nats; correct: predictions whose most probable
-    value is the truth; all scalars.
-    states: (N, W), from which the predictions are made, and project: (n, W) → (n, V), the logits of any of them. So
-    who needs them has them, a few at a time, and where nobody does they are not in memory.
+    smoothed: what training minimises; nll: −log p of the truth, in nats; correct: number of predictions whose most
+    probable value is the truth; all scalars.
+    states: (N, W), what the N predictions are computed from; project: maps any of them, (n, W), to logits (n, V). So
+    logits are available a few at a time, and are not in memory unless needed.
     """
 
     smoothed: Tensor
@@ -43,21 +43,21 @@ class Loss:
 
 
 class Trainable(Protocol):
-    """What training has to know. `word_dropout` is the share of source tokens that are hidden in training where
-    `train.word_dropout` is null."""
+    """What training needs to know of a task. `word_dropout` is the share of source tokens replaced by <unk> in training
+    if `train.word_dropout` is null."""
 
     word_dropout: float = 0.0
 
     def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss: ...
 
     def trivial_nll(self, train: Iterable[Batch], valid: Iterable[Batch]) -> float:
-        """Nats per prediction of a model that knows only how often each value occurs in training."""
+        """Nats per prediction on `valid` of a model that knows only how often each value occurs in `train`."""
         ...
 
 
 class Task(Trainable, Protocol):
-    """One application. `score` names the metric by which its runs are compared (more is better); `layers` and `width`
-    are those of its model where `model.layers` and `model.width` are null."""
+    """One application. `score` names the metric by which runs are compared (higher is better); `layers` and `width` are
+    used if `model.layers` and `model.width` are null."""
 
     name: str
     score: str
@@ -74,31 +74,31 @@ class Task(Trainable, Protocol):
         tokenizer: PreTrainedTokenizerFast,
         options: params.Evaluate,
     ) -> list[dict[str, Any]]:
-        """One JSON-able dict for each row of the batch, with at least `prediction`, or what `join` makes one of. If
-        `options.best` is above 1 it has as many `candidates`, dicts with `prediction` and how probable it is, the best
-        first, or fewer where there are no more.
+        """Return one JSON-serialisable dict per row of the batch, with at least `prediction`, or with what `join` makes
+        that of. If `options.best` is above 1, it has up to that many `candidates`, best first: dicts with `prediction`
+        and how probable it is.
 
         Args:
-            tokenizer: of what the model writes.
+            tokenizer: the tokenizer of what the model writes.
 
         Raises:
-            InputError: this task has but one answer, and more are asked for.
+            InputError: several answers are requested, but this task gives only one.
         """
         ...
 
     def stream(self, model: nn.Module, batch: Batch, options: params.Evaluate) -> Iterator[int]:
-        """The tokens of the prediction for a batch of one row, each as soon as it is chosen; writing is greedy, or
-        drawn where it is drawn for `predict`.
+        """Yield the tokens of the prediction for a batch of one row, each as soon as it is chosen. Decoding is greedy,
+        or by sampling if `predict` samples.
 
         Raises:
-            InputError: the task does not write.
+            InputError: the task does not generate text.
         """
         raise InputError(
             f"a model of {self.name} gives its answer all at once, so nothing can be streamed; leave out --stream"
         )
 
     def join(self, windows: list[dict[str, Any]], record: dict[str, Any], options: params.Evaluate) -> dict[str, Any]:
-        """One dict from those of the windows that a record was read in, in their order; most tasks read all at once.
+        """Combine the dicts of a record's windows, in order, into one; most tasks read a record as a single window.
 
         Args:
             record: its texts by column.
@@ -107,23 +107,23 @@ class Task(Trainable, Protocol):
         return found
 
     def measure(self, predictions: pd.DataFrame, options: params.Evaluate, seed: int) -> dict[str, Any]:
-        """All metrics of a table with truth and prediction, each under its usual name, with `score_low` and
+        """Return all metrics of a table with truth and predictions, under their usual names, and `score_low` and
         `score_high`, the 95 % interval of the headline metric."""
         ...
 
     def headline(self, predictions: pd.DataFrame) -> metrics.Figure:
-        """The headline metric, `score`, of some of the rows of a table with truth and prediction."""
+        """The headline metric, `score`, as a function of row numbers of a table with truth and predictions."""
         ...
 
     def baselines(
         self, train: pd.DataFrame, test: pd.DataFrame, options: params.Evaluate, seed: int
     ) -> dict[str, dict[str, Any]]:
-        """Metrics of what needs no attention: `baseline` (trivial) and where it exists `classical`."""
+        """Return the metrics of methods without attention: `baseline` (trivial) and, if there is one, `classical`."""
         ...
 
 
 def rules(config: Config, options: params.Evaluate) -> Rules:
-    """Which tokens a text may have that the model writes."""
+    """The decoding rules of a model with these options."""
     return replace(
         Rules.of(config),
         min_tokens=options.min_tokens,
@@ -133,30 +133,31 @@ def rules(config: Config, options: params.Evaluate) -> Rules:
 
 
 def one_answer(options: params.Evaluate, why: str) -> None:
-    """
+    """Check that only one answer is requested.
+
     Raises:
-        InputError: several answers are asked for.
+        InputError: several answers are requested.
     """
     if options.best > 1:
         raise InputError(f"there are no {options.best} best answers: {why}; leave best at 1")
 
 
 def accepted(rows: pd.DataFrame, column: str) -> list[list[str]]:
-    """All answers to each question that are right: that of the column, and its further references."""
+    """All correct answers for each row: that in the column, and any further references."""
     further: Sequence[Any] = rows["references"].tolist() if "references" in rows else [None] * len(rows)
     return [[text, *(others if others is not None else [])] for text, others in zip(rows[column], further, strict=True)]
 
 
 def has_words(texts: Iterable[str]) -> bool:
-    """Whether tf-idf has something to count: texts of emoji alone have no word, and no classical baseline."""
+    """Whether tf-idf has anything to count: texts of emoji alone have no words, and so no classical baseline."""
     return any(re.search(r"\w", text) for text in texts)
 
 
 def of_kind(model: nn.Module, kind: type[Kind]) -> Kind:
-    """The model of a task, which has to be of that kind.
+    """Return the model, which must be of that class.
 
     Raises:
-        TypeError: it is of another.
+        TypeError: it is of another class.
     """
     if not isinstance(model, kind):
         raise TypeError(f"this task needs a {kind.__name__}, not a {type(model).__name__}")
@@ -178,7 +179,8 @@ def unigram_nll(
     """Nats per value under the add-one smoothed frequencies of the training values.
 
     Args:
-        values: what is to be predicted of a batch.
+        values: gives the values to predict in a batch.
+        ignore: a value that is not counted, such as padding.
     """
     seen, asked = (torch.cat([values(batch).flatten() for batch in batches]) for batches in (train, valid))
     if ignore is not None:

@@ -11,7 +11,7 @@ from attention_lab import metrics, params
 from attention_lab.tasks.sequence_to_sequence import SequenceToSequence
 from attention_lab.tasks.task import accepted, has_words
 
-AT_ONCE = 500  # test sentences that are compared with all training sentences
+AT_ONCE = 500  # number of test sentences compared with all training sentences at once
 
 
 class Translation(SequenceToSequence):
@@ -32,8 +32,8 @@ class Translation(SequenceToSequence):
         self, train: pd.DataFrame, test: pd.DataFrame, options: params.Evaluate, seed: int
     ) -> dict[str, dict[str, Any]]:
         """Trivial: the source, untranslated. Classical: a translation memory (Nagao 1984, A framework of a mechanical
-        translation between Japanese and English by analogy principle), which says the translation of the training
-        sentence that is nearest by tf-idf of words and word pairs."""
+        translation between Japanese and English by analogy principle), which returns the translation of the training
+        sentence nearest by tf-idf of words and word pairs."""
         found = {"baseline": ("the source, untranslated", test["source"].tolist())}
         if has_words(train["source"]):
             said = train["target"].iloc[_nearest(train["source"], test["source"])].tolist()
@@ -42,9 +42,9 @@ class Translation(SequenceToSequence):
 
 
 def _nearest(known: pd.Series, asked: pd.Series) -> np.ndarray:
-    """For each text that is asked for, the number of the known one with the largest product of tf-idf vectors.
+    """For each text in `asked`, the number of the text in `known` whose tf-idf vector has the largest dot product.
 
-    Terms of every tenth text are left out of the product: they say little of what is near, and cost most.
+    Terms that occur in more than every tenth known text are left out: they tell little about similarity and cost most.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
