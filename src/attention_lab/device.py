@@ -1,4 +1,4 @@
-"""Which device, which precision, which matrix multiplication."""
+"""Choosing the device, the precision and the matrix multiplication."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ import torch
 
 from attention_lab.errors import InputError
 
-# Where oneDNN's float32 products are twice as fast as MKL's and as exact: AMD's Zen 5, with 190 to 204 against 87 to
-# 94 GFLOP/s on one thread of torch 2.13. Zen 4 (family 25) has 110 against 103 for large products, less for small ones.
+# CPUs on which oneDNN's float32 products are as exact as MKL's and twice as fast: AMD's Zen 5, with 190 to 204 against
+# 87 to 94 GFLOP/s on one thread of torch 2.13. Zen 4 (family 25) has 110 against 103 for large products, less for
+# small ones.
 ONEDNN = {("AuthenticAMD", "26")}
 
 
 def choose(name: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
-    """The device of that name; `auto` takes a GPU where there is one.
+    """The device of that name; `auto` takes a GPU if there is one.
 
     Raises:
-        InputError: that device is not there.
+        InputError: the device is not available.
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
@@ -32,19 +33,19 @@ def choose(name: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
 
 
 def precision(name: Literal["auto", "float32", "bfloat16"], device: torch.device) -> Literal["no", "bf16"]:
-    """Accelerate's word for the precision; `auto` is bfloat16 on a GPU that has it and float32 elsewhere."""
+    """Accelerate's name for the precision; `auto` is bfloat16 on a CUDA GPU that supports it, else float32."""
     if name == "auto":
         return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "no"
     return "bf16" if name == "bfloat16" else "no"
 
 
 def prepare(device: torch.device, threads: int | None = None) -> str:
-    """Set the number of threads, keep memory, and choose the float32 matrix multiplication.
+    """Set the number of threads; on a CPU let glibc keep freed memory; choose the float32 matrix multiplication.
 
-    PyTorch's "medium" hands float32 products of a CPU to oneDNN. On the CPUs of `ONEDNN` that doubles the speed at
-    full accuracy; elsewhere it is no faster, or slower, or rounds to bfloat16. The choice is by the name of the CPU and
-    one product, never by a clock: a busy machine would choose otherwise in the next run, whose last bits, and so
-    whose weights, would be others.
+    With PyTorch's "medium", float32 products on a CPU go to oneDNN. On the CPUs in `ONEDNN` that doubles the speed at
+    full accuracy; on others it is no faster, or slower, or rounds to bfloat16. The choice depends on the CPU's name and
+    a test of accuracy, never on timing: a busy machine could then choose differently in the next run, whose last bits,
+    and so whose weights, would differ.
 
     Returns:
         The chosen setting of `torch.set_float32_matmul_precision`.
@@ -64,7 +65,7 @@ def prepare(device: torch.device, threads: int | None = None) -> str:
 
 
 def cpu(information: Path = Path("/proc/cpuinfo")) -> tuple[str, str] | None:
-    """Vendor and family of this machine's CPU as Linux gives them; None where it gives none."""
+    """Vendor and family of this machine's CPU as reported by Linux; None if not reported."""
     if not information.is_file():
         return None
     found = dict(re.findall(r"^(vendor_id|cpu family)\s*: (.+)$", information.read_text(), re.MULTILINE))
@@ -72,19 +73,19 @@ def cpu(information: Path = Path("/proc/cpuinfo")) -> tuple[str, str] | None:
 
 
 def keep_memory() -> None:
-    """Let glibc keep what has been freed, for the rest of the process.
+    """Let glibc keep freed memory for the rest of the process.
 
-    Beyond 32 MB a tensor, it gives memory back to the system after each use, and takes fresh pages for the next one of
-    that size: the same few tensors in every step, and each page costs more than filling it. Other allocators, and
-    other systems, are left alone.
+    By default it returns the memory of a tensor of more than 32 MB to the system after each use, and takes fresh pages
+    for the next one: for the same few tensors in every step, and getting a page costs more than filling it. Other
+    allocators and systems are left alone.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        libc.mallopt(-4, 0)  # M_MMAP_MAX: no piece comes fresh from the system …
-        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: … and none goes back
+        libc.mallopt(-4, 0)  # M_MMAP_MAX: no block is mapped separately …
+        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: … and none is returned
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most memory, in bytes, that this process has held so far: on a GPU what PyTorch reserved there."""
+    """The peak memory of this process so far, in bytes; on a CUDA GPU, the memory that PyTorch reserved there."""
     if device.type == "cuda":
         return torch.cuda.max_memory_reserved(device)
     if sys.platform == "win32":

@@ -1,10 +1,10 @@
-"""Pre-training of an encoder: words of the source texts are hidden, and it has to say which they were.
+"""Pre-training of an encoder as a masked language model: it predicts hidden tokens of the source texts.
 
-Devlin et al. 2019, BERT, arXiv 1810.04805, section 3.1, task 1: of 15 % of the tokens most become <mask>, some another
-token, some stay as they are; what is asked for is the token that was there. No labels are needed. Which tokens are
-hidden is drawn anew in every epoch (Liu et al. 2019, RoBERTa, arXiv 1907.11692, section 4.1).
+Devlin et al. 2019, BERT, arXiv 1810.04805, section 3.1, task 1: 15 % of the tokens are hidden; most of these become
+<mask>, some another token, and some stay as they are. The original token is to be predicted. No labels are needed.
+Which tokens are hidden is drawn anew in every epoch (Liu et al. 2019, RoBERTa, arXiv 1907.11692, section 4.1).
 
-The same can be asked for beside a task, in every step of its training: see `guessing`.
+The same prediction can also serve as a second task in every training step: see `guessing`.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from attention_lab.transformer import LanguageModel, Model
 from attention_lab.transformer.loss import projected_cross_entropy
 from attention_lab.vocabulary import MASK_ID, PAD_ID, SPECIALS
 
-HIDDEN = 0.15  # of the tokens
-MASKED, ANOTHER = 0.8, 0.1  # of the hidden ones; the rest stay as they are
+HIDDEN = 0.15  # share of the tokens
+MASKED, ANOTHER = 0.8, 0.1  # shares of the hidden tokens; the rest stay as they are
 
 
 class Masked(Examples):
-    """Texts with hidden tokens, and as targets the tokens that were there, padding where nothing is asked.
+    """Texts with hidden tokens, and as targets the original tokens, with padding wherever nothing is to be predicted.
 
-    At least one token of each text is hidden, and none of the special ones, unless there is nothing else. What is
-    drawn is a function of (seed, epoch) and of the texts.
+    At least one token of each text is hidden; special tokens are hidden only if there are no others. The draw is a
+    function of (seed, epoch) and the texts.
 
     Args:
-        examples: their sources are the texts. vocabulary: how many tokens there are.
+        examples: their sources are the texts. vocabulary: size of the vocabulary.
     """
 
     def __init__(self, examples: Examples, vocabulary: int, seed: int, epoch: int = 0) -> None:
@@ -46,7 +46,7 @@ class Masked(Examples):
         source, target = hide(texts, examples.pad, vocabulary, rng)
         super().__init__(source, target, pad=examples.pad)
         self.asked = np.array([np.count_nonzero(row != self.pad) for row in target])
-        self.lengths[:, 1] = 0  # what is asked for is no text that the model reads or writes
+        self.lengths[:, 1] = 0  # the targets are not a text that the model reads or writes
 
     def predictions(self, rows: list[int]) -> int:
         return int(self.asked[rows].sum())
@@ -58,7 +58,7 @@ class Masked(Examples):
 def hide(
     texts: Sequence[NDArray[np.int32]], pad: int, vocabulary: int, rng: np.random.Generator
 ) -> tuple[list[NDArray[np.int32]], list[NDArray[np.int32]]]:
-    """Each text with hidden tokens, and the tokens that were there, `pad` elsewhere."""
+    """Return each text with hidden tokens, and for each the original tokens where hidden, `pad` elsewhere."""
     lengths = np.array([len(text) for text in texts])
     ends = np.cumsum(lengths)
     tokens = np.concatenate(texts)
@@ -73,10 +73,10 @@ def hide(
 
 
 class MaskedReader(nn.Module):
-    """Embedding and encoder of a model, itself and no copy, with the embedding as the weights of the output.
+    """The embedding and encoder of a model, shared rather than copied, with the embedding as output weights.
 
     Args:
-        asked_by: the parameter that asks for it, for messages.
+        asked_by: the parameter that requires it, for error messages.
 
     Raises:
         InputError: the model has no encoder.
@@ -103,7 +103,7 @@ class MaskedReader(nn.Module):
 
 
 class MaskedWords(Trainable):
-    """What the pre-training asks for: cross-entropy of the tokens that were hidden."""
+    """The task of pre-training: cross-entropy of the hidden tokens."""
 
     def loss(self, model: nn.Module, batch: Batch, smoothing: float) -> Loss:
         model = of_kind(model, MaskedReader)
@@ -118,11 +118,11 @@ class MaskedWords(Trainable):
 
 
 def guessing(reader: MaskedReader, batch: Batch) -> Tensor:
-    """Nats a hidden word, in the mean over those of a batch: what is hidden is drawn from PyTorch's generator, and 0 if
-    it is nothing. The special tokens of a text stay.
+    """Mean nats per hidden token of a batch; 0 if none is hidden. Hidden tokens are drawn from PyTorch's generator;
+    special tokens are never hidden.
 
-    A second task of the same encoder, which needs no labels, helps where they are few (Rei 2017, Semi-supervised
-    multitask learning for sequence labeling, arXiv 1704.07156; there the next word is guessed, and the one before).
+    A second task for the same encoder that needs no labels helps if labels are few (Rei 2017, Semi-supervised multitask
+    learning for sequence labeling, arXiv 1704.07156; there the next and the previous word are predicted).
     """
     tokens, where = batch.source, batch.source.device
     hidden = (torch.rand(tokens.shape, device=where) < HIDDEN) & (tokens >= len(SPECIALS))
@@ -137,10 +137,10 @@ def guessing(reader: MaskedReader, batch: Batch) -> Tensor:
 def prepared(
     model: Model, data: dict[str, Examples], options: Train, seed: int
 ) -> tuple[MaskedReader, MaskedWords, dict[str, Examples], Train]:
-    """Model, task, data and options of the training that comes before that of `model` with `data` and `options`.
+    """Model, task, data and options of the pre-training for the training of `model` with `data` and `options`.
 
-    It has their options but for what is meant for that training alone, so its learning rate rises and falls once more,
-    and it trains embedding and encoder in place.
+    It has the same options, except those meant for the main training alone. So it has a learning rate schedule of its
+    own, and it trains embedding and encoder in place.
 
     Raises:
         InputError: the model has no encoder.

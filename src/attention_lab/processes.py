@@ -1,4 +1,4 @@
-"""Several processes for one stage: PyTorch's elastic launcher starts them, accelerate connects them."""
+"""Running one stage in several processes: PyTorch's elastic launcher starts them, accelerate connects them."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from filelock import FileLock, Timeout
 
 from attention_lab.errors import InputError
 
-STARTED_BY = "ATTENTION_LAB_STARTED_BY"  # the launcher's number, for the processes that it starts
+STARTED_BY = "ATTENTION_LAB_STARTED_BY"  # tells the processes the launcher's process id
 
 
 @contextmanager
 def alone(work: Path) -> Iterator[None]:
-    """Nobody else does this work meanwhile, in this process or in those that it starts; whoever comes later waits.
+    """Hold a lock on this work for this process and those that it launches; a process that comes later waits.
 
     Args:
-        work: a path that names it; the lock is a file beside it, which the system frees when the process ends, whatever
-            ends it.
+        work: a path that names the work. The lock is a file beside it, which the system releases however the process
+            ends.
     """
-    if "RANK" in os.environ:  # the one that started this process has the lock
+    if "RANK" in os.environ:  # the launcher of this process holds the lock
         yield
         return
     work.parent.mkdir(parents=True, exist_ok=True)
@@ -44,13 +44,13 @@ def alone(work: Path) -> Iterator[None]:
 
 
 def launched(processes: int, module: str) -> bool:
-    """Run `python -m module` with this command's arguments in several processes, if several are asked for.
+    """Run `python -m module` with this command's arguments in several processes, if `processes` is above 1.
 
     Returns:
-        False if there is one process to do the work, and it is this one.
+        True if the launched processes have done the work; False if this process must do it, alone or as one of them.
 
     Raises:
-        InputError: a process failed; what it said stands above.
+        InputError: a process failed; its output is above.
     """
     if "RANK" in os.environ:
         threading.Thread(target=_end_with, args=(int(os.environ.get(STARTED_BY, os.getppid())),), daemon=True).start()
@@ -62,7 +62,7 @@ def launched(processes: int, module: str) -> bool:
 
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // processes)))
     os.environ[STARTED_BY] = str(os.getpid())
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # its report is a page of dots
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # its error report hides our message
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -82,13 +82,13 @@ def launched(processes: int, module: str) -> bool:
 
 
 def _end_with(launcher: int) -> None:
-    """End this process when the one that started it is gone: killed, it could not end this one, which would go on
-    writing where a training that goes on does."""
+    """End this process when its launcher is gone. A killed launcher cannot end it, and it would go on writing to the
+    files of a training that resumes."""
     while os.getppid() == launcher:
         time.sleep(0.5)
     os._exit(1)
 
 
 def is_helper() -> bool:
-    """Is this one of several processes, and not the first?"""
+    """Whether this is one of several processes, but not the first."""
     return os.environ.get("RANK", "0") != "0"

@@ -1,5 +1,5 @@
-"""What training minimises, and what helps a model do well on texts it has not seen: each is one value of params.yaml,
-section train, and off at 0."""
+"""What training minimises, and techniques that help a model generalise to unseen texts. Each technique is controlled by
+one value in the section train of params.yaml, and off at 0."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from attention_lab.transformer import Model
 from attention_lab.transformer.pointer import States
 from attention_lab.vocabulary import SPECIALS, UNK_ID
 
-CHUNK = 2_000_000  # logits of one pass at a time
+CHUNK = 2_000_000  # logits per pass at a time
 
 
 class Objective(nn.Module):
-    """Model and loss as one module, so that distributed training sees every use of every weight in its forward."""
+    """Model and loss as one module, so that every use of a weight is in the forward pass that DDP wraps."""
 
     def __init__(self, model: nn.Module, task: Trainable, options: Train) -> None:
         super().__init__()
@@ -33,11 +33,12 @@ class Objective(nn.Module):
         self.reader = MaskedReader(cast(Model, model), "train.multi_task") if options.multi_task else None
 
     def forward(self, batch: Batch, predictions: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-        """What is minimised, −log p of the truth in nats, and correct predictions; all summed over the predictions of a
-        batch.
+        """The objective, −log p of the truth in nats, and the number of correct predictions; all summed over the
+        predictions of a batch.
 
         Args:
-            predictions: how many there are; a second task, whose loss is a mean, counts as much in the mean over them.
+            predictions: their number. The loss of the second task is a mean and is multiplied by it, so that its weight
+                is `multi_task` once the sum is divided by the number of predictions.
         """
         whole = batch
         share = self.task.word_dropout if self.options.word_dropout is None else self.options.word_dropout
@@ -54,12 +55,12 @@ class Objective(nn.Module):
 
 
 def without_words(batch: Batch, share: float) -> Batch:
-    """The batch with each token of its source replaced by <unk> with the probability `share`, special tokens excepted.
+    """The batch with each source token, except special tokens, replaced by <unk> with the probability `share`.
 
-    No word can be relied on alone (Iyyer et al. 2015, Deep unordered composition rivals syntactic methods for text
-    classification, section 3.1), and <unk> is seen in training. They drop a word's vector; with <unk> there is still a
-    word to be seen, and positions stay. A text without a target is its own, as it was: a language model reads <unk>
-    and has to say the word that follows (Bowman et al. 2016, arXiv 1511.06349).
+    The model cannot rely on a single word (Iyyer et al. 2015, Deep unordered composition rivals syntactic methods for
+    text classification, section 3.1), and meets <unk> in training. The paper drops a word's vector; <unk> still shows
+    that there is a word, and keeps positions. A batch without a target gets the original source as one: a language
+    model reads <unk> but predicts the original words (Bowman et al. 2016, arXiv 1511.06349).
     """
     dropped = torch.rand(batch.source.shape, device=batch.source.device) < share
     source = batch.source.masked_fill(dropped & (batch.source >= len(SPECIALS)), UNK_ID)
@@ -67,17 +68,17 @@ def without_words(batch: Batch, share: float) -> Batch:
 
 
 def r_drop(first: Loss, second: Loss, weight: float) -> Tensor:
-    """Half of −log P₁ − log P₂ + `weight` · ½ (KL(P₁‖P₂) + KL(P₂‖P₁)), summed over the predictions of a batch: of two
-    passes, which differ by their dropout, both have to be right and they have to agree (Liang et al. 2021, R-Drop,
-    arXiv 2106.14448, equation 4). Half, so that without dropout it is the loss of one pass.
+    """Half of −log P₁ − log P₂ + `weight` · ½ (KL(P₁‖P₂) + KL(P₂‖P₁)), summed over the predictions of a batch: two
+    passes with different dropout must both be right, and must agree (Liang et al. 2021, R-Drop, arXiv 2106.14448,
+    equation 4). The half makes it equal to the loss of one pass if there is no dropout.
     """
     return 0.5 * (first.smoothed + second.smoothed + weight * divergence(first, second))
 
 
 def divergence(first: Loss, second: Loss) -> Tensor:
-    """½ (KL(P₁‖P₂) + KL(P₂‖P₁)), summed over the predictions, in nats (equation 2 there).
+    """½ (KL(P₁‖P₂) + KL(P₂‖P₁)), summed over the predictions, in nats (equation 2 of the R-Drop paper).
 
-    The logits of a chunk are made again for its gradient, so that never more than those of one are in memory.
+    The logits of a chunk are recomputed for its gradient, so only those of one chunk are ever in memory.
     """
 
     def of_chunk(states: States, others: States) -> Tensor:
@@ -91,11 +92,12 @@ def divergence(first: Loss, second: Loss) -> Tensor:
 
 
 def averaged(model: nn.Module, steps: float) -> AveragedModel:
-    """A copy of the model that holds a running mean of its weights over about the last `steps` optimizer steps.
+    """A copy of the model that holds an exponential moving average of its weights over about the last `steps` optimizer
+    steps.
 
-    It takes the place of a mean of the last checkpoints (Vaswani et al. 2017, arXiv 1706.03762, section 6.1), with one
-    copy of the weights in memory for any number of them. The newest weights count 1/steps, and those before them less
-    and less, by the factor 1 - 1/steps a step (Tarvainen & Valpola 2017, arXiv 1703.01780, equation 1). The mean starts
-    as the weights after the first step, so it is of use after some times as many steps.
+    It replaces an average of the last checkpoints (Vaswani et al. 2017, arXiv 1706.03762, section 6.1), with only one
+    copy of the weights in memory. The newest weights count 1/steps, and earlier ones decay by a factor of 1 - 1/steps
+    per step (Tarvainen & Valpola 2017, arXiv 1703.01780, equation 1). It starts as the weights after the first step, so
+    it becomes useful only after several times `steps` steps.
     """
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(max(0.0, 1.0 - 1.0 / steps)))

@@ -1,7 +1,7 @@
-"""The training loop, on accelerate: devices, mixed precision and several processes are its business.
+"""The training loop, built on accelerate, which handles devices, mixed precision and several processes.
 
-What is ours: batches by tokens, a loss per prediction however the predictions are spread over batches and processes,
-the best checkpoint, and a state on disk from which a killed training goes on to the bit.
+Added here: batches by tokens, a loss per prediction however predictions are spread over batches and processes, the best
+checkpoint, and a state on disk from which a killed training resumes bit for bit.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from attention_lab.transformer import Config, Model, build, save
 from attention_lab.transformer.config import stand_ins
 
 Log = Callable[[int, dict[str, float]], None]
-WINDOW = 10  # optimizer steps between two points of the training curve
+WINDOW = 10  # optimizer steps per point of the training curve
 
 
 def _sums() -> Tensor:
@@ -49,7 +49,7 @@ def _sums() -> Tensor:
 
 @dataclass
 class Progress:
-    """How far a training has come; `best` is the weights to keep."""
+    """The progress of a training; `best` holds the weights to keep."""
 
     epoch: int = 0
     group: int = 0  # optimizer steps done in this epoch
@@ -67,9 +67,9 @@ class Progress:
 
 @dataclass(frozen=True)
 class Result:
-    """metrics: for metrics/train.json, the same in every run; curves: means over windows of steps, and over epochs
-    (pretrain_curve: over those of the pre-training, whose loss is of another task); speed: what differs from run to run
-    (seconds, tokens per second, peak memory)."""
+    """metrics: for metrics/train.json, the same in every run; train_curve: means over windows of steps; valid_curve:
+    values of each epoch (pretrain_curve: of each epoch of pre-training, whose loss is of another task); speed: what
+    differs from run to run (seconds, tokens per second, peak memory)."""
 
     metrics: dict[str, Any]
     train_curve: list[dict[str, float]]
@@ -79,7 +79,7 @@ class Result:
 
 
 def rate(step: int, total: int, options: Train) -> float:
-    """The learning rate of optimizer step 1 … total: linear warm-up to its peak, then the schedule."""
+    """The learning rate of optimizer step 1 … total: linear warm-up to the peak, then the schedule."""
     peak, warmup = options.learning_rate, options.warmup_steps
     warmup = min(warmup, total) if warmup >= 1.0 else math.ceil(warmup * total)
     if step <= warmup:
@@ -97,10 +97,12 @@ def rate(step: int, total: int, options: Train) -> float:
 
 
 def configure(options: Params, vocab: Path) -> Config:
-    """The model that `options` (sections task, encode, attention, model and train) and the vocabulary ask for.
+    """The configuration of the model described by `options` (sections task, encode, attention, model and train) and the
+    vocabulary.
 
     Raises:
-        InputError: a mechanism is unknown, or the device is not there.
+        InputError: the attention is not valid (see `Config.of`), the device is not available, or the vocabulary is
+            missing.
     """
     device.choose(options.train.device)
     of_target = vocabulary.load_target(vocab)
@@ -132,10 +134,10 @@ def fit(
     unfinished: Path,
     log: Log | None = None,
 ) -> Result:
-    """The train stage: build the model, train it on the encoded rows and write it with its tokenizers.
+    """Run the train stage: build the model, train it on the encoded rows, and write it with its tokenizers.
 
     Args:
-        unfinished: where the state of a training lives until it is done; see `key`.
+        unfinished: folder for the state of a training until it is done; see `key`.
     """
     tokenizer, of_target = vocabulary.load(vocab), vocabulary.load_target(vocab)
     tables = {name: encoding.read(encoded / f"{name}.arrow") for name in ("train", "valid")}
@@ -155,8 +157,8 @@ def fit(
 
 
 def key(options: Params, encoded: Path, vocab: Path) -> str:
-    """A name for everything that determines a training: parameters, data and code. An unfinished one goes on only
-    under the same name."""
+    """A hash of everything that determines a training: parameters, data and code. An unfinished training resumes only
+    under the same key."""
     sections = {name: getattr(options, name) for name in sorted(options.model_fields_set)}
     values = {n: v.model_dump() if isinstance(v, BaseModel) else v for n, v in sections.items()}
     total = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
@@ -175,24 +177,25 @@ def train(
     checkpoint: Path,
     log: Log | None = None,
 ) -> Result:
-    """Train in place; at the end the model holds the weights of its best epoch.
+    """Train the model in place; at the end it holds the weights of its best epoch.
 
     Args:
         data: examples under "train" and "valid".
-        checkpoint: a folder for the state of an unfinished training, named by everything that determines it. If a
-            state is there, the training goes on from it; at the end the folder is removed by the caller.
-        log: called with a step and its metrics, on the main process.
+        checkpoint: folder for the state of an unfinished training, named after `key`. If it holds a state, the training
+            resumes from that; the caller removes the folder at the end.
+        log: called with a step and its metrics, in the main process.
 
     Raises:
-        InputError: the loss is no longer finite, or the model learned no more than the trivial baseline.
+        InputError: the loss is no longer finite, the valid rows leave nothing to learn, or the model learned no more
+            than the trivial baseline.
     """
     earlier: Result | None = None
     if options.pretrain:
-        kept = checkpoint / "pretraining"  # to the end: a training that goes on reads there how the phase ended
+        kept = checkpoint / "pretraining"  # kept to the end: a resumed training reads the result of this phase there
         own = log and (lambda step, values: log(step, {f"pretrain_{name}": value for name, value in values.items()}))
         earlier = _Run(*prepared(model, data, options, seed), seed, kept, own).run()
     result = _Run(model, task, data, options, seed, checkpoint, log).run()
-    # An epoch that was chosen for its accuracy may be sure of what is wrong; that it has learned shows in another.
+    # An epoch chosen for its accuracy may have a high loss from overconfident errors, so take the lowest of all epochs.
     least = min(point["valid_loss"] for point in result.valid_curve)
     if result.metrics["trivial_loss"] < 1e-6:
         raise InputError(
@@ -216,7 +219,7 @@ def train(
 
 
 class _Run:
-    """One training: what its steps share."""
+    """The state and the steps of one training."""
 
     def __init__(
         self,
@@ -230,7 +233,7 @@ class _Run:
     ) -> None:
         where = device.choose(options.device)
         device.prepare(where, options.threads)
-        # A second training in one process may differ, in its device too.
+        # A second training in the same process may use another device.
         before = PartialState._shared_state.get("device", where)
         AcceleratorState._reset_state(reset_partial_state=before.type != where.type)
         self.accelerator = Accelerator(
@@ -239,21 +242,21 @@ class _Run:
         self.model = model
         self.task = task
         self.data = data
-        self.examples = data["train"]  # as the present epoch has them
+        self.examples = data["train"]  # as drawn for the current epoch
         self.options = options
         self.checkpoint = checkpoint / f"process-{self.accelerator.process_index}.pt"
         self.log = log if self.accelerator.is_main_process else None
         self.buckets = TokenBuckets(data["train"].lengths, options.tokens_per_batch, seed=seed)
         groups = math.ceil(len(self.buckets) / options.accumulate)
         self.total = min(options.epochs * groups, options.max_steps or sys.maxsize)
-        # Every process needs its own dropout masks; weights were drawn before, and are the first process's anyway.
+        # Every process needs its own dropout masks; weights are already drawn, and the first process's are used anyway.
         torch.manual_seed(seed + self.accelerator.process_index)
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=0.0, betas=(0.9, 0.98), eps=1e-9, weight_decay=options.weight_decay, fused=True
         )
         self.objective, self.optimizer = self.accelerator.prepare(Objective(model, task, options), optimizer)
         self.average = averaged(model, options.average * groups) if options.average else None
-        self.kept = self.average.module if self.average else model  # what is validated
+        self.kept = self.average.module if self.average else model  # the weights that are validated and kept
         self.state = Progress()
 
     def run(self) -> Result:
@@ -287,23 +290,24 @@ class _Run:
                     if state.step % options.checkpoint_steps == 0:
                         self._save()
                 self._finish_epoch()
-                if self._done() and state.window[2]:  # the steps since the last point
+                if self._done() and state.window[2]:  # steps since the last point remain
                     self._point(bar, tokens_per_second())
                 self._save()
         self.model.load_state_dict(state.best)
         return self._result(time.perf_counter() - started, tokens_per_second())
 
     def _done(self) -> bool:
-        """Between two epochs, and in one that was interrupted, which is not at an end."""
+        """Whether training ends here. Patience counts between epochs only, not within one that was interrupted."""
         state, options = self.state, self.options
         patient = options.patience is None or state.group > 0 or state.epoch - state.best_epoch < options.patience
         return state.epoch >= options.epochs or state.step >= self.total or not patient
 
     def _step(self, group: list[list[int]]) -> None:
-        """One optimizer step over a group of batches.
+        """Take one optimizer step over a group of batches.
 
-        The loss is divided by the predictions of the whole group in all processes; DDP averages gradients over the
-        processes, hence the factor. So the result does not depend on how rows are cut into batches and processes.
+        The loss is divided by the number of predictions of the whole group in all processes. Since DDP averages
+        gradients over the processes, it is multiplied by their number. So the result does not depend on how rows are
+        divided into batches and processes.
         """
         state, accelerator, data = self.state, self.accelerator, self.examples
         processes, process = accelerator.num_processes, accelerator.process_index
@@ -312,7 +316,7 @@ class _Run:
         self.objective.train()
         for index, rows in enumerate(group):
             mine = rows[process::processes]
-            batch = data[mine or rows[:1]].to(accelerator.device)  # no row left for this process: one that weighs 0
+            batch = data[mine or rows[:1]].to(accelerator.device)  # a process without rows takes one with weight 0
             with nullcontext() if index == len(group) - 1 else accelerator.no_sync(self.objective):
                 smoothed, nll, correct = self.objective(batch, data.predictions(mine))
                 accelerator.backward(smoothed * (processes / count if mine else 0.0))
@@ -342,7 +346,7 @@ class _Run:
             )
 
     def _point(self, bar: tqdm[Any], tokens_per_second: float) -> None:
-        """A point of the training curve: means over the last steps."""
+        """Add a point to the training curve: means over the steps since the last one."""
         nll, correct, count = self.state.window.tolist()
         self.state.window.zero_()
         point = {
@@ -382,7 +386,7 @@ class _Run:
 
     @torch.inference_mode()
     def validate(self) -> tuple[float, float]:
-        """Nats and share of correct predictions on the valid split. Every process computes all of it."""
+        """Mean nats per prediction and accuracy on the valid split. Every process computes all of it."""
         objective = Objective(self.kept, self.task, self.options).eval()
         data = self.data["valid"]
         sums = torch.zeros(2, dtype=torch.float64)
@@ -396,7 +400,7 @@ class _Run:
         return float(sums[0] / count), float(sums[1] / count)
 
     def _save(self) -> None:
-        """Everything that the next step depends on, whole or not at all."""
+        """Write everything that the next step depends on, atomically."""
         state = {
             "progress": vars(self.state),
             "model": self.model.state_dict(),
@@ -409,7 +413,7 @@ class _Run:
             torch.save(state, temporary)
 
     def _resume(self) -> None:
-        """Go on from the saved state, if every process has one and they are of the same step."""
+        """Resume from the saved state, if every process has one and all are of the same step."""
         saved = torch.load(self.checkpoint, weights_only=True) if self.checkpoint.exists() else None
         step = torch.tensor([saved["progress"]["step"] if saved else 0], device=self.accelerator.device)
         if saved is None or len(set(self.accelerator.gather(step).tolist())) > 1 or not step:
