@@ -1,7 +1,7 @@
-"""Encoded rows → padded batches and masks, bucketed by tokens.
+"""Encoded rows → padded batches and masks, bucketed by length.
 
-Rows of like length share a batch, so hardly any position is padding, and a batch holds as many rows as fit into a
-budget of tokens, so every step costs about the same. Shapes: B rows, Ls and Lt the longest source and target, C labels.
+Rows of similar length share a batch, so there is hardly any padding, and a batch holds as many rows as fit into a token
+budget, so every step costs about the same. Shapes: B rows, Ls and Lt the longest source and target, C labels.
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ Given = TypeVar("Given")
 
 @dataclass(frozen=True)
 class Batch:
-    """rows: numbers of the rows in their data set; source (B, Ls), source_mask (B, Ls) True = a token, no padding;
-    and where the task has them, target (B, Lt) from start to end token, label (B,), or (B, C) True = has that label,
-    span (B, 2) first and last position of an answer, places (B arrays of (S, 2)) characters of each position, and
-    shared (B,), how many tokens at the beginning of a window were read in the one before."""
+    """A padded batch of rows.
+
+    rows: their numbers in the data set. source (B, Ls). source_mask (B, Ls): True = a token, False = padding.
+    Depending on the task: target (B, Lt), from start to end token; label (B,), or (B, C) True = has that label; span
+    (B, 2), first and last position of an answer; places, B arrays (S, 2), the character range of each position; shared
+    (B,), the number of tokens at the start of a window that the previous one also contains.
+    """
 
     rows: list[int]
     source: Tensor
@@ -41,10 +44,10 @@ class Batch:
 
 
 def given(value: Given | None, name: str) -> Given:
-    """What of a batch has to be there for what is done with it.
+    """Return a field of a batch, which must be present.
 
     Raises:
-        TypeError: the batch is of another task.
+        TypeError: it is None, so the batch belongs to another task.
     """
     if value is None:
         raise TypeError(f"a batch without {name} is of another task")
@@ -52,10 +55,10 @@ def given(value: Given | None, name: str) -> Given:
 
 
 class Examples(Dataset[Batch]):
-    """The encoded rows of one split. Indexing with row numbers gives a padded batch, not a single row.
+    """The encoded rows of one split. Indexing takes a list of row numbers and returns a padded batch.
 
     source, target: token ids of each row; label: (rows,) class numbers or (rows, C) bool; span (rows, 2), places and
-    shared (rows,): see `Batch`; lengths (rows, 2): source and target tokens.
+    shared (rows,): see `Batch`; lengths (rows, 2): numbers of source and target tokens.
     """
 
     def __init__(
@@ -99,14 +102,14 @@ class Examples(Dataset[Batch]):
         )
 
     def of_epoch(self, number: int) -> Examples:
-        """The examples as epoch `number` of a training, from 0, has them: as many, in this order, and always the same,
-        but in a subclass that draws them anew."""
+        """The examples for epoch `number` of a training, counted from 0: the same rows in the same order. Here they are
+        always identical; subclasses draw them anew."""
         return self
 
     def predictions(self, rows: list[int]) -> int:
-        """How many values a model has to predict for these rows: a label each, or whether each has each label; both
-        ends of an answer; or each token but the first of the target, or of the text itself where it has neither, if no
-        window before has had it."""
+        """The number of values that a model predicts for these rows: one class per row, or a yes or no for each label;
+        start and end of an answer; or each token but the first of the target, or, if there is none, of the source,
+        without the tokens shared with the previous window."""
         if self.label is not None:
             return int(self.label[rows].size)
         if self.span is not None:
@@ -116,7 +119,7 @@ class Examples(Dataset[Batch]):
 
 
 def padded(rows: Sequence[np.ndarray], pad: int) -> Tensor:
-    """Rows of token ids → (B, L) int64, filled up with `pad` at the end."""
+    """Rows of token ids → (B, L) int64, padded with `pad` at the end."""
     table = np.full((len(rows), max(len(row) for row in rows)), pad, dtype=np.int64)
     for index, row in enumerate(rows):
         table[index, : len(row)] = row
@@ -124,11 +127,12 @@ def padded(rows: Sequence[np.ndarray], pad: int) -> Tensor:
 
 
 class TokenBuckets(Sampler[list[int]]):
-    """Lists of row numbers, each at most `tokens` source and target tokens with padding (or a single longer row).
+    """Lists of row numbers, each with at most `tokens` source and target tokens including padding (or one longer row).
 
-    With a seed, rows of equal length are mixed anew and the batches shuffled in every epoch; how many batches there
-    are and how long they are stays the same, so the number of steps is known. Without one the longest come first.
-    An epoch's batches are a pure function of (seed, epoch): a training that was cut off can go on in mid-epoch.
+    With a seed, rows of equal length are shuffled among themselves, and then the batches, in every epoch. The number of
+    batches and their lengths stay the same, so the number of steps is known in advance. Without a seed the longest come
+    first. The batches of an epoch are a pure function of (seed, epoch), so an interrupted training can resume
+    mid-epoch.
     """
 
     def __init__(self, lengths: np.ndarray, tokens: int, *, seed: int | None = None) -> None:
@@ -168,10 +172,10 @@ class TokenBuckets(Sampler[list[int]]):
 
 
 def examples(encoded: pd.DataFrame, pad: int, classes: int = 0) -> Examples:
-    """The examples of a table that `encoding.read` gives.
+    """Make examples from a table that `encoding.read` returns.
 
     Args:
-        classes: C, where a text can have any number of labels.
+        classes: C, used if a text can have any number of labels.
     """
     label: np.ndarray | None = encoded["label"].to_numpy(np.int64) if "label" in encoded else None
     if "labels" in encoded:

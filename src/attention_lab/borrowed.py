@@ -1,6 +1,6 @@
-"""Models of transformers from a directory on disk: config.json, weights and a fast tokenizer, turned into ours.
+"""Loading models of transformers from a directory (config.json, weights and a fast tokenizer) and converting them.
 
-Nothing is asked of the network, and no code from the directory is run.
+Nothing is fetched from the network, and no code from the directory is run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def is_one(directory: Path) -> bool:
-    """Whether the directory holds a model of transformers, and not one that was trained here."""
+    """Whether the directory holds a model of transformers rather than one that was trained here."""
     file = directory / "config.json"
     return file.is_file() and "transformer" not in _read(file)
 
@@ -31,10 +31,12 @@ def is_one(directory: Path) -> bool:
 def load(
     directory: Path, device: torch.device | str
 ) -> tuple[Model, PreTrainedTokenizerFast, PreTrainedTokenizerFast]:  # fmt: skip
-    """The model, ready for inference, its tokenizer, and that of what it writes, which differs by a start token.
+    """Load the model in eval mode, its tokenizer, and the tokenizer of its output. For an encoder-decoder the latter
+    adds a start token; otherwise the two are the same.
 
     Raises:
-        InputError: there is no model, it is of no family that is known here, or its tokenizer is not a fast one.
+        InputError: there is no readable model of a known family, weights are missing, it predicts a number instead of a
+            class, or it has no fast tokenizer.
     """
     import transformers
 
@@ -57,9 +59,9 @@ def load(
 
 
 def _updates(model: Model, theirs: Any, tokenizer: PreTrainedTokenizerFast, directory: Path) -> dict[str, Any]:
-    """What their configuration and their tokenizer say about the task, which our families do not ask."""
+    """Values of our configuration that follow from their configuration and tokenizer, which `families` does not set."""
     if isinstance(model, SpanExtractor):
-        return {"end": tokenizer.sep_token_id}  # stands behind the question and behind the text
+        return {"end": tokenizer.sep_token_id}  # follows the question, and the text
     if isinstance(model, Writer):
         return {}
     if len(model.config.labels) < 2:
@@ -85,7 +87,7 @@ def _tokenizer(directory: Path) -> PreTrainedTokenizerFast:
 
 
 def _of_target(model: Model, tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
-    """What is written begins with a start token, which is not in the text that a model is trained to write."""
+    """The tokenizer of the target, which begins with the start token; their tokenizer does not add it."""
     if not isinstance(model, Writer) or isinstance(model, LanguageModel):
         return tokenizer
     from tokenizers import processors

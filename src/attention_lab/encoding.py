@@ -1,17 +1,17 @@
 """Records as token ids and labels, on disk as Arrow files that can be memory-mapped.
 
 row        str            where the example comes from
-source     int32 (S,)     <s> pieces </s>, at most encode.max_source_tokens; of two texts <s> pieces </s> pieces </s>
+source     int32 (S,)     <s> pieces </s>, at most encode.max_source_tokens; for two texts <s> pieces </s> pieces </s>
 target     int32 (T,)     <s> pieces </s>, at most encode.max_target_tokens, if the task produces text:
                           target[:-1] is the decoder's input, target[1:] its labels
 label      int64          the position in labels.json, if the task has classes
-labels     int32 (K,)     the positions in labels.json, if a text has any number of them
-span       int32 (2,)     first and last position in source of the answer, if the task looks for one; 0 and 0, the
-                          place of <s>, if it is not there
-places     int32 (2S,)    with it: where in the last text each position of source begins and ends, in characters
-shared     int64          where long texts have several lines, their windows (encode.overflow=window): how many tokens
-                          of the text stand in the window before as well; 0 in the first
-truncated  bool           whether source or target was cut, or an answer that is there stands whole in no window
+labels     int32 (K,)     the positions in labels.json, if a text can have any number of labels
+span       int32 (2,)     first and last position of the answer in source, if the task extracts answers; 0 and 0, the
+                          position of <s>, if this window does not contain it
+places     int32 (2S,)    along with span: where each position of source begins and ends in the last text, in characters
+shared     int64          if long texts take several rows, one per window (encode.overflow=window): the number of the
+                          text's tokens that the previous window also contains; 0 in the first
+truncated  bool           whether source or target was cut, or no window contains the whole of an existing answer
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from tokenizers import Encoding
     from transformers import PreTrainedTokenizerFast
 
-BATCH = 5_000  # texts tokenized at once: enough for all cores, little enough for a progress bar
-SHOW = 20_000  # rows from which on there is a progress bar
+BATCH = 5_000  # texts tokenized at once: enough to use all cores, few enough for a progress bar
+SHOW = 20_000  # a progress bar appears if there are more texts than this
 
 Ids = NDArray[np.int32]
 TYPES = {"label": np.int64, "shared": np.int64, "truncated": bool}
@@ -46,7 +46,7 @@ TYPES = {"label": np.int64, "shared": np.int64, "truncated": bool}
 
 @dataclass(frozen=True)
 class Window:
-    """What a model reads at once: ids (S,), and shared, places (S, 2) and span as in the columns above."""
+    """What a model reads at once: ids (S,), and shared, places (S, 2) and span as described above."""
 
     ids: Ids
     shared: int = 0
@@ -56,7 +56,8 @@ class Window:
 
 @dataclass(frozen=True)
 class Source:
-    """The windows of one row. tokens: how many its texts have, special tokens included; cut: are some missing?"""
+    """The windows of one row. tokens: number of tokens of its texts, including special tokens; cut: some are
+    missing from the windows."""
 
     windows: list[Window]
     tokens: int
@@ -71,13 +72,13 @@ def encode(
     params: params.Encode,
     target_tokenizer: PreTrainedTokenizerFast | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Turn records into ids: (encoded, overflowed), see the columns above.
+    """Turn records into ids: (encoded, overflowed); for the columns see above.
 
-    A text that is too long is cut, keeping its first pieces and </s> (`overflow: truncate`); or it is read in windows
-    (`window`); or its row is moved to `overflowed`, which has the records' columns and `reason` (`drop`).
+    A text that is too long is cut to its first pieces and </s> (`overflow: truncate`), read in windows (`window`), or
+    its row is moved to `overflowed`, which has the records' columns and `reason` (`drop`).
 
     Args:
-        target_tokenizer: of the target; None: the other is for both.
+        target_tokenizer: the target's own tokenizer; None: `tokenizer` is for both.
 
     Raises:
         InputError: a row's label does not occur in training, or the task cannot read windows.
@@ -129,7 +130,7 @@ def encode(
 def table(
     names: Sequence[str], sources: Sequence[Source], more: Mapping[str, Sequence[object]] | None = None
 ) -> pd.DataFrame:
-    """A line for each window of each row, with the columns that windows have, and more, a value for each row."""
+    """Make a table with one line per window of each row: the windows' columns, and `more`, with one value per row."""
     lines = [(row, window) for row, source in enumerate(sources) for window in source.windows]
     columns: dict[str, list[object]] = {
         "row": [names[row] for row, _ in lines],
@@ -147,10 +148,10 @@ def table(
 def sources(
     tokenizer: PreTrainedTokenizerFast, texts: Sequence[list[str]], params: params.Encode, title: str = "encode"
 ) -> list[Source]:
-    """What a model reads of each row: all of it, its beginning, or windows of it, as `params.overflow` says.
+    """What a model reads of each row: all of it, its beginning, or windows of it, depending on `params.overflow`.
 
     Args:
-        texts: one text of each row; or a question of each, which stands in every window, and a text of each.
+        texts: one list with a text per row; or two, a question per row, which every window contains, and a text.
     """
     if len(texts) == 2:
         questions, bodies = texts
@@ -173,7 +174,7 @@ def sources(
 def _about(
     tokenizer: PreTrainedTokenizerFast, questions: list[str], texts: list[str], params: params.Encode, title: str
 ) -> list[Source]:
-    """Texts behind their questions; a question gets at most half of what can be read at once."""
+    """Each question followed by its text. A question gets at most half of `max_source_tokens`."""
     limit = params.max_source_tokens
     end = vocabulary.behind(tokenizer)
     behind = [] if end is None else [end]
@@ -193,7 +194,7 @@ def _about(
 
 
 def _cut(tokens: int, room: int, params: params.Encode) -> list[tuple[int, int, int]]:
-    """Where windows begin and end, and what each shares with the one before: at most half of it."""
+    """Start and end of each window, and how many tokens it shares with the previous one: at most half a window."""
     overlap = min(params.overlap, room // 2)
     found = [(0, min(room, tokens), 0)]
     while found[-1][1] < tokens:
@@ -203,7 +204,7 @@ def _cut(tokens: int, room: int, params: params.Encode) -> list[tuple[int, int, 
 
 
 def spanned(source: Source, start: int, end: int) -> Source:
-    """With the positions of the tokens that stand between two characters, in windows that have all of them."""
+    """Set the span of each window to the tokens between two characters, if the window contains them all."""
     windows = []
     for window in source.windows:
         places = window.places if window.places is not None else np.zeros((0, 2), dtype=np.int32)
@@ -214,7 +215,7 @@ def spanned(source: Source, start: int, end: int) -> Source:
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:
-    """Write encoded rows as one uncompressed Arrow record batch, whole or not at all, the same bytes for the same."""
+    """Write encoded rows as one uncompressed Arrow record batch, atomically; the same rows give the same bytes."""
     arrays: dict[str, pa.Array] = {"row": pa.array(frame["row"].tolist(), type=pa.string())}
     for name in ("source", "target", "labels", "span", "places"):
         if name in frame:
@@ -256,7 +257,7 @@ def read(path: Path) -> pd.DataFrame:
 def _ids(
     tokenizer: PreTrainedTokenizerFast, texts: list[str], limit: int, title: str
 ) -> tuple[list[Ids], NDArray[np.int64]]:
-    """Ids of each text, cut to `limit` with </s> at the end if the tokenizer sets it there, and how many there were."""
+    """Ids of each text, cut to `limit` (ending with </s> if the tokenizer adds it), and their number before the cut."""
     ids: list[Ids] = []
     lengths: list[int] = []
     end = vocabulary.behind(tokenizer)
@@ -271,14 +272,14 @@ def _ids(
 
 
 def _with_places(tokenizer: PreTrainedTokenizerFast, texts: list[str], title: str) -> Iterator[tuple[Ids, Ids]]:
-    """Ids of each text without special tokens, and where each stands in it, (tokens, 2)."""
+    """Ids of each text without special tokens, and the character range of each token, (tokens, 2)."""
     without = partial(vocabulary.backend(tokenizer).encode_batch, add_special_tokens=False)
     for encoding in _some_at_a_time(without, texts, title):
         yield np.array(encoding.ids, dtype=np.int32), np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2)
 
 
 def _some_at_a_time(encode: Callable[[list[str]], list[Encoding]], texts: list[str], title: str) -> Iterator[Encoding]:
-    """What becomes of each text, with a progress bar where there are many."""
+    """Encode the texts in chunks, with a progress bar if there are many."""
     silent = len(texts) <= SHOW or not sys.stderr.isatty()
     with tqdm(total=len(texts), desc=title, unit=" rows", disable=silent) as bar:
         for start in range(0, len(texts), BATCH):
@@ -288,7 +289,7 @@ def _some_at_a_time(encode: Callable[[list[str]], list[Encoding]], texts: list[s
 
 
 def _labels(frame: pd.DataFrame, column: str, labels: list[str]) -> list[Ids]:
-    """The numbers of the labels of each row (K,), from small to large."""
+    """The label numbers of each row (K,), in ascending order."""
     number = {label: i for i, label in enumerate(labels)}
     found = [records.labels(cell) for cell in frame[column]]
     for row, cell in zip(frame["row"], found, strict=True):

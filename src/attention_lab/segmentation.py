@@ -1,11 +1,11 @@
-"""Texts cut into other pieces in every epoch: byte-pair encoding with some of its merges left out.
+"""Texts segmented differently in every epoch: byte-pair encoding with some of its merges left out.
 
 Provilkov et al. 2020, BPE-dropout, arXiv 1910.13267, section 3, algorithm 1: while a word is built up from its
-characters, each merge that could be made next is left out with a certain probability. So the model sees a word in many
-forms, learns what its pieces mean and stands rare words better. In use, nothing is left out.
+characters, each possible next merge is left out with a certain probability. So the model sees a word in many forms,
+learns what its pieces mean and copes better with rare words. At inference, no merge is left out.
 
-The merges are made here and not by `tokenizers`, whose generator cannot be seeded: no training could be repeated. It
-also leaves out fewer than the algorithm says, for outdated entries of its queue give merges another chance.
+Merges are applied here instead of by `tokenizers`, whose generator cannot be seeded, so that no training would be
+reproducible. It also drops fewer merges than the algorithm, because stale queue entries give merges another chance.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Merges:
     """The merges of a byte-pair encoding (Sennrich et al. 2016, https://arxiv.org/abs/1508.07909).
 
     Raises:
-        InputError: the tokenizer is of another kind.
+        InputError: the tokenizer is not a byte-pair encoding.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -47,12 +47,12 @@ class Merges:
         self.merged = [self.number[a + b] for a, b in pairs]
 
     def characters(self, word: str) -> list[int]:
-        """The tokens of its characters, which have to be known."""
+        """The tokens of a word's characters, all of which must be in the vocabulary."""
         return [self.number[character] for character in word]
 
     def apply(self, characters: list[int], share: float, lots: random.Random) -> list[int]:
-        """The tokens of a word: the first merge of the list that can be made is made, again and again, but at each step
-        each is left out with the probability `share`. The word is done when none is left."""
+        """The tokens of a word: repeatedly apply the possible merge that comes first in the list, but leave out each
+        with the probability `share` at every step. The word is done when no merge remains."""
         tokens = list(characters)
         while True:
             best, at = len(self.merged), -1
@@ -66,19 +66,19 @@ class Merges:
 
 
 class _Side:
-    """The texts of one side, whose tokens are known, as words.
+    """The texts of one side (source or target) as words, recovered from their tokens.
 
-    words: of each text; None where they are not known.
+    words: the words of each text; None if they cannot be recovered.
     """
 
     def __init__(self, rows: Sequence[Ids], tokenizer: PreTrainedTokenizerFast) -> None:
         self.rows, self.merges, self.backend = rows, Merges(tokenizer), tokenizer.backend_tokenizer
-        self.characters: dict[str, list[int]] = {}  # of each word
-        self.usual: dict[str, list[int]] = {}  # its tokens without dropout
+        self.characters: dict[str, list[int]] = {}  # word → tokens of its characters
+        self.usual: dict[str, list[int]] = {}  # word → its tokens without dropout
         self.words = [self._words(row) for row in rows]
 
     def cut(self, share: float, limit: int, lots: random.Random) -> list[Ids]:
-        """The tokens of each text with this share of merges left out."""
+        """The tokens of each text, with this share of merges left out."""
         found = []
         for row, words in zip(self.rows, self.words, strict=True):
             tokens = [t for word in words or () for t in self.merges.apply(self.characters[word], share, lots)]
@@ -100,17 +100,17 @@ class _Side:
 
 
 class Resegmented(Examples):
-    """Examples whose texts are cut anew in each epoch; what is drawn is a function of (seed, epoch).
+    """Examples whose texts are segmented anew in each epoch; the draw is a function of (seed, epoch).
 
-    A text stays as it is where its tokens do not say what it was: with unknown characters, or cut at its end. So does,
-    for one epoch, a text that would become longer than is allowed. Batches are made by the lengths without dropout.
+    A text keeps its segmentation if its tokens do not determine it, because it has unknown characters or was cut. So
+    does, for one epoch, a text that would exceed its limit. Batches are formed by the lengths without dropout.
 
     Args:
-        share: of the merges that are left out; 0.1 in the paper. limits: the longest texts. target_tokenizer: of the
-            target; None: the other is for both.
+        share: share of merges that are left out; 0.1 in the paper. limits: the longest texts. target_tokenizer: the
+            target's own tokenizer; None: `tokenizer` is for both.
 
     Raises:
-        InputError: the tokenizer has no merges, or texts have answers in them or are read in windows.
+        InputError: the tokenizer has no merges, or the examples have answer spans or windows.
     """
 
     def __init__(

@@ -1,15 +1,15 @@
 """Tokenizers trained here, as fast Hugging Face tokenizers, and label sets.
 
-Every kind reads a text the same way: a space is set before it, it is cut into words and single punctuation marks, and
-a space stays with what follows it ("Hi, (you" -> " Hi" "," " (" "you"). So tokens joined give the text back exactly,
-without a reserved character for the space: "▁", "##" or "<s>" in a user's text are characters like others, and the
-special tokens exist only as ids. All text columns of a task share one tokenizer, or the target has one of its own,
-whose files stand in the folder `target` beside those of the other.
+Every kind except `character`, which takes each character as it is, reads a text the same way: a space is prepended, the
+text is split into words and single punctuation marks, and a space stays with what follows it
+("Hi, (you" -> " Hi" "," " (" "you"). So joining the tokens restores the text exactly, without a reserved character for
+the space: "▁", "##" or "<s>" in a user's text are ordinary characters, and special tokens exist only as ids. All text
+columns of a task share one tokenizer, or the target has its own, whose files are in the subfolder `target`.
 
     text -> normaliser -> " " + text -> pre-tokens -> pieces -> <s> pieces </s>
 
-In the folder of a language model the files say <s> pieces, for transformers, which goes on with a text as it is set
-(`for_prompts`); what `load` makes of any files is for texts that are whole.
+The files in the folder of a language model encode a text as <s> pieces, without </s>, because transformers continues a
+text exactly as it is encoded (`for_prompts`). `load` always returns a tokenizer for complete texts.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ PAD, UNK, BOS, EOS, MASK = "<pad>", "<unk>", "<s>", "</s>", "<mask>"
 SPECIALS = (PAD, UNK, BOS, EOS, MASK)  # ids 0 to 4
 PAD_ID, UNK_ID, BOS_ID, EOS_ID, MASK_ID = range(5)
 
-# Words and single marks, each with the one space before it; what whitespace is left stands alone. Between them the
-# three branches take every character, so nothing is lost.
+# Words and single marks, each with the one space before it; other whitespace characters stand alone. Together the three
+# branches match every character, so nothing is lost.
 WORDS = r" ?[^\s\p{P}\p{S}]+| ?[\p{P}\p{S}]|\s"
 CHARACTERS = r"(?m:.)"
 FILES = ("tokenizer.json", "tokenizer_config.json")
@@ -61,11 +61,11 @@ def train(
 ) -> PreTrainedTokenizerFast:
     """Train a tokenizer of the kind `params.tokenizer`; the same texts give the same bytes.
 
-    Characters (word: words) that occur fewer than `min_frequency` times become <unk>. `size` counts the special
-    tokens; word and character keep the most frequent entries, the others need room for every character.
+    Characters (with `word`: words) that occur fewer than `min_frequency` times become <unk>. `size` includes the
+    special tokens; `word` and `character` keep the most frequent entries, the other kinds need room for all characters.
 
     Raises:
-        InputError: there is no text, nothing is frequent enough, or `size` is too small for the characters.
+        InputError: there is no such kind, no text, nothing frequent enough, or `size` is too small for the characters.
     """
     kind = params.tokenizer
     if kind not in KINDS:
@@ -86,7 +86,7 @@ def train(
 
 
 def labels(cells: Iterable[object]) -> list[str]:
-    """The sorted set of labels in cells that hold one or a list; whole numbers are sorted as numbers."""
+    """The sorted set of labels in cells that hold one label or a list; integers are sorted numerically."""
     found = {label for cell in cells for label in records.labels(cell)}
     numeric = all(re.fullmatch(r"-?\d+", label) for label in found)
     return sorted(found, key=lambda label: (int(label), label)) if numeric else sorted(found)
@@ -95,8 +95,8 @@ def labels(cells: Iterable[object]) -> list[str]:
 def save(
     tokenizer: PreTrainedTokenizerFast, directory: Path, target_tokenizer: PreTrainedTokenizerFast | None = None
 ) -> None:
-    """Write tokenizer.json and tokenizer_config.json, each whole or not at all, and those of a target that has a
-    tokenizer of its own; of one that has none, none are left."""
+    """Write tokenizer.json and tokenizer_config.json, each atomically, and those of the target's own tokenizer in its
+    subfolder. Without one, files left there from before are removed."""
     _save(tokenizer, directory)
     if target_tokenizer is not None:
         _save(target_tokenizer, directory / TARGET)
@@ -111,19 +111,19 @@ def _save(tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
         tokenizer.save_pretrained(temporary)
         config = Path(temporary) / "tokenizer_config.json"
         settings = json.loads(config.read_text(encoding="utf-8"))
-        # How it was loaded is no property of a tokenizer: without this, saving what was loaded gives other bytes.
+        # Drop settings that record how it was loaded, so that saving a loaded tokenizer gives the same bytes.
         settings = {name: value for name, value in settings.items() if name not in ("is_local", "local_files_only")}
-        settings["tokenizer_class"] = "PreTrainedTokenizerFast"  # the name every version of transformers knows
+        settings["tokenizer_class"] = "PreTrainedTokenizerFast"  # a name that every version of transformers knows
         config.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         for name in FILES:
             (Path(temporary) / name).replace(directory / name)
 
 
 def load(directory: Path) -> PreTrainedTokenizerFast:
-    """Read a tokenizer that `save` wrote, for texts that are whole.
+    """Load a tokenizer that `save` wrote, for complete texts.
 
     Raises:
-        InputError: the files are not there.
+        InputError: files are missing.
     """
     from transformers import PreTrainedTokenizerFast
 
@@ -134,13 +134,13 @@ def load(directory: Path) -> PreTrainedTokenizerFast:
 
 
 def for_prompts(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
-    """A copy for what transformers has a language model go on with: such a text has no </s>, is padded on its left, so
-    that what is written stands right behind it, and what is written keeps the space before its first word."""
+    """A copy that encodes prompts for a language model in transformers: without </s>, with padding on the left, so that
+    the continuation directly follows the prompt, and keeping the space before its first word when decoding."""
     return _set(copy.deepcopy(tokenizer), whole=False)
 
 
 def _set(tokenizer: PreTrainedTokenizerFast, *, whole: bool) -> PreTrainedTokenizerFast:
-    """The tokenizer, made to read and spell texts that are whole, or beginnings and what comes behind them."""
+    """Set the tokenizer up, in place, for complete texts, or for prompts and their continuations."""
     inside = backend(tokenizer)
     inside.post_processor = _template(whole=whole)
     parts = json.loads(inside.to_str())
@@ -153,7 +153,7 @@ def _set(tokenizer: PreTrainedTokenizerFast, *, whole: bool) -> PreTrainedTokeni
 
 
 def load_target(directory: Path) -> PreTrainedTokenizerFast | None:
-    """Read the target's own tokenizer that `save` wrote beside the other; None: they share one.
+    """Load the target's own tokenizer that `save` wrote; None: source and target share one.
 
     Raises:
         InputError: files are missing.
@@ -162,8 +162,8 @@ def load_target(directory: Path) -> PreTrainedTokenizerFast | None:
 
 
 def backend(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
-    """What does the work in it, at full length: a call with `padding=True` or `truncation=True` leaves both switched on
-    for all who come after."""
+    """The underlying tokenizer, with padding and truncation off: calling a tokenizer with `padding=True` or
+    `truncation=True` leaves them on for later calls."""
     found: Tokenizer = tokenizer.backend_tokenizer
     found.no_padding()
     found.no_truncation()
@@ -171,16 +171,16 @@ def backend(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
 
 
 def behind(tokenizer: PreTrainedTokenizerFast) -> int | None:
-    """The special token that it sets behind a text; None: it sets none."""
+    """The special token that the tokenizer appends to a text; None: it appends none."""
     found = backend(tokenizer).encode("a")
     return int(found.ids[-1]) if found.ids and found.special_tokens_mask[-1] else None
 
 
 def unknown(tokenizer: PreTrainedTokenizerFast) -> int:
-    """The token that says least of what stood in its place: that of unknown words, else a mask, padding or the end.
+    """The token that reveals least of what it replaces: that for unknown words, else mask, padding or end.
 
     Raises:
-        InputError: it has none of these.
+        InputError: the tokenizer has none of these.
     """
     for number in (tokenizer.unk_token_id, tokenizer.mask_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id):
         if number is not None:
@@ -189,22 +189,22 @@ def unknown(tokenizer: PreTrainedTokenizerFast) -> int:
 
 
 def save_labels(names: list[str], directory: Path) -> None:
-    """Write labels.json: the classes in the order of their numbers."""
+    """Write labels.json: the class names in the order of their numbers."""
     text = json.dumps(names, ensure_ascii=False, indent=2) + "\n"
     records.write_bytes(text.encode(), directory / "labels.json")
 
 
 def load_labels(directory: Path) -> list[str]:
-    """Read labels.json; a task without classes has none."""
+    """Read labels.json; its list is empty for a task without classes."""
     names: list[str] = json.loads((directory / "labels.json").read_text(encoding="utf-8"))
     return names
 
 
 def words(encoding_offsets: Sequence[tuple[int, int]], text: str) -> list[int | None]:
-    """Which word of `text.split(" ")` (from 0) each token belongs to; None for special tokens and padding.
+    """The word of `text.split(" ")`, from 0, that each token belongs to; None for special tokens and padding.
 
-    A space belongs to the word that follows it. Offsets count the characters of `text`, as a tokenizer called with
-    `return_offsets_mapping=True` gives them.
+    A space belongs to the word that follows it. Offsets are in characters of `text`, as a tokenizer returns them for
+    `return_offsets_mapping=True`.
     """
     before = [0]  # spaces among the first i characters
     for character in text:
@@ -213,7 +213,7 @@ def words(encoding_offsets: Sequence[tuple[int, int]], text: str) -> list[int | 
 
 
 def unknown_share(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> float:
-    """The share of <unk> among the tokens of `texts`, special tokens not counted; 0.0 for no tokens."""
+    """The share of <unk> among the tokens of `texts`, not counting special tokens; 0.0 if there are no tokens."""
     total = unknown = 0
     texts = list(texts)
     for start in range(0, len(texts), 10_000):
@@ -225,7 +225,7 @@ def unknown_share(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> f
 
 
 def unknown_words(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str], most: int) -> list[str]:
-    """The parts of `texts` that became <unk> most often, at most `most` of them."""
+    """The parts of `texts` that most often became <unk>, at most `most` of them."""
     found: Counter[str] = Counter()
     for text in texts:
         encoding = backend(tokenizer).encode(text, add_special_tokens=False)
@@ -236,7 +236,7 @@ def unknown_words(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str], most
 
 
 def _word_level(words: Counter[str], alphabet: list[str], params: params.Vocab) -> models.Model:
-    """One entry per word (or per character, which are this kind's words): the most frequent ones, ties by name."""
+    """One entry per word (or per character, for that kind): the most frequent ones, ties in alphabetical order."""
     known = [(word, count) for word, count in words.items() if count >= params.min_frequency]
     known.sort(key=lambda item: (-item[1], item[0]))
     entries = [*SPECIALS, *(word for word, _ in known)][: params.size]
@@ -244,7 +244,7 @@ def _word_level(words: Counter[str], alphabet: list[str], params: params.Vocab) 
 
 
 def _bpe(words: Counter[str], alphabet: list[str], params: params.Vocab) -> models.Model:
-    """Sennrich et al. 2016, https://arxiv.org/abs/1508.07909: merge the most frequent pair, again and again."""
+    """Sennrich et al. 2016, https://arxiv.org/abs/1508.07909: repeatedly merge the most frequent pair."""
     _needs_room(alphabet, params)
     return _trained(words, models.BPE(unk_token=UNK), trainers.BpeTrainer(
         vocab_size=params.size, min_frequency=params.min_frequency, special_tokens=list(SPECIALS),
@@ -253,10 +253,10 @@ def _bpe(words: Counter[str], alphabet: list[str], params: params.Vocab) -> mode
 
 
 def _wordpiece(words: Counter[str], alphabet: list[str], params: params.Vocab) -> models.Model:
-    """Pieces learned by merging, applied longest match first (Wu et al. 2016, https://arxiv.org/abs/1609.08144).
+    """Pieces learned by merging, applied by longest match first (Wu et al. 2016, https://arxiv.org/abs/1609.08144).
 
-    The trainer numbers continuing characters in the order of a randomly seeded hash map, and ties between merges
-    follow these numbers: given to it as tokens in a fixed order they make it deterministic.
+    The trainer numbers continuing characters in the order of a randomly seeded hash map, and breaks ties between merges
+    by these numbers. Passing them as special tokens in a fixed order makes it deterministic.
     """
     continuing = [f"##{character}" for character in alphabet]
     _needs_room([*alphabet, *continuing], params)
@@ -264,15 +264,15 @@ def _wordpiece(words: Counter[str], alphabet: list[str], params: params.Vocab) -
         vocab_size=params.size, min_frequency=params.min_frequency, special_tokens=[*SPECIALS, *continuing],
         limit_alphabet=len(alphabet), show_progress=sys.stderr.isatty(),
     ))  # fmt: skip
-    # By itself it makes one unknown token of a run of more than 100 characters, as of a script without spaces.
+    # By default a run of more than 100 characters, as in scripts without spaces, becomes a single unknown token.
     return models.WordPiece(trained.get_vocab(), unk_token=UNK, max_input_chars_per_word=2**31 - 1)
 
 
 def _unigram(words: Counter[str], alphabet: list[str], params: params.Vocab) -> models.Model:
     """Kudo 2018, https://arxiv.org/abs/1804.10959: the pieces that make the words most probable.
 
-    Trained by sentencepiece, for the trainer of `tokenizers` goes through a randomly seeded hash map and gives other
-    scores in every run. sentencepiece writes "▁" for a space; here it becomes the space again.
+    Trained by sentencepiece, because the trainer of `tokenizers` iterates over a randomly seeded hash map and gives
+    different scores in every run. sentencepiece writes "▁" for a space; here it becomes a space again.
     """
     import sentencepiece
 
@@ -292,9 +292,9 @@ def _unigram(words: Counter[str], alphabet: list[str], params: params.Vocab) -> 
     trained = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
     pieces = {trained.id_to_piece(i).replace("▁", " "): trained.get_score(i) for i in range(1, len(trained))}
     least = min(pieces.values(), default=0.0)
-    for character in alphabet:  # a literal "▁", and what sentencepiece leaves out
+    for character in alphabet:  # a literal "▁", and characters that sentencepiece leaves out
         pieces.setdefault(character, least)
-    # Single characters cannot be dropped; of the rest, the least probable go if there are too many.
+    # Single characters must stay; of the other pieces, the least probable are dropped if there are too many.
     ranked = sorted(pieces.items(), key=lambda piece: (len(piece[0]) > 1, -piece[1], piece[0]))
     chosen = sorted(ranked[: params.size - len(SPECIALS)], key=lambda piece: (-piece[1], piece[0]))
     return models.Unigram([*((special, 0.0) for special in SPECIALS), *chosen], unk_id=UNK_ID)
@@ -312,7 +312,7 @@ KINDS: dict[str, Callable[[Counter[str], list[str], params.Vocab], models.Model]
 def _count_words(texts: Iterable[str], normaliser: normalizers.Normalizer | None, kind: str) -> Counter[str]:
     """How often each pre-token occurs."""
     cut, prefix = _pre_tokenizer(kind), _normaliser(kind, normaliser)
-    # Cutting a text costs more than counting its chunks: chunks between spaces repeat, so each is cut once.
+    # Splitting costs more than counting, and chunks between spaces repeat, so each different chunk is split only once.
     chunks: Counter[str] = Counter()
     for text in texts:
         normal = prefix.normalize_str(text) if prefix else text
@@ -335,7 +335,7 @@ def _alphabet(words: Counter[str], min_frequency: int) -> list[str]:
 
 
 def _trained(words: Counter[str], model: models.Model, trainer: trainers.Trainer) -> Tokenizer:
-    """Run a trainer on counted words: each is one text, its pre-token itself, given as often as it occurs."""
+    """Run a trainer on counted words: each is passed as a text of its own, as often as it occurs."""
     backend = Tokenizer(model)
     backend.pre_tokenizer = pre_tokenizers.Split(Regex(WORDS), "isolated")
     backend.train_from_iterator(
@@ -345,7 +345,8 @@ def _trained(words: Counter[str], model: models.Model, trainer: trainers.Trainer
 
 
 def _normaliser(kind: str, normaliser: normalizers.Normalizer | None) -> normalizers.Normalizer | None:
-    """The user's normaliser, and for words the space that makes the first word like the others."""
+    """The user's normaliser followed, except for `character`, by a prepended space, which makes the first word like the
+    others."""
     if kind == "character":
         return normaliser
     space = normalizers.Prepend(" ")
@@ -357,16 +358,16 @@ def _pre_tokenizer(kind: str) -> pre_tokenizers.PreTokenizer:
 
 
 def _dress(backend: Tokenizer, kind: str, normaliser: normalizers.Normalizer | None) -> None:
-    """Everything around the model: what comes before it, after it, and back to text."""
+    """Add everything around the model: normaliser, pre-tokenizer, post-processor, decoder and special tokens."""
     if prefix := _normaliser(kind, normaliser):
         backend.normalizer = prefix
     backend.pre_tokenizer = _pre_tokenizer(kind)
     steps: list[decoders.Decoder] = []
     if kind == "wordpiece":
-        # "#" is punctuation and so always a token by itself: "##" can only be the mark of a continuing piece.
+        # "#" is punctuation and so always a token of its own: "##" can only mark a continuing piece.
         steps.append(decoders.Replace("##", ""))
     if kind in ("word", "wordpiece"):
-        # An unknown word has lost its space; for the reader's sake it gets one back.
+        # An unknown word has lost its space; give it one back for readability.
         steps.append(decoders.Replace(UNK, f" {UNK}"))
     steps.append(decoders.Fuse())
     if kind != "character":
