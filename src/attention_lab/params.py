@@ -1,8 +1,8 @@
 """params.yaml as frozen, typed sections.
 
-A value lives in params.yaml or nowhere; nothing but the options of a mechanism for one place may be left out. `load`
-checks the whole file and then hands out only the sections a stage has declared in dvc.yaml, so that no stage can read
-what DVC does not watch.
+params.yaml is the only place for values: there are no defaults, except that the options of a mechanism for one place
+may be left out. `load` checks the whole file and then returns only the sections a stage declares in dvc.yaml, so that
+no stage can read what DVC does not track.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Data(Section):
     """Where records come from."""
 
     source: Literal["embedded", "file", "hub"]
-    size: Annotated[int, Field(ge=100)] | None  # rows, embedded only; None: see `corpora.CORPORA`
+    size: Annotated[int, Field(ge=100)] | None  # rows, for embedded only; None: the size in `corpora.CORPORA`
     path: str | list[str] | None
     train: str | list[str] | None
     valid: str | list[str] | None
@@ -46,7 +46,7 @@ class Data(Section):
     name: str | None
     config: str | None
     columns: dict[str, str]
-    unit: Literal["line", "paragraph", "file"]  # what a row of plain text is
+    unit: Literal["line", "paragraph", "file"]  # what becomes a row in a plain text file
 
     @model_validator(mode="after")
     def _source_has_what_it_needs(self) -> Data:
@@ -89,9 +89,9 @@ class Clean(Section):
 
 class Vocab(Section):
     tokenizer: Literal["word", "character", "bpe", "wordpiece", "unigram"]
-    # Tasks that read one text and write another: one vocabulary for both, or one for each. The others have one anyway.
+    # For tasks that read one text and write another: one vocabulary for both, or one for each. Others always have one.
     shared: bool
-    size: Annotated[int, Field(ge=32)]  # entries of each vocabulary, special tokens included
+    size: Annotated[int, Field(ge=32)]  # entries of each vocabulary, including special tokens
     min_frequency: Positive
     max_unknown_share: Share
 
@@ -109,10 +109,10 @@ class Split(Section):
 
 
 class Encode(Section):
-    max_source_tokens: Annotated[int, Field(ge=4)]  # special tokens included
+    max_source_tokens: Annotated[int, Field(ge=4)]  # including special tokens
     max_target_tokens: Annotated[int, Field(ge=4)]
     overflow: Literal["truncate", "window", "drop"]
-    overlap: Annotated[int, Field(ge=1)]  # tokens that two windows of a long text share; at most half of one
+    overlap: Annotated[int, Field(ge=1)]  # tokens that consecutive windows share; limited to half a window
     max_overflow_share: Share
 
 
@@ -124,7 +124,7 @@ class Chosen(Section):
 
 
 class Attention(Section):
-    """A mechanism's name and options (`attention-lab mechanisms` lists them), and others for single places."""
+    """A mechanism's name and options (`attention-lab mechanisms` lists them), and others for particular places."""
 
     mechanism: str
     options: dict[str, Any]
@@ -134,11 +134,11 @@ class Attention(Section):
 
 
 class Model(Section):
-    # Of the encoder or of a language model, and of the decoder unless it has a number of its own. None: 4 in
-    # question_answering, where each may join one more fact, and 2 elsewhere.
+    # Layers of the encoder or of a language model, and of the decoder unless decoder_layers is set. None: 4 for
+    # question_answering, where each layer can connect one more fact, and 2 for other tasks.
     layers: Positive | None
     decoder_layers: Positive | None
-    width: Positive | None  # None: 64 in question_answering, whose model is deeper, and 128 elsewhere
+    width: Positive | None  # None: 64 for question_answering, whose model is deeper, and 128 for other tasks
     heads: Positive
     feedforward: Positive
     dropout: Dropout  # of what a sublayer adds
@@ -149,11 +149,11 @@ class Model(Section):
     normalisation: Literal["layer", "rms"]
     activation: Literal["relu", "gelu", "gelu_tanh", "silu"]  # gelu_tanh: the approximation of GPT-2
     gated: bool  # GLU: a third matrix in the feed-forward layer
-    tied: bool  # the output has the embedding as its weights, or has its own
-    # Models that read a source and write a target: they may copy its tokens. None: in summarization, where they can.
-    copies: bool | None = Field(alias="copy")  # pydantic has a method of the name `copy`
-    pooling: Literal["first", "mean"]  # classes are read from the first position, or from the mean of all
-    match: bool  # question_answering: words of the text that the question has too are marked, and attention is told
+    tied: bool  # whether the output projection uses the embedding's weights instead of its own
+    # Whether models that read a source and write a target may copy its tokens. None: in summarization, if possible.
+    copies: bool | None = Field(alias="copy")  # pydantic has a method called `copy`
+    pooling: Literal["first", "mean"]  # read the class from the first position, or from the mean of all
+    match: bool  # question_answering: mark words of the text that also occur in the question, and let attention use
     # which words are the same
     position: Literal["none", "sinusoidal", "learned", "rotary"]
 
@@ -169,29 +169,30 @@ class Model(Section):
 class Train(Section):
     epochs: Positive
     max_steps: Positive | None
-    tokens_per_batch: Positive  # source and target tokens of one batch, padding included
+    tokens_per_batch: Positive  # source and target tokens of one batch, including padding
     accumulate: Positive  # batches per optimizer step
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)]  # at its peak
     schedule: Literal["constant", "linear", "cosine", "inverse_sqrt"]
-    warmup_steps: Annotated[float, Field(ge=0.0)]  # until the learning rate is at its peak; below 1: of all steps
+    warmup_steps: Annotated[float, Field(ge=0.0)]  # steps until the learning rate peaks; below 1: a share of all steps
     weight_decay: Annotated[float, Field(ge=0.0)]
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)]
     clip_norm: Annotated[float, Field(gt=0.0)] | None
-    pretrain: Annotated[int, Field(ge=0)]  # epochs in which the encoder learns to guess hidden words of the sources
-    # Share of source tokens that become <unk>. None: 0.05 in translation, sentiment and multi_label, where methods then
-    # name the right words more often (docs/believed.md); they hide words, and a model should have met that.
+    pretrain: Annotated[int, Field(ge=0)]  # epochs of masked-language-model pre-training of the encoder on the sources
+    # Share of source tokens that become <unk>. None: 0.05 in translation, sentiment and multi_label, 0 in other tasks.
+    # Explanation methods that hide words then find the right ones more often, because the model has seen such inputs
+    # (docs/believed.md).
     word_dropout: Dropout | None
-    subword_dropout: Dropout  # of a byte-pair encoding: share of merges left out, drawn anew in every epoch
-    r_drop: Annotated[float, Field(ge=0.0)]  # how much the distributions of two passes must be alike; twice the time
-    multi_task: Annotated[float, Field(ge=0.0)]  # how much guessing hidden words of the sources counts beside the task
-    average: Annotated[float, Field(ge=0.0)]  # epochs over which weights are averaged; 0: they are not
+    subword_dropout: Dropout  # for bpe: share of merges left out, drawn anew in every epoch
+    r_drop: Annotated[float, Field(ge=0.0)]  # weight of the divergence between two passes; doubles the time
+    multi_task: Annotated[float, Field(ge=0.0)]  # weight of predicting hidden source words as a second task
+    average: Annotated[float, Field(ge=0.0)]  # epochs over which weights are averaged; 0: no averaging
     patience: Positive | None  # epochs
     metric: Literal["loss", "accuracy"]
     checkpoint_steps: Positive
     gradient_checkpointing: bool  # less memory for more time; the same gradients
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["auto", "float32", "bfloat16"]
-    threads: Positive | None  # of a CPU; their number changes the last bits of sums, and so the weights
+    threads: Positive | None  # of the CPU; their number changes the last bits of sums, and so the trained weights
     processes: Positive
 
     @model_validator(mode="after")
@@ -206,36 +207,37 @@ class Train(Section):
 class Evaluate(Section):
     split: Literal["valid", "test"]
     beams: Positive
-    best: Positive  # so many answers for each row, the best first; only the first is measured
+    best: Positive  # answers per row, best first; only the first is measured
     length_penalty: Annotated[float, Field(ge=0.0)]
     max_tokens: Positive
-    max_ratio: Annotated[float, Field(gt=0.0)]  # longest target: so many times the source's tokens, plus ten
-    min_tokens: Annotated[int, Field(ge=0)]  # shortest target or continuation, start and end not counted
-    no_repeat_ngram: Annotated[int, Field(ge=0)]  # no sequence of so many tokens is said twice; 0: any may
-    repetition_penalty: Annotated[float, Field(ge=1.0)]  # logits of what was said are divided by it if positive
-    no_answer: float | None  # questions: none is said where it is by so many nats likelier; None: always one
-    threshold: Share  # multi_label: the least probability of a label that is predicted
-    prompt_tokens: Positive | None  # generation: how much of a text is given, start token included; None: all of it
-    temperature: Annotated[float, Field(ge=0.0)]  # generation: 0 is the most probable token, always
-    top_k: Positive | None  # generation: draw from the k most probable tokens
-    top_p: Annotated[float, Field(gt=0.0, le=1.0)]  # generation: … from the fewest whose probabilities reach p
-    seed: Annotated[int, Field(ge=0)]  # generation: another number draws other texts
+    max_ratio: Annotated[float, Field(gt=0.0)]  # longest target: this many times the source's tokens, plus ten
+    min_tokens: Annotated[int, Field(ge=0)]  # shortest target or continuation, without start and end tokens
+    no_repeat_ngram: Annotated[int, Field(ge=0)]  # no sequence of this many tokens occurs twice; 0: no restriction
+    # Divides the logits of tokens that have occurred if positive, and multiplies them otherwise; 1: no penalty.
+    repetition_penalty: Annotated[float, Field(ge=1.0)]
+    no_answer: float | None  # questions: no answer if that is more than this many nats likelier; None: always answer
+    threshold: Share  # multi_label: a label is predicted from this probability on
+    prompt_tokens: Positive | None  # generation: tokens of a text to give, including the start token; None: all
+    temperature: Annotated[float, Field(ge=0.0)]  # generation: divides the logits; 0: always the most probable token
+    top_k: Positive | None  # generation: draw from the k most probable tokens; None: from all
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)]  # generation: … from the fewest tokens that together reach p
+    seed: Annotated[int, Field(ge=0)]  # generation: a different seed draws different texts
     bootstrap: Annotated[int, Field(ge=100)]  # resamples
     tokens_per_batch: Positive
 
 
 class Interpret(Section):
     examples: Positive  # shown in the report
-    valid_rows: Positive  # rows that choose layer and head; of more, so many are drawn
+    valid_rows: Positive  # rows used to choose layer and head; drawn at random if there are more
     test_rows: Positive  # rows that are measured
-    explained_rows: Positive  # test rows that every method explains, and half as many valid ones
-    explained_tokens: Positive  # … and no more than have so many tokens, read and written
-    explained_pairs: Positive  # of the examples, the shortest that have so many pairs of an output and a source token
+    explained_rows: Positive  # test rows that every method explains, and half as many valid rows
+    explained_tokens: Positive  # … but only as many rows as together have this many tokens, read and written
+    explained_pairs: Positive  # explained examples: the shortest, up to this many pairs of output and source tokens
     explained_words: Positive  # words of each output whose faithfulness is measured
-    checked_rows: Positive  # rows on which heads are taken away and parameters drawn anew
-    steps: Positive  # of integrated gradients; four times as many where these are too few
+    checked_rows: Positive  # rows on which heads are ablated and parameters randomised
+    steps: Positive  # of integrated gradients; four times as many if these are too few
     bootstrap: Annotated[int, Field(ge=100)]  # resamples
-    beside: str | None  # a folder with a model of the same task: are both explained alike? None: not asked
+    beside: str | None  # folder with a model of the same task whose explanations are compared; None: no comparison
 
 
 class Params(Section):
@@ -263,7 +265,7 @@ class Params(Section):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2 floats: DVC writes 3e-05, which PyYAML (YAML 1.1) would read as text."""
+    """A SafeLoader with YAML 1.2 floats: DVC writes 3e-05, which PyYAML (YAML 1.1) would read as text."""
 
 
 _Loader.add_implicit_resolver(
@@ -276,10 +278,10 @@ _Loader.add_implicit_resolver(
 
 
 def load(path: Path, *sections: str) -> Params:
-    """Read and check params.yaml; return a view that has the named sections alone (all, if none is named).
+    """Read and check params.yaml; return only the named sections (all if none is named).
 
     Raises:
-        InputError: the file is missing, is no YAML, or a value is unknown, missing or out of range.
+        InputError: the file is missing or not valid YAML, or a value is unknown, missing or out of range.
     """
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
@@ -299,14 +301,14 @@ def load(path: Path, *sections: str) -> Params:
 
 
 def record(path: Path, *leave_out: str) -> dict[str, Any]:
-    """All values of params.yaml but those sections, for the books: what a stage computes with comes from `load`."""
+    """All values of params.yaml except those sections, for logging only: stages compute with what `load` returns."""
     return load(path).model_dump(exclude=set(leave_out))
 
 
 def _sentence(error: ValidationError) -> str:
-    """The first of pydantic's complaints, in words: which parameter, what is wrong, what is allowed."""
+    """The first of pydantic's errors, in words: which parameter, what is wrong, what is allowed."""
     every = error.errors()
-    # A place has a name or a mapping: of a mapping, what is wrong with it, and not that it is no name.
+    # A place takes a name or a mapping. For a mapping, report what is wrong in it, not that it is not a name.
     first = next((one for one in every if "Chosen" in one["loc"] and one["type"] != "model_type"), every[0])
     parts = [str(part) for part in first["loc"] if part not in ("str", "Chosen")]
     name = ".".join(part for part in parts if not part.startswith(("function-", "list[")))
