@@ -1,10 +1,10 @@
-"""Embedded corpora: small languages with known truth, so that everything runs without a download.
+"""Embedded corpora: small artificial languages with known ground truth, so that everything runs without a download.
 
-Each corpus is a function of size (rows) and seed that returns a table as `attention_lab.records` describes it,
-with a split for every row and with the gold column that attention can be held against. The size it has where nobody
-asks for another leaves the whole pipeline about four minutes on two cores.
+Each corpus is a function of size (rows) and seed that returns a table as described in `attention_lab.records`, with a
+split for every row and, where there is one, the gold column that attention can be compared with. At its default size
+the whole pipeline takes about four minutes on two cores.
 
-To add one: write its grammar and a `generate(size, seed)` in a file beside these, and name it below.
+To add one, write its grammar and a `generate(size, seed)` in a file of its own, and add it below.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from attention_lab.corpora.translation import generate as translation_rows
 
 @dataclass(frozen=True)
 class Corpus:
-    """generate: size and seed → rows. size: how many, if nobody says."""
+    """generate: size and seed → rows. size: the default number of rows."""
 
     generate: Callable[[int, int], pd.DataFrame]
     size: int

@@ -1,21 +1,20 @@
 """Short descriptions for a language model, with the exact probability of every text.
 
-Texts are independent draws from a probabilistic context-free grammar, kept as they fall: nothing is rejected, so the
-mean of -log_probability is an estimate of the language's true entropy, and no model can have a lower expected loss.
-What has to be carried a long way:
+Texts are independent draws from a probabilistic context-free grammar. None is rejected, so the mean of -log_probability
+estimates the language's true entropy, and no model can have a lower expected loss. The long-range dependencies are:
 
-- number: the verb agrees with its noun over relative clauses and other nouns between them, and so does the pronoun
-  of the sentence that follows;
-- gender: who is named in the first sentence is "he" or "she", "his" or "her" in all others;
+- number: the verb agrees with its noun across relative clauses and other nouns between them, and so does the pronoun
+  in the next sentence;
+- gender: the person named in the first sentence is "he" or "she", "his" or "her" in all others;
 - topic: the first sentence decides which nouns, verbs and adjectives may follow;
-- brackets and quotation marks close.
+- brackets and quotation marks are closed.
 
-The split is drawn without a look at the text. So valid and test are further draws of the same language: they ask how
-well a model has learned the distribution, not how it copes with pairs that training lacks, and in principle a text
-may stand in two splits (12,000 rows hold no text twice, see the tests).
+The split is drawn independently of the text. So valid and test are further draws from the same language: they measure
+how well a model has learned the distribution, not how it copes with pairs unseen in training, and a text could in
+principle occur in two splits (12,000 rows contain no text twice, see the tests).
 
-A text's probability is the sum over its derivations, by the inside algorithm (Baker 1979, "Trainable grammars for
-speech recognition"). Words and marks are the tokens of the project's `word` tokenizer; the end of the text follows
+A text's probability is the sum over its derivations, computed by the inside algorithm (Baker 1979, "Trainable grammars
+for speech recognition"). Words and marks are the tokens of the project's `word` tokenizer; the end of the text follows
 from the grammar and is part of the probability.
 """
 
@@ -32,7 +31,7 @@ import pandas as pd
 from attention_lab.corpora.grammar import Grammar, Rule, rule
 from attention_lab.errors import InputError
 
-MOST = 100_000  # rows; among so many draws, about one text occurs twice
+MOST = 100_000  # rows; in that many draws, about one text occurs twice
 
 NUMBERS = ("sg", "pl")
 NAMES = {
@@ -40,7 +39,7 @@ NAMES = {
     "m": "Ben David Felix Henry Jack Leo Martin Oscar",
 }
 PRONOUNS = {"f": ("she", "her", "sisters"), "m": ("he", "his", "brothers")}  # subject, possessive, brothers and sisters
-# Nouns, places and verbs are singular/plural: a noun's own number, and the number of a verb's subject.
+# Nouns, places and verbs are written singular/plural; for a verb that is the number of its subject.
 TOPICS = {
     "farm": {
         "homes": "lives on a <Look> farm; works on a <Look> farm; has bought a <Look> farm",
@@ -117,7 +116,7 @@ def word_rules() -> list[Rule]:
 
 
 def phrase_rules() -> list[Rule]:
-    """Subject.topic.number.gender and Predicate.topic.number, which agree."""
+    """Subject.topic.number.gender and Predicate.topic.number, which agree in number."""
     rules = []
     for topic, number in product(TOPICS, NUMBERS):
         predicate, bare, noun = (f"{name}.{topic}.{number}" for name in ("Predicate", "Bare", "Noun"))
@@ -140,7 +139,7 @@ def phrase_rules() -> list[Rule]:
 
 
 def sentence_rules() -> list[Rule]:
-    """Open introduces a person and a place; One is a sentence, Two are a pair that share a noun's number."""
+    """Open introduces a person and a place; One is a single sentence, Two a pair that shares the number of a noun."""
     rules = []
     for topic, (gender, (he, his, siblings)) in product(TOPICS, PRONOUNS.items()):
         key = f"{topic}.{gender}"
@@ -185,17 +184,17 @@ PARTS = re.compile(rf"[{OPENING}{CLOSING}]|[^\s{OPENING}{CLOSING}]+")
 
 
 def join(words: list[str]) -> str:
-    """The one way in which words and marks are written: marks stand at what they enclose or end."""
+    """Join words and marks in the only way they are written: marks attach to what they enclose or end."""
     return re.sub(rf"([{OPENING}]) | ([{CLOSING}])", r"\1\2", " ".join(words))
 
 
 class Language:
-    """The distribution of a grammar's texts; the grammar has one side and no left recursion."""
+    """The distribution of a grammar's texts; the grammar must be one-sided and without left recursion."""
 
     def __init__(self, rules: list[Rule], start: str) -> None:
         self.grammar = Grammar(rules)
         self.start = start
-        # Symbol → its right-hand sides, each with its probability: words, and symbols in a list of one.
+        # Symbol → its right-hand sides, each as its probability and items: (word, "") or (None, child symbol).
         self.expansions: dict[str, list[tuple[float, list[tuple[str | None, str]]]]] = {}
         for left, choices in self.grammar.rules.items():
             total = sum(one.weight for one in choices)
@@ -211,7 +210,7 @@ class Language:
         return join(self.grammar.derive(self.start, random).source)
 
     def entropy(self) -> float:
-        """The expected -log probability (nats) of a derivation; of a text, where each has one derivation."""
+        """The expected -log probability (nats) of a derivation; also that of a text if each has one derivation."""
 
         @cache
         def of(symbol: str) -> float:
@@ -223,7 +222,7 @@ class Language:
         return of(self.start)
 
     def log_probability(self, text: str) -> float:
-        """The log (nats) of the probability that `draw` gives this text; -inf if it never does."""
+        """The log (nats) of the probability that `draw` returns this text; -inf if it never does."""
         parts = PARTS.findall(text)
         inside: dict[tuple[str, int], dict[int, float]] = {}
 
@@ -234,7 +233,7 @@ class Language:
             return parts[place] == (word[0].upper() + word[1:] if begins else word)
 
         def ends(symbol: str, begin: int) -> dict[int, float]:
-            """Where the symbol may end that begins here → the probability of all its ways to get there."""
+            """Each place where a symbol that begins here can end → the total probability of its derivations there."""
             if (symbol, begin) not in inside:
                 found: dict[int, float] = {}
                 for probability, items in self.expansions[symbol]:
@@ -266,17 +265,17 @@ def language() -> Language:
 
 
 def log_probability(text: str) -> float:
-    """The exact log (nats) of the probability of a whole text, its end included; -inf for what is none."""
+    """The exact log (nats) of the probability of a whole text, including its end; -inf if it is not in the language."""
     return language().log_probability(text)
 
 
 def entropy() -> float:
-    """The exact entropy of a text (nats): what the mean of -log_probability tends to. Each text has one derivation."""
+    """The exact entropy of a text (nats), to which the mean of -log_probability tends. Each text has one derivation."""
     return language().entropy()
 
 
 def generate(size: int, seed: int) -> pd.DataFrame:
-    """`size` independent draws: columns row, split (drawn apart), text, true_nats (−log p of the whole text)."""
+    """`size` independent draws: columns row, split (drawn independently), text, true_nats (−log p of the text)."""
     if not 1 <= size <= MOST:
         raise InputError(f"The embedded corpus can have 1 to {MOST} rows, not {size}: change data.size.")
     random = Random(seed)

@@ -1,23 +1,23 @@
 """Probabilistic synchronous grammars: one derivation gives a sentence, its translation and the word alignment.
 
 A synchronous context-free grammar (Aho & Ullman 1969, "Syntax directed translations and the pushdown assembler";
-Chiang 2006, "An introduction to synchronous grammars") rewrites a symbol to a pair of strings with the same
-symbols in them, in any order:
+Chiang 2006, "An introduction to synchronous grammars") rewrites a symbol as a pair of strings that contain the same
+symbols, in any order:
 
     VP → ⟨ have read <NP> , habe <NP> gelesen ⟩
 
-Two extensions keep the rules few.
+Two extensions keep the number of rules small.
 
 - A constituent may have several pieces on either side, separated by `|`, and a rule places each of them:
   `<V/1>` is the first piece of V, `<V/2>` the second. So a German verb bracket is one constituent,
   V → ⟨ calls , ruft | an ⟩ (generalised multitext grammars: Melamed, Satta & Wellington 2004).
 - Features such as case, number and gender are part of a symbol's name ("NP.acc.sg"). A rule for all genders is a
-  loop in Python over the genders, which is what a feature grammar with finitely many values amounts to.
+  Python loop over the genders, which is what a feature grammar with finitely many values amounts to.
 
-Words are linked by labels: `not~n` on one side and `nicht~n` on the other. A label waits until the lowest
-constituent in which both sides have it, links all its words there, and is spent. A rule with words alone and no
-labels links all of them with each other. In a grammar of one side labels find no partner, and come out as marks:
-the words that decide a review, for instance.
+Words are linked by labels: `not~n` on one side and `nicht~n` on the other. A label waits until the lowest constituent
+in which both sides have it; there it links all its words and is consumed. A rule that has only words, without labels,
+links all of them with each other. In a one-sided grammar labels find no partner, and become marks: for instance the
+words that decide a review.
 
 Notation: `word~label`, `<Symbol>`, `<Symbol#2>` (the second of two equal symbols), `<Symbol/2>` (its second piece).
 """
@@ -39,14 +39,14 @@ from tqdm import tqdm
 
 from attention_lab.errors import InputError
 
-Bond = tuple[str, str]  # two lexical heads that stand together, e.g. ("old", "house")
+Bond = tuple[str, str]  # two lexical heads that are related, e.g. ("old", "house")
 
 ITEM = re.compile(r"<(?P<symbol>[^>#/]+)(?P<copy>#\d+)?(?:/(?P<piece>\d+))?>|(?P<word>[^\s~<>]+)")
 PUNCTUATION = frozenset(",.;:?!")
 
 
 class Token:
-    """One word of one derivation. Compared by identity: the same word may stand in a sentence twice."""
+    """One word of one derivation. Compared by identity, since the same word may occur twice in a sentence."""
 
     __slots__ = ("text",)
 
@@ -70,8 +70,8 @@ Side = tuple[tuple[Item, ...], ...]  # pieces of items
 class Rule:
     """left → ⟨source, target⟩ with a weight; children are the symbols that both sides share.
 
-    head: the lexical head, itself a word, or the child it comes from.
-    bonds: pairs of children whose heads stand in a relation (verb and object), which a corpus may hold out.
+    head: the lexical head, as a word, or as the number of the child it comes from.
+    bonds: pairs of children whose heads are related (such as verb and object), which a corpus may hold out.
     """
 
     left: str
@@ -85,7 +85,7 @@ class Rule:
 
 @cache
 def read_item(text: str) -> tuple[str | None, Item]:
-    """One item in its notation → the name of a child, or None, and the item (whose child has no number yet)."""
+    """Parse an item → the name of its child, or None for a word, and the item (its child not numbered yet)."""
     found = ITEM.match(text)
     labels = tuple(text[found.end() :].split("~")[1:]) if found else ()
     if found is None or (found.end() < len(text) and not labels):
@@ -104,8 +104,8 @@ def rule(
     head: str | None = None,
     bonds: Iterable[tuple[str, str]] = (),
 ) -> Rule:
-    """Read a rule from its notation (see above). `head` and `bonds` name children, as "NP" or "NP#2";
-    a head that is no child is a word ("" for none). An only child is the head unless another is named.
+    """Parse a rule in the notation above. `head` and `bonds` name children, as "NP" or "NP#2"; a head that is not the
+    name of a child is a word ("" for none). An only child is the head unless `head` is given.
     """
     children: list[str] = []
 
@@ -144,12 +144,12 @@ def rule(
     )
 
 
-Waiting = dict[str, list[Token]]  # labels that have no partner yet, with their words
+Waiting = dict[str, list[Token]]  # labels without a partner so far → their words
 
 
 @dataclass(slots=True)
 class Tree:
-    """What a symbol is rewritten to, before it is written: rules and lexical heads."""
+    """The derivation of a symbol, before its words are written: rules and lexical heads."""
 
     rule: Rule
     children: list[Tree]
@@ -158,7 +158,7 @@ class Tree:
 
 @dataclass(slots=True)
 class Constituent:
-    """What a symbol was rewritten to, source and target: pieces of words and waiting labels."""
+    """The words of a derived symbol, for source and target: pieces of words and waiting labels."""
 
     sides: tuple[list[list[Token]], list[list[Token]]]
     waiting: tuple[Waiting, Waiting]
@@ -166,11 +166,11 @@ class Constituent:
 
 @dataclass(frozen=True)
 class Derivation:
-    """A finished derivation; positions count words from 0, as `text.split(" ")` does.
+    """A finished derivation; positions count words from 0, as in `text.split(" ")`.
 
     source, target: words, with punctuation attached.
     links: pairs (source word, target word), sorted.
-    marks: label → source words that bear it and found no partner, sorted.
+    marks: label → source words with that label, which found no partner, sorted.
     bonds: pairs of lexical heads.
     """
 
@@ -182,7 +182,7 @@ class Derivation:
 
 
 class Grammar:
-    """Rules by their left-hand side; a rule is chosen in proportion to its weight."""
+    """Rules by left-hand side; a rule is chosen with a probability proportional to its weight."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules: dict[str, list[Rule]] = {}
@@ -201,12 +201,12 @@ class Grammar:
         if symbol not in self.rules:
             raise ValueError(f"no rule for {symbol!r}; there are rules for {', '.join(sorted(self.rules))}")
         cumulative = self.cumulative[symbol]
-        # random() is the same on every platform and in every Python; the last place guards against rounding up.
+        # random() gives the same on every platform and in every Python; the upper bound guards against rounding up.
         return self.rules[symbol][bisect(cumulative, random.random() * cumulative[-1], 0, len(cumulative) - 1)]
 
     def grow(self, symbol: str, random: Random, bonds: set[Bond]) -> Tree:
-        """Rewrite `symbol` until only words are left, and add to `bonds` what is bound on the way. That is a fifth of
-        the work: whoever wants no such bonds need not write it."""
+        """Rewrite `symbol` until only words are left, and add the bonds met on the way to `bonds`. This is a fifth of
+        the work, so a derivation with unwanted bonds can be discarded before its words are written."""
         one = self.choose(symbol, random)
         children = [self.grow(child, random, bonds) for child in one.children]
         for i, j in one.bonds:
@@ -216,13 +216,13 @@ class Grammar:
         return Tree(one, children, children[one.head].head if isinstance(one.head, int) else one.head)
 
     def derive(self, symbol: str, random: Random) -> Derivation:
-        """Rewrite `symbol` and write it."""
+        """Rewrite `symbol` and write its words."""
         bonds: set[Bond] = set()
         return written(self.grow(symbol, random, bonds), bonds)
 
 
 def written(tree: Tree, bonds: Iterable[Bond]) -> Derivation:
-    """The words of a tree, with what links and marks them."""
+    """The words of a tree, with their links and marks."""
     linked: list[tuple[Token, Token]] = []
     root = constituent(tree, linked)
     source, source_place = spell(root.sides[0])
@@ -233,7 +233,7 @@ def written(tree: Tree, bonds: Iterable[Bond]) -> Derivation:
 
 
 def constituent(tree: Tree, linked: list[tuple[Token, Token]]) -> Constituent:
-    """Both sides of a tree; pairs that are linked on the way are added to `linked`."""
+    """Both sides of a tree; pairs linked on the way are added to `linked`."""
     children = [constituent(child, linked) for child in tree.children]
     source, from_source = side_of(tree.rule.source, 0, children)
     target, from_target = side_of(tree.rule.target, 1, children)
@@ -244,11 +244,11 @@ def constituent(tree: Tree, linked: list[tuple[Token, Token]]) -> Constituent:
 
 
 def side_of(side: Side, number: int, children: list[Constituent]) -> tuple[list[list[Token]], Waiting]:
-    """One side (0 the source, 1 the target) of a rule whose children are written: its pieces and waiting labels."""
+    """One side (0 source, 1 target) of a rule whose children are written: its pieces and waiting labels."""
     waiting: Waiting = {}
     for child in children:
         if not waiting:
-            waiting = child.waiting[number]  # a child is written once, and its labels are the parent's from here on
+            waiting = child.waiting[number]  # not copied: a child is written once, and its labels pass to the parent
             continue
         for label, tokens in child.waiting[number].items():
             waiting.setdefault(label, []).extend(tokens)
@@ -269,12 +269,12 @@ def side_of(side: Side, number: int, children: list[Constituent]) -> tuple[list[
 
 
 def spell(pieces: list[list[Token]]) -> tuple[list[str], dict[int, int]]:
-    """Words with punctuation attached and a capital at the beginning of each sentence; token id → word."""
+    """Words with punctuation attached and a capital at the start of each sentence; and id of a token → its word."""
     words: list[str] = []
     place: dict[int, int] = {}
     for token in itertools.chain.from_iterable(pieces):
         if token.text in PUNCTUATION and words:
-            words[-1] = words[-1].rstrip(",") + token.text  # a comma gives way to what follows it
+            words[-1] = words[-1].rstrip(",") + token.text  # a comma gives way to another mark
         else:
             begins = not words or words[-1][-1] in ".?!"
             words.append(token.text[0].upper() + token.text[1:] if begins else token.text)
@@ -283,7 +283,7 @@ def spell(pieces: list[list[Token]]) -> tuple[list[str], dict[int, int]]:
 
 
 def with_an(words: list[str]) -> list[str]:
-    """English words in which "a" becomes "an" before a vowel that is heard as one."""
+    """English words with "a" changed to "an" before a vowel sound."""
     following = [*words[1:], ""]
     return [
         w + "n" if w in ("a", "A") and n[:1] in tuple("aeiou") and not n.startswith("use") else w
@@ -293,17 +293,17 @@ def with_an(words: list[str]) -> list[str]:
 
 # --- from derivations to a corpus ------------------------------------------------------------------------------
 
-HELD_OUT_PERCENT = 6  # of the bonds, for each of valid and test
-KNOWN_WORDS_FROM = 1000  # rows from which every word of valid and test is one of training
+HELD_OUT_PERCENT = 6  # of the bonds, for valid and test each
+KNOWN_WORDS_FROM = 1000  # rows from which on every word of valid and test also occurs in training
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A row before it has a split.
+    """A row before it is assigned to a split.
 
-    words: word forms, which valid and test share with training.
-    bonds: pairs that decide the split; aside: pairs that must be held out for no split, in any row.
-    stratum: rows of each stratum get equal shares of each split.
+    words: word forms; those of valid and test must also occur in training.
+    bonds: pairs that decide the split; aside: other pairs of the row, none of which may be held out for any split.
+    stratum: each split has equal shares of all strata.
     """
 
     text: str
@@ -315,16 +315,17 @@ class Candidate:
 
 
 def held_out(bond: Bond) -> str | None:
-    """The split a bond is reserved for, or None: a fixed function of its two words.
+    """The split that a bond is reserved for, or None: a fixed function of its two words.
 
-    So what training never sees together is the same for every size and seed.
+    So the pairs that training never sees are the same for every size and seed.
     """
     bucket = zlib.crc32(" ".join(bond).encode()) % 100
     return "test" if bucket < HELD_OUT_PERCENT else "valid" if bucket < 2 * HELD_OUT_PERCENT else None
 
 
 def split_of(bonds: Iterable[Bond], aside: Iterable[Bond] = ()) -> str | None:
-    """train: no held-out bond. valid, test: at least one held out for it, none held out for the other. Else None."""
+    """train: no held-out bond. valid, test: at least one bond held out for it, and none for the other. Otherwise None;
+    also None if a bond of `aside` is held out."""
     if any(map(held_out, aside)):
         return None
     places = {place for place in map(held_out, bonds) if place}
@@ -337,12 +338,15 @@ Draw = Callable[[str, Callable[[Iterable[Bond]], bool]], Candidate | None]
 def corpus(
     draw: Draw, *, size: int, most: int, random: Random, strata: tuple[str, ...] = ("",)
 ) -> list[tuple[str, Candidate]]:
-    """Draw unique rows until train, valid and test have 80, 10 and 10 percent of `size`; in random order.
+    """Draw unique rows until train, valid and test have 80, 10 and 10 percent of `size`, in random order.
 
-    draw: stratum, and whether a row with such bonds may still be taken → a candidate; or None where it may not, for to
-    write it would be in vain. most: rows that the grammar is known to give.
+    draw: called with a stratum and a predicate that tells whether a row with given bonds is still needed; returns a
+    candidate, or None to save writing a row that is not. most: number of rows that the grammar is known to give.
     From `KNOWN_WORDS_FROM` rows on, a held-out row with a word that training lacks is replaced by another, so that
-    the held-out splits ask for new combinations, never for unknown words.
+    the held-out splits test new combinations, never unknown words.
+
+    Raises:
+        InputError: `size` is out of range, or the grammar does not give that many different rows.
     """
     if not 1 <= size <= most:
         raise InputError(f"The embedded corpus can have 1 to {most} rows, not {size}: change data.size.")
@@ -393,7 +397,7 @@ def corpus(
 
 
 def records_of(rows: Iterable[tuple[str, Candidate]]) -> pd.DataFrame:
-    """What `corpus` has drawn: columns row, split, and those of the candidates."""
+    """The rows from `corpus` as a table: columns row, split, and those of the candidates."""
     return pd.DataFrame(
         [{"row": f"embedded:{n}", "split": split, **one.columns} for n, (split, one) in enumerate(rows, 1)]
     )

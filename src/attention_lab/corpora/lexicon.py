@@ -1,11 +1,11 @@
-"""The words of the English–German corpus and how German inflects them; the grammar is in `translation.py`."""
+"""The words of the English–German corpus and their German inflection; the grammar is in `translation.py`."""
 
 from __future__ import annotations
 
 from functools import cache
 
 # --- nouns: English singular, plural | German singular, gender (mn: -n or -en outside the nominative), plural -------
-# A dash: no plural. Two English words beside one German word are compounds. Words within one item are joined by _.
+# A dash: no plural. Two English words for one German word: a compound. Words within one item are joined by _.
 
 NOUNS = {
     "person": """
@@ -101,7 +101,7 @@ NOUNS = {
     "market": "market - | Markt m -",
     "station": "train_station - | Bahnhof m -",
 }
-RELATIVES = {  # which relative clauses a set of nouns takes: as subject, accusative, dative object
+RELATIVES = {  # which relative clauses a set of nouns takes: as subject, accusative object or dative object
     "person": ("RelS", "RelS", "RelS", "RelA", "RelA", "RelD"),
     "animal": ("RelS", "RelA"),
     "text": ("RelA",),
@@ -140,8 +140,8 @@ COMPARATIVES = """
 """
 
 # --- verbs: English base, 3rd person, past, participle | German infinitive, 3rd person, participle, auxiliary ------
-# A German verb with a bar is separable: the particle stands before the bar. A dash: no past (it looks like the
-# present). Each group has a kind of complement, what it may be, and who does it.
+# A German verb with a bar is separable, with its particle before the bar. A dash: no past (it looks like the present).
+# Each group has its kind of complement, the sets of nouns that this may come from, and the sets of its subjects.
 
 VERBS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...], str]] = {
     "rest": (
@@ -339,7 +339,7 @@ SAYING = """
     hope hopes | hoffen hofft
     know knows | wissen weiß
 """
-MODALS = (  # English | German 3rd person, plural; may it be negated ("must not" is no negation of "must")
+MODALS = (  # English | German 3rd person, plural; can it be negated ("must not" is not the negation of "must")
     ("can", "kann", "können", True),
     ("must", "muss", "müssen", False),
     ("should", "sollte", "sollten", True),
@@ -369,7 +369,7 @@ PRONOUNS = {"him": ("ihn", "ihm"), "her": ("sie", "ihr"), "them": ("sie", "ihnen
 
 
 def article(kind: str, case: str, gender: str) -> str:
-    """The German determiner: kind is "der", "dies", "jed", or a word that inflects like "ein"."""
+    """The German determiner; kind is "der", "dies", "jed", or a word inflected like "ein"."""
     place = GENDERS.index(gender)
     if kind == "der":
         return DER[case].split()[place]
@@ -379,7 +379,7 @@ def article(kind: str, case: str, gender: str) -> str:
 
 
 def linked(english: str, german: str) -> tuple[str, str]:
-    """Two expressions of one meaning, each word linked with each."""
+    """Two expressions with the same meaning, all of whose words are linked with each other."""
     return " ".join(f"{w}~x" for w in english.split("_")), " ".join(f"{w}~x" for w in german.split())
 
 

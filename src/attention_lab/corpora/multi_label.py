@@ -1,12 +1,13 @@
-"""A corpus of short reviews whose labels are what they find fault with: the plot, the room, the battery …
+"""A corpus of short reviews labelled with the aspects they criticise: the plot, the room, the battery …
 
-A review says of up to three aspects of one thing that they are good or bad, with the clauses of `sentiment`: its
-negations, near and far, and its other people's opinions, which decide nothing. Each aspect that is said to be bad is a
-label, so a review has none, one or two. Which words stand in it is not enough: one has to see which verdict belongs to
-which aspect, and whether it is turned round.
+A review says of up to three aspects of one thing that they are good or bad, with the clauses of `sentiment`, including
+their negations, near and far, and other people's opinions, which decide nothing. Each aspect said to be bad is a label,
+so a review has none, one or two. Knowing which words occur is not enough: a model must see which verdict belongs to
+which aspect, and whether it is negated.
 
-The rationale are the aspects of the labels and the words that decide their verdict. What valid and test reviews
-combine, verdict and aspect or negator and verdict, never occurs together in training (see `grammar.held_out`).
+The rationale consists of the aspects that are labels and the words that decide their verdict. Valid and test reviews
+combine a verdict with an aspect, or a negator with a verdict, that never occur together in training (see
+`grammar.held_out`).
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ import pandas as pd
 from attention_lab.corpora.grammar import Candidate, Derivation, Grammar, Rule, corpus, records_of, rule, with_an
 from attention_lab.corpora.sentiment import TOPICS, clause_rules, review_rules, word_rules
 
-MOST = 100_000  # rows; of so many draws more than nine in ten still differ
+MOST = 100_000  # rows; in that many draws more than nine in ten still differ
 
-FAULTS = ("0", "1", "2")  # labels of a review; as many reviews of each
+FAULTS = ("0", "1", "2")  # number of labels of a review; equally frequent
 ASPECTS = frozenset(word for topic in TOPICS.values() for word in topic["aspects"].split())
 
 
 def verdict_rules() -> list[Rule]:
-    """number of faults → a review; bad bears the marks of clauses that find fault, good of those that praise."""
+    """number of faults → a review; the mark bad is on clauses that criticise, the mark good on those that praise."""
     rules = []
     for topic in TOPICS:
         bad = f"<Clause.negative.{topic}.main.Aspect>~bad"
@@ -71,7 +72,7 @@ def grammar() -> Grammar:
 
 
 def candidate(faults: str, found: Derivation) -> Candidate | None:
-    """A review; None where it says two things of one aspect."""
+    """A review; None if it mentions one aspect twice."""
     words = with_an(found.source)
     forms = [word.strip(".,") for word in words]
     bad = set(found.marks.get("bad", []))
@@ -90,7 +91,7 @@ def candidate(faults: str, found: Derivation) -> Candidate | None:
 
 
 def generate(size: int, seed: int) -> pd.DataFrame:
-    """`size` reviews with columns row, split, text, labels (aspects that are bad), rationale ([word, …])."""
+    """`size` reviews with columns row, split, text, labels (aspects said to be bad), rationale ([word, …])."""
     random = Random(seed)
     rules = grammar()
 

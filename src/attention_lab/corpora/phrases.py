@@ -57,7 +57,7 @@ def oblique(word: str) -> str:
 
 
 def genders(kind: str) -> dict[str, int]:
-    """How many nouns of a set have each gender; plural counts as one."""
+    """How many nouns of a set have each gender; plural counts as a gender."""
     count = dict.fromkeys(GENDERS, 0)
     for (_, many), (_, gender, _) in entries(NOUNS[kind]):
         count[gender[0]] += 1
@@ -160,7 +160,7 @@ def phrase_rules() -> list[Rule]:
 
 
 def prepositional(left: str, kind: str, english: str, german: str, case: str) -> list[Rule]:
-    """A preposition with a singular phrase; the plain article melts into it where German has a word for that."""
+    """A preposition with a singular phrase; it contracts with the definite article where German has a form for that."""
     rules = []
     for gender, count in genders(kind).items():
         if not count or gender == "pl":

@@ -1,16 +1,17 @@
-"""A corpus of short stories with questions, extractive answers and the words that one needs to answer.
+"""A corpus of short stories with questions, extractive answers, and the words that are needed to answer.
 
 People move between places, take things, hand them on and leave them behind; things have a colour, and some events
 have a time. A story is simulated event by event, so it never contradicts itself, and the answer follows from the
 events, not from the wording:
 
-- the latest event counts: who has the ball is who got it last, and nobody once it was left somewhere;
-- two facts combine: the ball is where the one is who has it; the colour of what Tom has is that of the thing;
+- the latest event counts: the person who has the ball is the one who got it last, and nobody once it was left
+  somewhere;
+- two facts combine: the ball is where the person who has it is; the colour of what Anna has is that of the thing;
 - one question in ten has no answer in the story, though everything it names occurs there;
-- another word of the answer's kind always stands in the story.
+- the story always contains another word of the answer's kind.
 
-The pairs of the facts that decide (person and place, person and thing, thing and place, thing and colour) are held
-out for valid and test (see `grammar.held_out`), and occur nowhere in the stories of training; there are no new words.
+Some pairs in deciding facts (person and place, person and thing, thing and place, thing and colour) are held out for
+valid and test (see `grammar.held_out`), and never occur in training stories; there are no new words.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import pandas as pd
 from attention_lab.corpora.grammar import Bond, Candidate, corpus, held_out, records_of, split_of
 from attention_lab.corpora.templates import fill
 
-MOST = 100_000  # rows; of so many draws more than nine in ten still differ
+MOST = 100_000  # rows; in that many draws more than nine in ten still differ
 
 VALUES = {
     "person": ("Anna", "Ben", "Clara", "David", "Emma", "Felix", "Grace", "Henry"),
@@ -40,8 +41,8 @@ VALUES = {
         f"{half}{hour}" for hour in ("six", "seven", "eight", "nine", "ten", "eleven") for half in ("", "half past ")
     ),
 }
-# What may happen, and how it is told: the subject stands before the bar. In every event but "colour", `person` is who
-# moved, who has the thing afterwards, or who left it.
+# What may happen, and how it is told, with the subject before the bar. In every event but "colour", `person` is the
+# one who moved, who has the thing afterwards, or who left it.
 PHRASES = {
     "move": ("<person> | went to the <place>", "<person> | walked to the <place>", "<person> | ran to the <place>"),
     "take": ("<person> | took the <object>", "<person> | picked up the <object>"),
@@ -55,7 +56,7 @@ PHRASES = {
     "leave": ("<person> | left the <object> in the <place>", "<person> | put down the <object> in the <place>"),
     "colour": ("the <object> | is <colour>",),
 }
-FOLLOWS = {"take": "move", "leave": "move", "move": "take"}  # what the same sentence may go on to tell
+FOLLOWS = {"take": "move", "leave": "move", "move": "take"}  # the event that may follow in the same sentence
 WEIGHTS = {"move": 8, "take": 8, "give": 4, "leave": 3, "colour": 5}
 PAIRS = {
     "move": ("person", "place"),
@@ -85,15 +86,15 @@ QUESTIONS = {
 NONE = "none"  # the stratum of the questions without an answer
 JOINED = {"move time": "time", "gain time": "time", "first visitor": "visitor", "last visitor": "visitor"}
 STRATA = (*dict.fromkeys(JOINED.get(kind, kind) for kind in QUESTIONS), NONE)  # a tenth of the rows each
-HELD_SHARE = 0.25  # of the stories drawn; valid and test take a fifth of all rows
-SENTENCES = (5, 9)  # of a story, both included
+HELD_SHARE = 0.25  # share of stories drawn for valid and test, which take a fifth of all rows
+SENTENCES = (5, 9)  # minimum and maximum per story
 
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that is told. Words are positions as `text.split(" ")` counts them.
+    """One event of a story. Words are given by their positions in `text.split(" ")`.
 
-    values: role → who or what. spans: role → its words. words: those of the subject and of what it does.
+    values: role → who or what. spans: role → its words. words: those of the subject and the predicate.
     """
 
     kind: str
@@ -115,14 +116,15 @@ def pairs_of(kind: str, values: dict[str, str]) -> set[Bond]:
 
 
 class Story:
-    """A simulated story. All its questions are about the state after the last event.
+    """A simulated story.
 
     moves: person → the latest move. fates: thing → the latest event in which it changed hands or was left.
-    gains: person → how they got what they still have (never two things). colours: thing → where its colour is told.
+    gains: person → the event that gave them what they still have (never two things). colours: thing → the event that
+    tells its colour.
     """
 
     def __init__(self, random: Random, *, held: bool) -> None:
-        """held: try to tell something held out for valid or test; else tell nothing that is."""
+        """held: try to include one pair held out for valid or test; otherwise include none."""
         self.random = random
         self.words: list[str] = []
         self.events: list[Event] = []
@@ -134,7 +136,7 @@ class Story:
         self.places = random.sample(VALUES["place"], 4)
         self.palette = dict(zip(self.objects, random.sample(VALUES["colour"], 3), strict=True))
         self.clock = random.randrange(4)
-        # At most one pair of a story is held out: two would seldom be held out for the same split.
+        # At most one pair of a story is held out: two would seldom belong to the same split.
         pairs = [*product(self.people, self.places + self.objects), *product(self.objects, self.places)]
         self.barred = {pair for pair in [*pairs, *self.palette.items()] if held_out(pair)}
         self.wanted = random.choice(sorted(self.barred)) if held and self.barred else None
@@ -145,7 +147,8 @@ class Story:
     # What may happen next.
 
     def possible(self, kind: str, **given: str) -> list[dict[str, str]]:
-        """The events of this kind with the given values that may be told; now and then the wanted one only."""
+        """The events of this kind with the given values that may happen; half of the time only those with the wanted
+        pair, if there are any."""
         choices = [values for values in self.consistent(kind) if given.items() <= values.items()]
         choices = [values for values in choices if self.barred.isdisjoint(pairs_of(kind, values))]
         if self.wanted is None or self.random.random() < 0.5:
@@ -153,7 +156,7 @@ class Story:
         return [values for values in choices if self.wanted in pairs_of(kind, values)] or choices
 
     def consistent(self, kind: str) -> list[dict[str, str]]:
-        """The events of this kind that contradict nothing and give no place away that is not said."""
+        """The events of this kind that contradict nothing and do not imply a place that was not mentioned."""
         places = {person: event.values["place"] for person, event in self.moves.items()}
         holding = [(person, event.values["object"]) for person, event in self.gains.items()]
         free = [person for person in self.people if person not in self.gains]
@@ -228,7 +231,7 @@ class Story:
     def tell(
         self, kind: str, values: dict[str, str], *, opener: str = "", closer: str = "", subject: range | None = None
     ) -> range:
-        """Say an event; `subject`: the words of the sentence that name it already. Returns the subject's words."""
+        """Tell an event. `subject`: the words of this sentence that already name it. Returns the subject's words."""
         phrases = PHRASES[kind]
         if kind == "take" and self.random.random() < 0.25:
             thing = values["object"]
@@ -246,7 +249,7 @@ class Story:
         return subject
 
     def write(self, template: str, values: dict[str, str]) -> tuple[range, dict[str, range]]:
-        """Add the words of a template. Returns their range, and that of each role."""
+        """Append the words of a template. Returns their range, and that of each role."""
         begin = len(self.words)
         words, spans = fill(template, values, begin=begin)
         self.words += words
@@ -255,8 +258,8 @@ class Story:
 
 @dataclass(frozen=True)
 class Question:
-    """What can be asked after a story. support: the events one needs, the last of them with the answer as `role`;
-    none if the story does not say.
+    """A question about a story. support: the events needed to answer it, the last of which has the answer as `role`;
+    empty if the story does not contain the answer.
     """
 
     kind: str
@@ -279,7 +282,7 @@ def dated(events: tuple[Event, ...]) -> tuple[Event, ...]:
 
 
 def questions(story: Story) -> Iterator[Question]:
-    """Every question about the people, things and places of a story whose answer is one or none."""
+    """Every question about the people, things and places of a story that has exactly one answer or none."""
     words = {value for event in story.events for value in event.values.values()}
     said = {role: [value for value in values if value in words] for role, values in VALUES.items()}
     for person in said["person"]:
@@ -316,21 +319,21 @@ def questions(story: Story) -> Iterator[Question]:
 
 
 def fair(story: Story, question: Question) -> bool:
-    """Another word of the answer's kind stands in the story, so that the kind alone does not give it away."""
+    """Whether the story has another word of the answer's kind, so that the kind alone does not give it away."""
     kind = {"giver": "person"}.get(question.role, question.role)
     said = {value for event in story.events for value in event.values.values()}
     return len(said.intersection(VALUES[kind])) > 1
 
 
 def deciding(story: Story, question: Question) -> tuple[frozenset[Bond], frozenset[Bond]]:
-    """The pairs that decide the split, and all others of the story. Without an answer every pair decides."""
+    """The pairs that decide the split, and all others of the story. If there is no answer, every pair decides."""
     pairs = {pair for event in story.events for pair in event.pairs}
     bonds = {pair for event in question.support for pair in event.pairs} or pairs
     return frozenset(bonds), frozenset(pairs - bonds)
 
 
 def candidate(stratum: str, random: Random) -> Candidate:
-    """A story with a question of this kind that some split can take."""
+    """A story with a question of this stratum that fits into some split."""
     held = random.random() < HELD_SHARE
     fitting: list[Question] = []
     while not fitting:
@@ -344,7 +347,7 @@ def candidate(stratum: str, random: Random) -> Candidate:
                 and (split_of(*deciding(story, question)) not in (None, "train")) == held
             ):
                 fitting.append(question)
-    # Kinds first: there are many more people and places to ask for the time than things to ask for the colour.
+    # Draw the kind first: far more questions are possible about times than about colours.
     kind = random.choice(sorted({question.kind for question in fitting}))
     question = random.choice([question for question in fitting if question.kind == kind])
     text = " ".join(fill(random.choice(QUESTIONS[kind]), question.values)[0])
@@ -363,8 +366,8 @@ def candidate(stratum: str, random: Random) -> Candidate:
 
 
 def generate(size: int, seed: int) -> pd.DataFrame:
-    """`size` questions, each about a story of its own: columns row, split, context, question, answer,
-    start (its character in the context; -1 without an answer), support ([word, …]; empty without an answer).
+    """`size` questions, each about a story of its own: columns row, split, context, question, answer, start (its first
+    character in the context; -1 without an answer), support ([word, …]; empty without an answer).
     """
     random = Random(seed)
     rows = corpus(lambda stratum, _: candidate(stratum, random), size=size, most=MOST, random=random, strata=STRATA)

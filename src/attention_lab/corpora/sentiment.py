@@ -1,16 +1,16 @@
-"""A corpus of short reviews with gold rationales, from a grammar of one side.
+"""A corpus of short reviews with gold rationales, from a one-sided grammar.
 
 The label never follows from the words alone; it follows from what is said about the thing reviewed:
 
-- negation turns a word round, at once ("not good", "far from boring"), at a distance ("nobody would call the plot
+- negation reverses a word directly ("not good", "far from boring"), from a distance ("nobody would call the plot
   boring", "I cannot say that the room was clean"), or not at all ("not only dull but also silly");
-- the main clause decides against "although" and "despite", and the clause after "but" decides;
+- the main clause decides over "although" and "despite", and the clause after "but" decides;
 - other people's opinions, expectations, other things, and what a story is about decide nothing.
 
-So a bag of words does badly, and a model has to see which words belong together: those that decide (the polarity
-word with its negator) are the rationale; an intensifier ("truly") is none of them, for without it the label is the
-same. Valid and test reviews hold pairs of a polarity word with its negator, its intensifier or its thing that never
-occur in training (see `grammar.held_out`), but no new words.
+So a bag of words does badly, and a model must see which words belong together. The words that decide (a polarity word
+and its negator) are the rationale; an intensifier ("truly") is not part of it, because the label is the same without
+it. Valid and test reviews contain pairs of a polarity word with its negator, intensifier or thing that never occur in
+training (see `grammar.held_out`), but no new words.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ import pandas as pd
 
 from attention_lab.corpora.grammar import Candidate, Derivation, Grammar, Rule, corpus, records_of, rule, with_an
 
-MOST = 100_000  # rows; of so many draws more than nine in ten still differ
+MOST = 100_000  # rows; in that many draws more than nine in ten still differ
 
 LABELS = ("positive", "negative")
 OPPOSITE = {"positive": "negative", "negative": "positive"}
 
 # --- words ----------------------------------------------------------------------------------------------------------
-# mild: "not good" is negative, "not bad" positive, beyond dispute. strong: never negated by "not", for "not
-# wonderful" and "not terrible" are open to dispute; they stand alone, or after "far from" and "anything but".
+# mild: "not good" is clearly negative and "not bad" clearly positive. strong: never negated by "not", because "not
+# wonderful" and "not terrible" are debatable; used alone, or after "far from" and "anything but".
 
 ADJECTIVES = {
     ("mild", "positive"): "good pleasant impressive memorable nice appealing",
@@ -70,8 +70,8 @@ TOPICS: dict[str, dict[str, str]] = {
         "negative": "bland stale boring",
     },
 }
-# Past tense and infinitive: what I did to the thing, what it did to me. The verbs before the bar may be denied;
-# whether "I did not hate it" is praise is open to dispute.
+# Past tense and infinitive: what I did to the thing, and what it did to me. Only verbs before the bar may be negated:
+# whether "I did not hate it" is praise is debatable.
 VERBS = {
     "positive": "enjoyed/enjoy liked/like | loved/love",
     "negative": "disliked/dislike regretted/regret | hated/hate",
@@ -93,7 +93,7 @@ DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sun
 MONTHS = ("January", "March", "April", "June", "August", "October")
 COUNTS = ("two", "three", "four", "five")
 
-# Sentences that say nothing of quality; some hold a negator that touches no polarity word.
+# Sentences that say nothing about quality; some contain a negator that does not apply to any polarity word.
 FILLERS = {
     "film": (
         "we saw it on <Day> with <Count> friends",
@@ -126,7 +126,7 @@ FILLERS = {
         "it opened in <Month> near the station",
     ),
 }
-# Sentences with a polarity word that decides nothing, whichever it is.
+# Sentences with a polarity word, of either kind, that decides nothing.
 DISTRACTORS = {
     "film": ("it is about a <Any> war", "the film tells of a <Any> summer", "it shows a <Any> king and his family"),
     "book": ("it is about a <Any> journey", "the book tells of a <Any> marriage", "the hero is a <Any> teacher"),
@@ -165,7 +165,7 @@ def word_rules() -> list[Rule]:
                 rules.append(rule(f"Adjective.mild.{polarity}.{topic}", word, head=word))
                 rules.append(rule(f"Adjective.own.{polarity}.{topic}", word, head=word))
         for word in entry["things"].split():
-            # No head, so no pairs to hold out: the few things would take too large a share of each word with them.
+            # No head, so no pairs to hold out: with so few things, too large a share of each word would be held out.
             rules.append(rule(f"Thing.{topic}", f"the {word}"))
             rules.append(rule(f"Thing.{topic}", f"this {word}"))
         for word in entry["aspects"].split():
@@ -189,13 +189,13 @@ def word_rules() -> list[Rule]:
 
 
 def clause_rules() -> list[Rule]:
-    """Clause.label.topic.role.about: a clause that says so much of something. role: main bears the rationale's marks,
+    """Clause.label.topic.role.about: a clause with that verdict on something. role: main has the rationale's marks,
     side does not. Value.label.topic.role: what follows "was".
     """
     rules = []
     for label, topic, role in product(LABELS, TOPICS, ("main", "side")):
         why = "~why" if role == "main" else ""
-        often = 1.0 if role == "main" else 0.5  # how often a negator turns a word round
+        often = 1.0 if role == "main" else 0.5  # how often a negator reverses a word
         other = OPPOSITE[label]
         value = f"Value.{label}.{topic}.{role}"
         mild, strong = f"Adjective.mild.{label}.{topic}", f"Adjective.strong.{label}.{topic}"
@@ -251,7 +251,7 @@ def clause_rules() -> list[Rule]:
             noun, not_noun = f"Noun.{label}", f"Noun.{other}"
             add(clause, f"<{about}> was a <{noun}>{why}", 0.8, "", (noun, about))
             add(clause, f"<{about}> was <Not>{why} a <{not_noun}>{why}", 0.4 * often, "", (not_noun, about))
-            # "not only" denies nothing.
+            # "not only" negates nothing.
             first, second = f"Adjective.mild.{label}", f"Adjective.own.{label}.{topic}"
             text = f"<{about}> was not only <{first}>{why} but also <{second}>{why}"
             add(clause, text, 1.2, "", (first, about), (second, about))
@@ -259,7 +259,7 @@ def clause_rules() -> list[Rule]:
 
 
 def review_rules() -> list[Rule]:
-    """label → a review; neutral sentences and distractors stand around what decides."""
+    """label → a review: neutral sentences and distractors around the part that decides."""
     rules = []
     for topic in TOPICS:
         for text in FILLERS[topic]:

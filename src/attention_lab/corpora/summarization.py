@@ -1,16 +1,16 @@
-"""A corpus of short reports with summaries, and the words of a report that its summary states.
+"""A corpus of short reports with summaries, and the words of each report that its summary states.
 
-Four topics, and for each a rule that says what matters:
+There are four topics, each with a rule for what matters:
 
-- match: who decided the match, for which team; the other team, and the town, stand in the first sentence. To have
-  played well, or almost to have decided the match, is not enough;
+- match: who decided the match, and for which team; the other team, and the town, are in the first sentence. Having
+  played well, or almost having decided the match, is not enough;
 - market: the largest number that was sold; visitors are counted too, and some goods are carried home again;
 - journey: who went (not who stayed), to which town and how in the end, whatever the plan was;
 - damage: what was called the worst.
 
-The summary says it in other words: active becomes passive, names are joined, two sentences become one. What is salient
-stands anywhere after the first sentence, so neither the first sentence nor any other is a good summary. Valid and test
-reports turn on pairs (person and team, thing and town, …) that no report of training mentions (see
+The summary paraphrases: active becomes passive, names are joined, two sentences become one. Most of what is salient
+can be anywhere after the first sentence, so neither that nor any other single sentence is a good summary. Valid and
+test summaries state pairs (person and team, thing and town, …) that no training report mentions (see
 `grammar.held_out`), but no new words.
 """
 
@@ -25,17 +25,17 @@ import pandas as pd
 from attention_lab.corpora.grammar import Bond, Candidate, corpus, records_of
 from attention_lab.corpora.templates import fill
 
-MOST = 100_000  # rows; of so many draws more than nine in ten still differ
+MOST = 100_000  # rows; in that many draws more than nine in ten still differ
 
 PEOPLE = ("Anna", "Ben", "Clara", "David", "Emma", "Felix", "Grace", "Henry", "Julia", "Leo")
-# So many that who has beaten whom cannot be learned by heart, and that no pair held out weighs much.
+# Enough that nobody can memorise who has beaten whom, and that no held-out pair matters much.
 TEAMS = (
     *("Lions", "Bears", "Eagles", "Sharks", "Wolves", "Tigers", "Foxes", "Hawks", "Bulls", "Ravens"),
     *("Otters", "Badgers", "Falcons", "Panthers", "Dragons", "Stags", "Herons", "Owls", "Beavers", "Rams"),
 )
 TOWNS = ("Oslo", "Rome", "Paris", "Lyon", "Vienna", "Prague", "Lisbon", "Athens", "Dublin", "Madrid")
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-NUMBERS = ("ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")  # in their order
+NUMBERS = ("ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")  # in ascending order
 GOODS = ("apples", "pears", "plums", "melons", "carrots", "onions", "potatoes", "cabbages")
 VEHICLES = ("train", "bus", "boat", "car", "plane", "coach")
 FORCES = ("a storm", "a flood", "a fire", "lightning", "hail", "heavy snow")
@@ -43,14 +43,14 @@ THINGS = ("bridge", "school", "church", "tower", "station", "library", "hospital
 
 PHASES = ("in the first half", "before the break", "after the break", "in the second half")
 
-LENGTHS = (5, 8)  # sentences of a report, both included
+LENGTHS = (5, 8)  # minimum and maximum number of sentences per report
 
 
 @dataclass(frozen=True)
 class Sentence:
     """A template and the values of its roles.
 
-    salient: roles, and words of the template, that the summary states. pairs: values that may be held out together.
+    salient: roles, or words of the template, that the summary states. pairs: pairs of values that may be held out.
     """
 
     template: str
@@ -61,9 +61,9 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Report:
-    """first: opens the report. body: in this order. anywhere: after the first sentence, in any order.
+    """first: the opening sentence. body: sentences in a fixed order. anywhere: sentences in any order after the first.
 
-    fillers: as many of them as the length asks for. summary: its text. bonds: pairs that the summary states.
+    fillers: sentences to fill up the length. summary: its text. bonds: pairs that the summary states.
     """
 
     first: Sentence
@@ -253,12 +253,12 @@ TOPICS: dict[str, Callable[[Random], Report]] = {
 
 
 def candidate(topic: str, random: Random) -> Candidate:
-    """A report of this topic: its sentences in an order that contradicts nothing."""
+    """A report on this topic, with its sentences in an order without contradictions."""
     report = TOPICS[topic](random)
     least = 1 + len(report.body) + len(report.anywhere)
     length = random.randint(max(LENGTHS[0], least), min(LENGTHS[1], least + len(report.fillers)))
     free = [*report.anywhere, *random.sample(report.fillers, length - least)]
-    # The places of what comes in its order among all places after the first.
+    # The positions of `body` among those after the first sentence.
     places = sorted(random.sample(range(length - 1), len(report.body)))
     random.shuffle(free)
     ordered = dict(zip(places, report.body, strict=True))

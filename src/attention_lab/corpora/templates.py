@@ -1,12 +1,12 @@
-"""Sentences with places to fill, for corpora that simulate what they tell: where each value came to stand."""
+"""Sentence templates for corpora that simulate the events they describe; filling one records where each value is."""
 
 from __future__ import annotations
 
 
 def fill(template: str, values: dict[str, str], *, begin: int = 0) -> tuple[list[str], dict[str, range]]:
-    """The words of a template, each `<role>` replaced by its value, and role → its words.
+    """The words of a template with each `<role>` replaced by its value, and role → positions of its words.
 
-    Words are counted from `begin`, as `text.split(" ")` does; a mark after a role stays with its last word.
+    Positions are counted from `begin`, as in `text.split(" ")`; a mark after a role stays with its last word.
     """
     words: list[str] = []
     spans: dict[str, range] = {}

@@ -1,13 +1,13 @@
-"""An English–German corpus with gold word alignments, from a synchronous grammar written by hand.
+"""An English–German corpus with gold word alignments, from a handwritten synchronous grammar.
 
-What a model has to learn is what makes the pair hard in earnest: gender and case, the verb in second place and
-at the end, separable verbs, participles and infinitives at the end, compounds, "kein", contractions ("im"). Every
-English sentence has one German translation here, so a model can be right in all cases.
+A model has to learn what really makes this language pair hard: gender and case, the verb in second position or at the
+end, separable verbs, participles and infinitives at the end, compounds, "kein", contractions ("im"). Every English
+sentence has exactly one German translation here, so a model can get all of them right.
 
-The alignment links words that translate each other, and function words with what they stand for:
-"does" with the German verb, "bought" with both "hat" and "gekauft", "turns on" with "schaltet" and "ein",
-"in the" with "im", "not" and "a" with "kein". Valid and test sentences hold pairs of adjective and noun, verb and
-object that never occur in training (see `grammar.held_out`), but no new words.
+The alignment links words that translate each other, and function words with what they express: "does" with the German
+verb, "bought" with both "hat" and "gekauft", "turns on" with "schaltet" and "ein", "in the" with "im", "not" and "a"
+with "kein". Valid and test sentences contain pairs of adjective and noun, or of verb and object, that never occur in
+training (see `grammar.held_out`), but no new words.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ from attention_lab.corpora.verbs import (
     verbs,
 )
 
-MOST = 100_000  # rows; of so many draws more than nine in ten still differ
+MOST = 100_000  # rows; in that many draws more than nine in ten still differ
 
 
 def predicate_rules() -> list[Rule]:
-    """T.who.form.person.scope.time.place: a clause without its subject; English and German in two pieces each
-    (what stands before and after an inverted subject). scope: plain, or other where something is denied or "already".
+    """T.who.form.person.scope.time.place: a clause without its subject. In place v2, English and German have two pieces
+    each, before and after an inverted subject. scope: plain, or other with negation, "never" or "already".
     """
     rules = []
     times: list[Rule] = []
@@ -205,7 +205,7 @@ def copula_rules() -> list[Rule]:
         for (before_en, before_de, adjective, share), definite in product(options, ("def", "indef")):
             if order == "question" and before_en.startswith("not"):
                 continue
-            # "A new car is expensive", of things in general.
+            # "A new car is expensive": about things in general.
             if definite == "indef" and (kind not in things or (number, form) != ("sg", "present") or before_en):
                 continue
             np = f"NP.{kind}.{number}.nominative.{definite}"
@@ -310,7 +310,7 @@ def sentence_rules() -> list[Rule]:
                 do = "does" if person == "3" else "do"
                 source = f"<{s}> {do}~s not~n {base}~s whether~t <C.end>"
                 add(source, f"<{s}> {german}~s nicht~n , ob~t <C.end>", 0.8)
-    # The object first: "This book the teacher has already read."
+    # Object first: "This book the teacher has already read."
     for group, (kind, sets, _, _) in VERBS.items():
         if kind == "accusative" and set(sets) - {"kin"} - set(MASS):
             o = f"O.{group}.accusative.this"

@@ -1,4 +1,4 @@
-"""Verbs in the English–German grammar: their forms in each place of a sentence, what is denied, and their objects."""
+"""Verbs in the English–German grammar: their forms in each position of a sentence, negation, and their objects."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from attention_lab.corpora.phrases import genders
 
 
 def tag(words: str, label: str = "v") -> str:
-    """Words (joined by _) with a label each."""
+    """Give each of the words (joined by _) the label."""
     return " ".join(f"{word}~{label}" for word in words.split("_") if word)
 
 
 def verbs(group: str) -> list[tuple[str, list[list[str]]]]:
-    """The entries of a group by their key: the group, or group and preposition for verbs that bring their own."""
+    """The entries of a group with their keys: the group, or group and preposition for verbs that govern one."""
     return [(f"{group}.{parts[2][0]}" if len(parts) > 2 else group, parts) for parts in entries(VERBS[group][3])]
 
 
 def verb_rules() -> list[Rule]:
-    """V.key.form.person.place: one verb form. English has two pieces, before and after an adverb or a subject;
-    German has two, the finite verb and the rest (place v2), or one, the rest and the finite verb (place end).
-    Each form also comes as asked ("does … read") and denied ("does not … read", whose "not" waits for its German).
+    """V.key.form.person.place: one verb form. English has two pieces, before and after an adverb or a subject. German
+    has two pieces, which are the finite verb and the rest for place v2, and an empty one and both in reverse order for
+    place end. Each form also has a question ("does … read") and a negated variant ("does not … read", whose "not" waits
+    for its German counterpart).
     """
     rules = []
     have = {"1": ("have", "habe", "bin"), "3": ("has", "hat", "ist"), "p": ("have", "haben", "sind")}
@@ -31,8 +32,8 @@ def verb_rules() -> list[Rule]:
         name, finite, done, auxiliary = parts[1]
         particle, _, stem = name.rpartition("|")
         head = base.replace("_", " ")
-        weight = 1.8 if particle else 1.0  # its forms are more
-        if len(parts) > 2:  # the complement has the preposition: waits | for
+        weight = 1.8 if particle else 1.0  # separable verbs have more forms
+        if len(parts) > 2:  # the preposition goes to the complement: waits | for
             base, third, past, participle = (w.partition("_")[0] for w in (base, third, past, participle))
         rules_of: list[tuple[str, str, str, str, str, str, str, str]] = []
 
@@ -78,8 +79,8 @@ FORMS = {"present": 12.0, "past": 4.0, "perfect": 3.5, "modal": 5.0, "future": 2
 
 
 def complex_rules() -> list[Rule]:
-    """VC.key.form.person.polarity.place: the verb with its negation; English in two pieces, German in three:
-    finite verb, "nicht", and what closes the sentence.
+    """VC.key.form.person.polarity.place: the verb with its negation. English has two pieces, German three: the finite
+    verb, "nicht", and what closes the clause.
     """
     rules = []
     keys = dict.fromkeys(key for group in VERBS for key, _ in verbs(group))
@@ -114,7 +115,7 @@ WITH_PLACE = ("read", "eat", "drink", "trade")
 
 
 def object_rules() -> list[Rule]:
-    """O.group.case.definite: what a verb of the group may have as its object, over its sets of nouns and numbers."""
+    """O.group.case.definite: the possible objects of a group's verbs, over its sets of nouns and numbers."""
     rules = []
     for group, (_, sets, _, _) in VERBS.items():
         for case, definite in product(("accusative", "dative"), ("def", "each", "indef", "kein", "this")):
@@ -140,7 +141,7 @@ def object_rules() -> list[Rule]:
 
 
 def complement_rules() -> list[Rule]:
-    """M.key.polarity: what follows the verb; German in three pieces: pronouns, objects before and after "nicht"."""
+    """M.key.polarity: what follows the verb. German has three pieces: pronouns, objects before "nicht" and after it."""
     rules = []
     for group, (kind, sets, _, _) in VERBS.items():
         for key, parts in dict(verbs(group)).items():
