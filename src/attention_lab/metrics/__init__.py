@@ -1,9 +1,9 @@
 """Metrics with 95 % intervals, one file for each kind of task.
 
-Every function returns plain numbers, rounded so that files compare, and `score_low` and `score_high`: the interval of
-the task's headline metric over resampled test sets. Where a library of the field has a metric it is that library's;
-the intervals are SciPy's bootstrap. Libraries are imported where they are used: stages that only write figures run
-without them.
+The function of each task returns plain numbers, rounded so that files can be compared, with `score_low` and
+`score_high`, the interval of the task's headline metric over resampled test sets. Metrics come from the field's
+established libraries where possible, intervals from SciPy's bootstrap. Libraries are imported where they are used, so
+that stages that only write metrics run without them.
 """
 
 from attention_lab.metrics.classification import (

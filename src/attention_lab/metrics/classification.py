@@ -1,4 +1,4 @@
-"""Classification, one label or several for each text: scikit-learn's metrics, and calibration."""
+"""Classification with one or several labels per text: scikit-learn's metrics, and calibration."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def classification(
 ) -> dict[str, Any]:
     """Accuracy, precision, recall, F1 (all 0 to 1), the confusion matrix {truth: {prediction: rows}} and calibration.
 
-    `calibration_error` is the expected calibration error of the probabilities of what was guessed (see
-    `calibration_error`), `brier_score` the squared distance of all probabilities and the truth, summed over labels
-    (Brier 1950: 0 is perfect, 2 is sure and wrong). `score_low` and `score_high` are those of accuracy.
+    `calibration_error` is the expected calibration error of the predicted labels' probabilities (see
+    `calibration_error`), `brier_score` the squared distance between all probabilities and the truth, summed over labels
+    (Brier 1950: 0 is perfect, 2 is certain and wrong). `score_low` and `score_high` are the interval of accuracy.
 
     Args:
-        probabilities: of each label, by name, one mapping for each text; a label that it lacks has probability 0.
+        probabilities: one mapping per text, from label to probability; a missing label has probability 0.
     """
     from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
@@ -55,7 +55,7 @@ def classification(
 
 
 def accuracy_of_rows(truth: Sequence[str], guessed: Sequence[str]) -> Figure:
-    """Accuracy of some of the texts."""
+    """Accuracy as a function of row numbers."""
     correct = np.array(truth) == np.array(guessed)
     return lambda rows: float(correct[rows].mean())
 
@@ -69,18 +69,18 @@ def multi_label(
     names: Collection[str] = (),
     probabilities: Sequence[Mapping[str, float]] | None = None,
 ) -> dict[str, Any]:
-    """Texts with any number of labels: precision, recall and F1 over all decisions (micro) and as mean over labels
-    (macro), `subset_accuracy` (the share of texts whose labels are all right) and `hamming_loss` (the share of
-    decisions that are wrong: less is better).
+    """Metrics for texts with any number of labels: precision, recall and F1 over all decisions (micro) and averaged
+    over labels (macro), `subset_accuracy` (the share of texts whose labels are all correct) and `hamming_loss` (the
+    share of wrong decisions; lower is better).
 
-    With probabilities come `calibration_error`, by how much they are off from how often a text has the label, over all
-    decisions (see `calibration_error`), and `brier_score`, their mean squared distance from the truth (0 to 1: less is
-    better). `score_low` and `score_high` are those of `f1_micro`, in which a text counts with as many labels as it has.
+    Given probabilities, also `calibration_error`, over all decisions (see the function of that name), and
+    `brier_score`, the mean squared distance between probability and truth (0 to 1; lower is better). `score_low` and
+    `score_high` are the interval of `f1_micro`.
 
     Args:
-        names: labels that there are as well. Not to guess them, where no text has them, counts as right in
-            `hamming_loss`; means over labels are of those that a text has or was guessed to have.
-        probabilities: of each label, by name, one mapping for each text; a label that it lacks has probability 0.
+        names: further labels. Not predicting such a label counts as correct in `hamming_loss`; macro averages are over
+            labels that a text has or is predicted to have.
+        probabilities: one mapping per text, from label to probability; a missing label has probability 0.
     """
     from sklearn.metrics import accuracy_score, hamming_loss, precision_recall_fscore_support
     from sklearn.preprocessing import MultiLabelBinarizer
@@ -116,7 +116,7 @@ def multi_label(
 
 
 def f1_of_rows(truth: Sequence[Collection[str]], guessed: Sequence[Collection[str]]) -> Figure:
-    """Micro-F1 of some of the texts."""
+    """Micro-F1 as a function of row numbers."""
     pairs = [(set(left), set(right)) for left, right in zip(truth, guessed, strict=True)]
     both = np.array([len(left & right) for left, right in pairs])
     either = np.array([len(left) + len(right) for left, right in pairs])
@@ -129,7 +129,7 @@ def f1_of_rows(truth: Sequence[Collection[str]], guessed: Sequence[Collection[st
 
 
 def _labels(names: Sequence[str], each: Sequence[np.ndarray]) -> dict[str, dict[str, float]]:
-    """What scikit-learn found for each label, by name."""
+    """scikit-learn's metrics of each label, by name."""
     return {
         name: {
             "precision": rounded(each[0][index]),
@@ -142,8 +142,9 @@ def _labels(names: Sequence[str], each: Sequence[np.ndarray]) -> dict[str, dict[
 
 
 def calibration_error(correct: np.ndarray, confidence: np.ndarray, bins: int = 15) -> float:
-    """The expected calibration error (Guo et al. 2017, arXiv 1706.04599, equation 3): the mean distance of confidence
-    and accuracy over equally wide bins of confidence, weighted by their rows. As there, a bin has its upper edge."""
+    """The expected calibration error (Guo et al. 2017, arXiv 1706.04599, equation 3): the mean distance between
+    confidence and accuracy over equally wide bins of confidence, weighted by their numbers of rows. As in the paper, a
+    bin includes its upper edge."""
     which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     gaps = [
         abs(correct[which == index].mean() - confidence[which == index].mean()) * (which == index).mean()
@@ -153,7 +154,7 @@ def calibration_error(correct: np.ndarray, confidence: np.ndarray, bins: int = 1
 
 
 def _brier_score(truth: Sequence[str], probabilities: Sequence[Mapping[str, float]]) -> float:
-    """Σ over labels of (p − [label is the truth])², mean over rows."""
+    """Σ over labels of (p − [label is the truth])², averaged over rows."""
     squares = [
         sum(share**2 for name, share in row.items() if name != right) + (1.0 - row.get(right, 0.0)) ** 2
         for right, row in zip(truth, probabilities, strict=True)

@@ -1,4 +1,4 @@
-"""A figure, its interval, and the file that figures are written to."""
+"""Metric values: their intervals, and the files they are written to."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def rounded(value: float | np.floating[Any]) -> float:
     return round(float(value), 6)
 
 
-Figure = Callable[[np.ndarray], float]  # of the rows of these numbers (n,), which may come several times
+Figure = Callable[[np.ndarray], float]  # row numbers (n,), possibly repeated → the metric of these rows
 Ends = tuple[float, float] | tuple[None, None]
 
 
 def interval(statistic: Figure, rows: int, resamples: int, seed: int) -> Ends:
-    """The 95 % percentile bootstrap interval (Efron 1979) of a statistic; None, None for one row, and where some
-    resampled rows have no figure."""
+    """The 95 % percentile bootstrap interval (Efron 1979) of a statistic; None, None if there is only one row, or if an
+    end is not finite because the statistic is undefined for some resamples."""
     from scipy.stats import bootstrap
 
     if rows < 2:
@@ -42,10 +42,10 @@ def interval(statistic: Figure, rows: int, resamples: int, seed: int) -> Ends:
 
 
 def read(path: Path, stage: str) -> dict[str, Any]:
-    """Metrics as `stage` has written them.
+    """Read metrics that `stage` has written.
 
     Raises:
-        InputError: it has not.
+        InputError: the file does not exist.
     """
     if not path.exists():
         raise InputError(f"{path} is missing; `dvc repro {stage}` makes it")
@@ -53,7 +53,7 @@ def read(path: Path, stage: str) -> dict[str, Any]:
 
 
 def write(values: dict[str, Any], path: Path) -> None:
-    """Write metrics as JSON that every reader takes: no NaN, keys in order.
+    """Write metrics as strictly valid JSON: no NaN, sorted keys.
 
     Raises:
         ValueError: a value is not finite.

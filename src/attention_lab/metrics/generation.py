@@ -1,4 +1,4 @@
-"""Generation: how well a language model foresees text, and how varied what it writes is."""
+"""Generation: how well a language model predicts text, and how varied its samples are."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def generation(
     """`loss` in nats per token, `perplexity` = exp(loss), `bits_per_character`, and the variety of samples.
 
     The headline metric is `character_probability` = 2^−bits_per_character, the geometric mean of the probabilities
-    that the model gives to the characters of the texts: more is better, it lies between 0 and 1, and unlike loss and
-    perplexity it compares models of different tokenizers, for which a token is more or less text. `score_low` and
-    `score_high` are its interval over texts, `loss_low` and `loss_high` that of the loss.
+    that the model gives to the characters of the texts. It lies between 0 and 1, higher is better, and unlike loss and
+    perplexity it is comparable between models with different tokenizers, whose tokens cover more or less text.
+    `score_low` and `score_high` are its interval over texts, `loss_low` and `loss_high` that of the loss.
 
-    `distinct_1` and `distinct_2` are the numbers of different words and pairs of words over the number of words, in
-    all samples together (Li et al. 2016, arXiv 1510.03055); only as many words of samples compare. They
-    are left out if the samples hold no word.
+    `distinct_1` and `distinct_2` are the numbers of different words and word pairs over the number of words in all
+    samples together (Li et al. 2016, arXiv 1510.03055); they are comparable only between samples with the same number
+    of words. They are left out if the samples contain no words.
 
     Args:
-        nats: −log p of each text, the end token included.
-        tokens: how many tokens each of them has, the end token included; characters: how many characters.
-        samples: what the model wrote.
-        entropy: that of the source that wrote the texts, in nats per token, where it is known: the least loss that a
-            model can have. `excess` = loss / entropy − 1 is what the model is above it.
+        nats: −log p of each text, including the end token.
+        tokens: number of tokens of each text, including the end token; characters: number of characters.
+        samples: the texts that the model wrote.
+        entropy: entropy of the source of the texts, in nats per token, if known: the lowest expected loss of any model.
+            `excess` = loss / entropy − 1 is the relative excess over it.
     """
     sums = np.array([nats, tokens], dtype=np.float64)
 
@@ -68,7 +68,7 @@ def generation(
 
 
 def probability_of_rows(nats: Sequence[float], characters: Sequence[int]) -> Figure:
-    """The probability of a character of some of the texts."""
+    """The mean character probability as a function of row numbers."""
     sums = np.array([nats, characters], dtype=np.float64)
 
     def character_probability(rows: np.ndarray) -> float:

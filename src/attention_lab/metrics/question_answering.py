@@ -17,12 +17,12 @@ ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 
 
 def normalised(answer: str) -> str:
-    """Lower case, without ASCII punctuation, without English articles, one space between words."""
+    """The answer in lower case, without ASCII punctuation and English articles, with one space between words."""
     return " ".join(ARTICLE.sub(" ", answer.lower().translate(PUNCTUATION)).split())
 
 
 def word_f1(prediction: str, reference: str) -> float:
-    """F1 of the words of two normalised answers, as multisets; if one of them is empty: are both?"""
+    """F1 of the words of two normalised answers, as multisets; if one is empty, 1 if both are, else 0."""
     left, right = prediction.split(), reference.split()
     if not left or not right:
         return float(left == right)
@@ -33,16 +33,16 @@ def question_answering(
     predictions: Sequence[str], references: Sequence[Sequence[str]], resamples: int, seed: int
 ) -> dict[str, Any]:
     """Exact match and F1 (0 to 1, mean over the questions) as in SQuAD (Rajpurkar et al. 2016, arXiv 1606.05250,
-    section 6.1), each against the acceptable answer that suits it best.
+    section 6.1), each against the acceptable answer that fits best.
 
-    An unanswerable question is answered rightly by no answer and by nothing else (SQuAD 2.0; Rajpurkar et al. 2018,
-    arXiv 1806.03822). Where there are such questions, `has_answer` and `no_answer` count both kinds,
-    `no_answer_accuracy` is the share of unanswerable ones that were left unanswered, and `has_answer_exact_match` and
-    `has_answer_f1` are those of the others. `score_low` and `score_high` are those of F1.
+    The only correct answer to an unanswerable question is none (SQuAD 2.0; Rajpurkar et al. 2018, arXiv 1806.03822).
+    If there are such questions, `has_answer` and `no_answer` count both kinds, `no_answer_accuracy` is the share of
+    unanswerable questions that were left unanswered, and `has_answer_exact_match` and `has_answer_f1` are the metrics
+    of the others. `score_low` and `score_high` are the interval of F1.
 
     Args:
         predictions: the answers, "" for none.
-        references: the acceptable answers to each question; [] or [""] if it has none.
+        references: the acceptable answers to each question; [] or [""] if it is unanswerable.
     """
     pairs = list(zip(map(normalised, predictions), map(_acceptable, references), strict=True))
     matches = np.array([float(said in truths) for said, truths in pairs])
@@ -65,12 +65,13 @@ def question_answering(
 
 
 def f1_of_answers(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Figure:
-    """Mean F1 of the answers to some of the questions."""
+    """Mean F1 of the answers as a function of row numbers."""
     pairs = zip(map(normalised, predictions), map(_acceptable, references), strict=True)
     overlaps = np.array([max(word_f1(said, truth) for truth in truths) for said, truths in pairs])
     return lambda rows: float(overlaps[rows].mean())
 
 
 def _acceptable(answers: Sequence[str]) -> list[str]:
-    """Answers, normalised. One of articles and punctuation alone does not count, as in the official program of 2.0."""
+    """Answers, normalised. One that is only articles and punctuation does not count, as in SQuAD 2.0's official
+    script."""
     return [truth for truth in map(normalised, answers) if truth] or [""]

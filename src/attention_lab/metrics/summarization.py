@@ -1,4 +1,4 @@
-"""Summarization: ROUGE by Google's rouge-score, and how much of a summary is the document's own words."""
+"""Summarization: ROUGE by Google's rouge-score, and how much of a summary is taken from the document."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def words(text: str) -> list[str]:
 
 
 class _StemmedWords:
-    """What ROUGE compares: words, those of more than three characters as their stems.
+    """The tokenizer for ROUGE: words, reduced to their stems if longer than three characters.
 
-    For text in ASCII this is rouge-score's own tokenizer. That one takes every other letter for a space, so that ROUGE
-    of a Russian text would be 0 whatever it says; here words have the letters of all scripts.
+    For ASCII text it equals rouge-score's own tokenizer. That one treats every other letter as a space, so that ROUGE
+    of a Russian text would always be 0; here words consist of letters of any script.
     """
 
     def __init__(self) -> None:
@@ -44,17 +44,17 @@ def summarization(
 ) -> dict[str, Any]:
     """ROUGE-1, ROUGE-2, ROUGE-L (Lin 2004; F1, 0 to 1, mean over the texts) and the share of exact matches.
 
-    ROUGE is measured with Porter's stemmer, as in the published tables (`-m` of the original program), and with
-    several references it is that of the best of them. ROUGE-L takes a text as one sequence, line breaks are spaces.
-    `score_low` and `score_high` are those of ROUGE-1.
+    ROUGE uses Porter's stemmer, as in published tables (`-m` of the original program); with several references the best
+    one counts. ROUGE-L treats a text as one sequence, with line breaks as spaces. `score_low` and `score_high` are the
+    interval of ROUGE-1.
 
-    How a summary is made, over all texts together: `compression` is its number of words over the document's,
-    `novelty_1`, `_2`, `_3` the shares of its n-grams that are not in the document (See et al. 2017, arXiv 1704.04368),
-    `copy_rate` the share of its words that are. A figure that counts nothing (no summary has three
-    words) is 0.
+    Over all texts together, `compression` is the number of words of the summaries over that of the documents,
+    `novelty_1`, `_2`, `_3` the shares of their n-grams that are not in the document (See et al. 2017, arXiv
+    1704.04368), and `copy_rate` the share of their words that are. A share of nothing (such as novelty_3 if no summary
+    has three words) is 0.
 
     Args:
-        references: one or several of each text.
+        references: one or several for each text.
 
     Raises:
         ValueError: the lists are of different lengths, or a text has no reference.
@@ -76,13 +76,13 @@ def summarization(
 
 
 def rouge1_of_rows(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Figure:
-    """Mean ROUGE-1 of some of the summaries."""
+    """Mean ROUGE-1 as a function of row numbers."""
     table = _rouges(predictions, references, ROUGES[:1])
     return lambda rows: float(table[rows].mean())
 
 
 def _rouges(predictions: Sequence[str], references: Sequence[Sequence[str]], names: Sequence[str]) -> np.ndarray:
-    """(summaries, names): each held against the reference that suits it best."""
+    """ROUGE F1 (summaries, names), each against the reference that fits best."""
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(list(names), tokenizer=_StemmedWords())

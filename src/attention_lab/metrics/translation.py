@@ -15,12 +15,12 @@ def translation(
 ) -> dict[str, Any]:
     """BLEU and chrF (0 to 100) and TER, all by sacrebleu with its signature, and the share of exact matches (0 to 1).
 
-    BLEU is that of text as it is, cased and detokenized; `bleu_lowercase` is the same with case ignored. TER (Snover
-    et al. 2006) is the number of edits, shifts of phrases among them, for 100 words of the references: less is
-    better. `score_low` and `score_high` are BLEU's.
+    BLEU is computed on text as it is, cased and detokenized; `bleu_lowercase` ignores case. TER (Snover et al. 2006) is
+    the number of edits, including shifts of phrases, per 100 words of the references; lower is better. `score_low` and
+    `score_high` are the interval of BLEU.
 
     Args:
-        references: one or several of each sentence; all of them count, as in sacrebleu.
+        references: one or several for each sentence; all of them are used, as in sacrebleu.
     """
     from sacrebleu.metrics import BLEU, TER
 
@@ -39,7 +39,7 @@ def translation(
 
 
 def overlap(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """Of `translation`, BLEU, chrF and exact matches: what takes no search for edits and no resampling."""
+    """The metrics of `translation` that need neither a search for edits nor resampling: BLEU, chrF, exact matches."""
     from sacrebleu.metrics import BLEU, CHRF
 
     bleu, chrf = BLEU(), CHRF()
@@ -56,17 +56,18 @@ def overlap(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> d
 
 
 def _streams(references: Sequence[Sequence[str]]) -> Any:
-    """One list for each number of a reference, as sacrebleu has it; None where a sentence has not so many."""
+    """References in sacrebleu's format: one list for every first reference, one for every second, and so on; None where
+    a sentence has fewer."""
     most = max(len(accepted) for accepted in references)
     return [[dict(enumerate(accepted)).get(i) for accepted in references] for i in range(most)]
 
 
 def bleu_of_rows(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Figure:
-    """BLEU of some of the sentences. It is a function of the sum of their lengths and matched and possible 1- to
-    4-grams, so a resample costs an addition and not a scoring."""
+    """BLEU as a function of row numbers. It depends only on sums of lengths and of matched and possible 1- to 4-grams,
+    so a resample costs additions instead of scoring."""
     from sacrebleu.metrics import BLEU
 
-    single = BLEU(effective_order=True)  # has no effect on the counts, and sacrebleu warns without it
+    single = BLEU(effective_order=True)  # does not affect the counts; without it sacrebleu warns
     scores = [single.sentence_score(said, list(right)) for said, right in zip(hypotheses, references, strict=True)]
     counts = np.array([[one.sys_len, one.ref_len, *one.counts, *one.totals] for one in scores], dtype=np.int64)
 
