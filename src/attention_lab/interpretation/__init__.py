@@ -1,8 +1,8 @@
-"""What attention found: measured against known truth, pictured, and told in plain sentences.
+"""Interpreting attention: compared with known truth, drawn, and described in plain sentences.
 
     model, encoded rows, gold → weights per row → words → alignment error rate | average precision → report
 
-`weights.py` gets the weights, `alignment.py` and `rationale.py` measure them, `pictures.py` and `report.py` show them.
+`weights.py` reads the weights, `alignment.py` and `rationale.py` measure them, `pictures.py` and `report.py` show them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from attention_lab.transformer import Config, Model, load
 __all__ = ["Example", "Interpretation", "Shown", "facts", "interpret", "render", "run"]
 
 
-# What a reader has to know about weights that are no probabilities.
+# What a reader needs to know about weights that are not probabilities.
 KINDS = {
     "weights": ["The weights of this mechanism need not sum to 1: a query may look at little, or at nothing."],
     "signed": ["The weights of this mechanism can be negative: a value may be subtracted, so they are not shares."],
@@ -52,9 +52,12 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Interpretation:
-    """metrics: the content of metrics/interpret.json; plots: PNG files by name, without ".png"; examples: for the
-    report; known, own: what the methods say of them, given the reference and writing by themselves; heads: by place;
-    listing: JSON lines of all scores, see `listing.jsonl`, empty until `run` has made them."""
+    """The result of interpreting a model.
+
+    metrics: the content of metrics/interpret.json; plots: PNG files by name, without ".png"; examples: for the report;
+    known, own: scores of the examples, for the reference and for the model's own output; heads: by place; listing: JSON
+    lines of all scores, see `listing.jsonl`, empty until `run` makes it.
+    """
 
     metrics: dict[str, Any]
     plots: dict[str, bytes]
@@ -68,18 +71,18 @@ class Interpretation:
 def run(
     options: Params, model: Path, encoded: Path, split: Path, predictions: Path
 ) -> tuple[Interpretation, Shown]:  # fmt: skip
-    """The interpret stage: read what the stages before have written, measure and draw.
+    """Run the interpret stage: read what earlier stages have written, measure and draw.
 
     Args:
         options: params.yaml with seed, task and interpret.
         model, encoded, split, predictions: folders.
 
     Returns:
-        What was found, and what the report shows of it.
+        The result, and what the report shows of it.
 
     Raises:
-        InputError: a file is missing, gold names a word that is not there, or `interpret.beside` names no model of the
-            same task.
+        InputError: a file is missing, gold refers to a word that does not exist, or `interpret.beside` is not a model
+            of the same task.
     """
     device = devices.choose("auto")
     devices.prepare(device)
@@ -105,7 +108,7 @@ def run(
 
 
 def facts(model: Model) -> dict[str, str]:
-    """What the page says about a model, as names and values."""
+    """The facts about a model that the page shows, as names and values."""
     config = model.config
     sizes = [config.vocabulary] + [config.target_vocabulary] * (config.target_vocabulary is not None)
     return {
@@ -119,7 +122,7 @@ def facts(model: Model) -> dict[str, str]:
 
 
 def _layers(config: Config) -> list[int]:
-    """Of the encoder and of the decoder, where there is one."""
+    """Numbers of layers of the encoder and of the decoder, as far as the model has them."""
     reads, writes = "encoder_self" in config.places, "decoder_self" in config.places
     return [config.layers] * reads + [config.decoder_layers] * writes
 
@@ -139,21 +142,21 @@ def interpret(
     target_tokenizer: PreTrainedTokenizerFast | None = None,
     beside: Another | None = None,
 ) -> Interpretation:
-    """Measure a model's attention against the gold column and pick examples to look at.
+    """Measure a model's attention against the gold column and choose examples to show.
 
     Layer and head, or the method, are chosen on the valid split and measured on the test split. Rows that encoding
-    has cut are left out. Without gold in both splits the metric is None, with the reason beside it.
+    has cut are left out. Without gold in both splits the metric is None, and `reason` says why.
 
     Args:
         encoded, records: tables by split, "valid" and "test", joined on `row`.
-        predictions: `row`, `prediction` and perhaps `probability`, for rows of one of the two splits.
-        options: how many rows to measure, how many examples to show.
-        seed: draws rows, examples, random baselines and bootstrap samples.
-        target_tokenizer: of the target; None: the other is for both.
-        beside: another model of the same data; with it, it is measured whether both are explained alike.
+        predictions: `row`, `prediction` and possibly `probability`, for rows of one of the two splits.
+        options: how many rows to measure, how many examples to show, and so on.
+        seed: for drawing rows, examples, random baselines and bootstrap samples.
+        target_tokenizer: the target's own tokenizer; None: `tokenizer` is for both.
+        beside: another model of the same data, whose explanations are compared.
 
     Raises:
-        InputError: gold names a word that is not there.
+        InputError: gold refers to a word that does not exist.
     """
     data = Subject(model, encoded, records, tokenizer, shape, options, seed, device, target_tokenizer)
     place = looked_at(model.config)
@@ -186,7 +189,7 @@ def interpret(
 
 
 def _predicted(data: Subject, predictions: pd.DataFrame) -> str:
-    """The split that the predictions are of."""
+    """The split that the predictions belong to."""
     return "test" if predictions["row"].isin(data.records["test"]["row"]).any() else "valid"
 
 
@@ -210,7 +213,7 @@ def _rationale(data: Subject) -> dict[str, Any] | None:
     return rationale.measure(valid, test, resamples=data.options.bootstrap, seed=data.seed) if valid and test else None
 
 
-# What attention is held against, by the gold column; a language model's has none.
+# The measures by gold column; a language model's data has none.
 MEASURES: dict[str, Callable[[Subject], dict[str, Any] | None]] = {
     "alignment": _alignment,
     "rationale": _rationale,
@@ -232,7 +235,7 @@ def _reason(data: Subject) -> str:
 
 
 def _examples(data: Subject, predictions: pd.DataFrame, measured: dict[str, Any] | None, number: int) -> list[Example]:
-    """Chosen from the split that was predicted, with the weights that were measured."""
+    """Examples from the split that was predicted, with the weights that were measured."""
     split = _predicted(data, predictions)
     encoded = data.whole(split)
     told = predictions[predictions["row"].isin(encoded["row"])].reset_index(drop=True)
@@ -264,7 +267,7 @@ def _examples(data: Subject, predictions: pd.DataFrame, measured: dict[str, Any]
 
 
 def _of_own_output(data: Subject, split: str, shown: Sequence[Example], found: Study) -> Scores:
-    """What the methods say of examples whose output is not the reference, while the model writes that output."""
+    """Scores of examples whose output differs from the reference, computed for the model's own output."""
     said = {one.row: one.prediction for one in shown if any(trace.of == "output" for trace in one.traces)}
     if not said or not found.variants:
         return Scores()

@@ -1,17 +1,17 @@
 """Does cross-attention find the words that translate each other?
 
-Words are linked by the largest weight, in one of three ways: each target word with the source word at which it looks
-most, each source word with the target word that looks at it most, or both. Where one word translates two, only the
-side of the two can find both links. The links of every layer, of each head and of the mean of its heads, are held
-against gold alignments.
+Words are linked by the largest weight, in one of three ways: each target word with the source word it attends to most,
+each source word with the target word that attends to it most, or both. If one word translates two, only linking from
+the side of the two can find both links. The links of every layer, for each head and for the mean of the heads, are
+compared with gold alignments.
 
 A decoder position reads word t and predicts word t + 1, so a target word has two rows of weights: the one that
-predicts it and the one where it is the input. Which of them aligns depends on the model (Chen et al. 2020, arXiv
+predicts it and the one that has it as input. Which of them aligns depends on the model (Chen et al. 2020, arXiv
 2004.14837, section 3), so both are candidates. Way, row, layer and head are chosen on one split and reported on
 another.
 
-Every word's argmax is a link (the first, if several words share the largest weight), also where the gold leaves the
-word unaligned: such a link counts as an error, as is usual for alignments read from attention.
+Every word's argmax is a link (the first, if several words share the largest weight), even if the gold leaves the word
+unaligned: such a link counts as an error, as is usual for alignments read from attention.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ def alignment_error_rate(
     possible: Sequence[Collection[Link]] | None = None,
 ) -> float:
     """AER = 1 − (|A∩S| + |A∩P|) / (|A| + |S|), between 0 (best) and 1 (Och & Ney 2003, "A systematic comparison of
-    various statistical alignment models", Computational Linguistics 29:1, "Evaluation Methodology"). Links are
-    counted over all sentences, then divided.
+    various statistical alignment models", Computational Linguistics 29:1, "Evaluation Methodology"). Links are summed
+    over all sentences before dividing.
 
     Args:
         found: A, the links of each sentence, (source word, target word).
-        sure: S, links that must be there.
-        possible: P, links that may be there; S is always part of it.
+        sure: S, links that must be found.
+        possible: P, links that may be found; it always includes S.
 
     Raises:
-        ValueError: nothing is found and nothing is sure, so that there is nothing to divide by.
+        ValueError: there are no found and no sure links, and so nothing to divide by.
     """
     hits = links = 0
     for a, s, p in zip(found, sure, possible if possible is not None else sure, strict=True):
@@ -59,7 +59,7 @@ def alignment_error_rate(
 
 
 def linked(scores: np.ndarray) -> np.ndarray:
-    """The links that scores (…, Wt, Ws) stand for, in each of the `WAYS`: (3, …, Wt, Ws), true where there is one."""
+    """The links given by scores (…, Wt, Ws) in each of the `WAYS`: boolean (3, …, Wt, Ws)."""
     target, source = scores.shape[-2:]
     of_target = scores.argmax(-1)[..., None] == np.arange(source)
     of_source = scores.argmax(-2)[..., None, :] == np.arange(target)[:, None]
@@ -67,7 +67,7 @@ def linked(scores: np.ndarray) -> np.ndarray:
 
 
 class Links(NamedTuple):
-    """hits: links that are in the gold; a link that is possible and not sure is half of one. found: all links."""
+    """hits: number of links in the gold, where a possible link that is not sure counts half. found: number of links."""
 
     hits: np.ndarray
     found: np.ndarray
@@ -75,11 +75,11 @@ class Links(NamedTuple):
 
 @dataclass(frozen=True)
 class Counts:
-    """Links of n sentences; with them AER = 1 − 2 · hits / (found + sure).
+    """Numbers of links of n sentences, from which AER = 1 − 2 · hits / (found + sure).
 
     weights: (n, 3, 2, N, H + 1), by way (see WAYS), row (see ROWS), layer and head, where head 0 is the mean of the
-    heads. random: (n, 3) expected of links drawn evenly. diagonal: (n, 3) of linking each word to the one at the same
-    relative position. sure: (n,) links of the gold.
+    heads. random: (n, 3), expected for links drawn uniformly. diagonal: (n, 3), for linking each word to the one at the
+    same relative position. sure: (n,), sure links of the gold.
     """
 
     weights: Links
@@ -88,19 +88,19 @@ class Counts:
     sure: np.ndarray
 
     def error(self, links: Links, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """AER of links (n, …) over the sentences `rows` → (…)."""
+        """AER (…) of links (n, …) over the sentences `rows`."""
         total = links.found[rows].sum(0) + self.sure[rows].sum()
         return np.asarray(1.0 - 2.0 * links.hits[rows].sum(0) / total)
 
 
 def _weights(row: Row) -> np.ndarray:
-    """How much each target word looks at each source word: (2, N, H + 1, Wt, Ws), head 0 the mean of the heads."""
+    """How much each target word attends to each source word: (2, N, H + 1, Wt, Ws); head 0 is the mean of the heads."""
     both = np.stack([row.cross_words(where) for where in ROWS])
     return np.concatenate([both.mean(2, keepdims=True), both], axis=2)
 
 
 def _diagonal(target: int, source: int) -> np.ndarray:
-    """Links of each word with the one at the same relative position, in each of the `WAYS`: (3, Wt, Ws)."""
+    """Links between words at the same relative position, in each of the `WAYS`: (3, Wt, Ws)."""
     of_target, of_source = np.zeros((2, target, source), dtype=bool)
     of_target[np.arange(target), ((np.arange(target) + 0.5) * source / target).astype(int)] = True
     of_source[((np.arange(source) + 0.5) * target / source).astype(int), np.arange(source)] = True
@@ -112,14 +112,14 @@ def count(
     gold: Mapping[str, Collection[Sequence[int]]],
     possible: Mapping[str, Collection[Sequence[int]]] | None = None,
 ) -> Counts | None:
-    """Count links that agree with `gold`: links (source word, target word) by row name. None if no row has any, sure or
-    possible.
+    """Count links that agree with `gold`: links (source word, target word) by row name. None if no row with weights has
+    any gold link.
 
     Args:
-        possible: links that may be there, beside those of `gold`, which are sure.
+        possible: links that may be found, in addition to those of `gold`, which are sure.
 
     Raises:
-        InputError: a gold link names a word that is not there.
+        InputError: a gold link refers to a word that does not exist.
     """
     weights: list[Links] = []
     random: list[Links] = []
@@ -150,7 +150,7 @@ def count(
 
 
 def _held(there: np.ndarray, truth: np.ndarray) -> Links:
-    """The links of one sentence (…, Wt, Ws) against the gold (Wt, Ws), where half a link is possible and not sure."""
+    """Compare the links of one sentence (…, Wt, Ws) with the gold (Wt, Ws): 1 if sure, ½ if only possible."""
     return Links((there * truth).sum((-2, -1)), there.sum((-2, -1)))
 
 
@@ -162,10 +162,10 @@ def measure(valid: Counts, test: Counts, *, resamples: int, seed: int) -> dict[s
     """Choose way, row, layer and head on `valid`; report their alignment error rate on `test`.
 
     Returns:
-        error_rate, low, high (95 % bootstrap over sentences; null for one sentence), way, row, layer (from 1), head
-        (from 1, or "mean"), random and diagonal (baselines, read in the same way), sentences, chosen_on (sentences of
-        `valid`), rows: for each row the error rate of its own best way, layer and head (chosen on `valid` as well),
-        grid: test error rate of every candidate of that way, [row][layer][head], head 0 the mean.
+        error_rate, low, high (95 % bootstrap over sentences; None for one sentence), way, row, layer (from 1), head
+        (from 1, or "mean"), random and diagonal (baselines, linked in the same way), sentences, chosen_on (number of
+        sentences of `valid`), rows: the error rate of each row with its own best way, layer and head (also chosen on
+        `valid`), grid: test error rate of every candidate linked in that way, [row][layer][head], head 0 the mean.
     """
     choosing, reporting = valid.error(valid.weights), test.error(test.weights)
     way, row, layer, head = np.unravel_index(int(choosing.argmin()), choosing.shape)
@@ -206,7 +206,7 @@ def sentence(found: dict[str, Any]) -> str:
 
 
 def reading(found: dict[str, Any]) -> list[str]:
-    """What the numbers allow one to conclude, and what they do not."""
+    """What can be concluded from the numbers, and what cannot."""
     bar = min(found["random"], found["diagonal"])
     low, high = (found["error_rate"] if found[end] is None else found[end] for end in ("low", "high"))
     if high < bar:

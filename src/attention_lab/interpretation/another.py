@@ -1,4 +1,4 @@
-"""Another model of the same data, asked about the same rows: would another training be explained alike?"""
+"""Another model of the same data, explained on the same rows: does another training get the same explanations?"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from attention_lab.transformer import Model, load
 
 @dataclass(frozen=True)
 class Another:
-    """folder: what train has written. target_tokenizer: of the target; None: the other is for both."""
+    """folder: output of the train stage. target_tokenizer: the target's own; None: `tokenizer` is for both."""
 
     folder: Path
     model: Model
@@ -33,7 +33,7 @@ class Another:
         return f"the model in {self.folder} ({self.model.config.mechanism_name})"
 
     def about(self, subject: Subject, rows: Mapping[str, pd.DataFrame]) -> Subject:
-        """The same rows, as this model reads them: its tokens may be others, as its words are not."""
+        """The same rows as this model reads them: its tokens may differ, but its words do not."""
         config = self.model.config
         limits = params.Encode(
             max_source_tokens=config.positions,
@@ -61,11 +61,11 @@ class Another:
     def scores(
         self, subject: Subject, rows: Mapping[str, pd.DataFrame], method: str, gold: Gold | None
     ) -> dict[str, np.ndarray]:
-        """What a method says of test rows, by name (Wq, Wk), in the variant that is best for this model on valid rows;
-        of none, where it reads no row of a split at once.
+        """A method's scores (Wq, Wk) of test rows, by name, in the variant that is best for this model on valid rows.
+        Empty if the model cannot read any row of a split uncut.
 
         Args:
-            rows: of both splits. gold: None: the first variant is taken.
+            rows: rows of both splits. gold: None: use the first variant.
         """
         own = self.about(subject, rows)
         valid, test = (
@@ -79,10 +79,10 @@ class Another:
 
 
 def read(folder: Path, task: str, device: torch.device | str) -> Another:
-    """A model as train has written it.
+    """Load a model that the train stage has written.
 
     Raises:
-        InputError: it is not there, or was trained for another task.
+        InputError: there is none in the folder, or it was trained for another task.
     """
     if not (folder / "model.safetensors").exists():
         raise InputError(f"interpret.beside: {folder} holds no trained model; copy the data/model of another run there")

@@ -1,4 +1,4 @@
-"""What may be concluded from figures and gates, and what may not, in plain words."""
+"""What may be concluded from the metrics and gates, and what may not, in plain words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from attention_lab.interpretation.explained import Table
 from attention_lab.interpretation.findings import Gate, in_words
 from attention_lab.interpretation.measures import CONTROLS
 
-# Gates that stand before any reading of scores, and what does not hold if one is closed.
+# Gates that must pass before any scores are read, and what follows if one fails.
 GROUNDS = {
     "oracle": "The measure fails even on the known truth, so no figure here says how good a method is.",
     "replayed_weights": "The weights shown are not the ones the model used: they were read wrongly, and nothing below "
@@ -21,17 +21,18 @@ GROUNDS = {
     "other_example": "Scores from another example do as well: they reflect a habit of the model, not this example.",
 }
 
-# Why the chart of attention, which is of what `alignment.py` or `rationale.py` has measured, has another figure.
+# Why the chart of attention, which shows what `alignment.py` or `rationale.py` has measured, has a different figure.
 OTHERWISE = (
     "This is measured on the texts that every method explains; the report's chart of attention often covers more."
 )
 
 
 def conclude(table: Table, gates: Mapping[str, Gate], heads: Mapping[str, Any]) -> list[str]:
-    """Sentences: what stands in the way, which method to believe and how far, whether weights explain, what is open.
+    """Conclusions as sentences: failed prerequisites, which method to trust and how far, whether weights explain, and
+    open questions.
 
     Args:
-        heads: what `heads.agreement` found.
+        heads: the result of `heads.agreement`.
     """
     found = [sentence for name, sentence in GROUNDS.items() if gates[name].passed is False]
     found += _plausible(table, gates) if table.measure is not None and table.best is not None else [
@@ -96,7 +97,7 @@ def _faithful(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     best = max(measured, key=lambda name: measured[name]["comprehensiveness"])
     chance = rows["random"]["comprehensiveness"]
     low = measured[best]["comprehensiveness_low"]
-    # As far as two digits, which are told, can show.
+    # Compared at the two digits that the sentence shows.
     depends = low is not None and round(low, 2) > round(chance, 2)
     return [
         f"Hiding the words that {in_words(best)} ranks first lowers the probability of the output by "

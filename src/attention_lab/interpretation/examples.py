@@ -1,4 +1,4 @@
-"""Which examples a report shows, and what it shows of them."""
+"""The choice of examples for a report, and what it shows of each."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from attention_lab.interpretation.traces import Trace
 from attention_lab.interpretation.weights import Row
 from attention_lab.records import Shape
 
-READABLE = 24  # words: longer texts are shown only where there are too few shorter ones
+READABLE = 24  # words; longer texts are shown only if there are too few shorter ones
 
 
 @dataclass(frozen=True)
 class Example:
     """One example as a report shows it.
 
-    row: where it comes from. source, reference, prediction: texts, or label and predicted label. right: prediction
-    and reference are the same; None for a language model, which may go on as it likes. probability: of the prediction,
-    if the model says so. keys: words looked at (Wk). queries: words that look (Wq), empty for a classifier, whose one
-    query is what its class is read from. weights: (Wq, Wk), Wq = 1 for a classifier; None if the mechanism has none.
-    gold: (Wq, Wk), True where weight belongs, or None. shown: what the weights are, in words. inputs: the texts that
-    were read, by name. readers: positions whose attention can speak for the prediction, by what they are. traces: every
-    weight.
+    row: where it comes from. source, reference, prediction: texts, or label and predicted label. right: whether
+    prediction and reference are the same; None for a language model, which may continue freely. probability: of the
+    prediction, if known. keys: words attended to (Wk). queries: words that attend (Wq); empty for a model that only
+    reads, whose single query is what its output is read from. weights: (Wq, Wk), with Wq = 1 for such a model; None if
+    the mechanism has none. gold: (Wq, Wk), True where weight belongs, or None. shown: a description of the weights.
+    inputs: the texts that were read, by name. readers: positions whose attention may explain the prediction, by kind.
+    traces: all weights.
     """
 
     row: str
@@ -47,14 +47,14 @@ class Example:
 
 
 def choose(predictions: pd.DataFrame, right: np.ndarray, words: np.ndarray, number: int, seed: int) -> list[str]:
-    """Rows to show, drawn with the seed: wrong ones first, half of them if there are as many.
+    """Draw rows to show with the seed: first wrong ones, half of all if there are enough, then correct ones.
 
     Args:
-        predictions: with `row`; right (n,) and words (n,), the length of its longer side, belong to its rows.
+        predictions: with a column `row`. right (n,) and words (n,), the length of the longer side, refer to its rows.
     """
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(predictions))
-    order = order[np.argsort(words[order] > READABLE, kind="stable")]  # readable ones before the long ones
+    order = order[np.argsort(words[order] > READABLE, kind="stable")]  # readable ones before long ones
     wrong, correct = order[~right[order]], order[right[order]]
     half = min(len(wrong), max(number // 2, number - len(correct)))
     names = predictions["row"].to_numpy()
@@ -69,21 +69,21 @@ def describe(
     shape: Shape,
     measured: dict[str, Any] | None,
 ) -> Example:
-    """What is shown of one row, with the weights of the place that was measured.
+    """Make the example of one row, with the weights of the place that was measured.
 
     Args:
-        record: its texts. answer: `prediction`, `reference`, perhaps `probability`. gold: links or word numbers.
-        measured: what `alignment.measure` or `rationale.measure` gave; without it the last layer's mean of heads.
+        record: its texts. answer: `prediction`, `reference`, possibly `probability`. gold: links or word numbers.
+        measured: result of `alignment.measure` or `rationale.measure`; None: show the last layer's mean of heads.
     """
     keys = row.source.words
-    alone = shape.truth is None  # a text by itself, whose words look at those before them
+    alone = shape.truth is None  # a text of its own, whose words attend to those before them
     queries = row.target.words if row.target is not None else keys if alone else []
     right = None if alone else str(answer["prediction"]) == str(answer["reference"])
     truth: np.ndarray | None = None
     if gold is not None:
         truth = np.zeros((max(len(queries), 1), len(keys)), dtype=bool)
         for link in gold:
-            # Numbers alone are words that all queries should look at.
+            # A plain number is a word that all queries should attend to.
             source, target = link if shape.gold == "alignment" else (link, slice(None))
             truth[target, source] = True
     if alone:
@@ -132,7 +132,7 @@ def _looking_back(row: Row) -> tuple[np.ndarray | None, str]:
 
 
 def _ranked(row: Row, measured: dict[str, Any] | None) -> tuple[np.ndarray | None, str]:
-    found = rationale.scores(row, shares=True)  # a rollout is shown where one was measured
+    found = rationale.scores(row, shares=True)  # show a rollout if one was measured
     if not found:
         return None, "this mechanism has no weights"
     method = measured["method"] if measured else [name for name in found if "layer" in name][-1]

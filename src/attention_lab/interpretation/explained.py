@@ -1,4 +1,4 @@
-"""Rows of a split, explained by every method: measured against gold and by intervention, and put into a table.
+"""Rows of a split explained by every method; the methods' scores measured against gold and by intervention.
 
 Shapes: n rows, Wq words of the output, Wk words of the source.
 """
@@ -22,9 +22,12 @@ from attention_lab.transformer import Config
 
 @dataclass(frozen=True)
 class Explained:
-    """names: of rows, in the order of the batches. scores: (Wq, Wk) of each row, by method and variant. sums: of
-    every output that has a word, what its integrated gradients sum up to, and what they should. placed: of each row,
-    what its single layers do, if that was asked for."""
+    """Explained rows.
+
+    names: of the rows, in the order of the batches. scores: (Wq, Wk) for each row, by method and variant. sums: for
+    every output that belongs to a word, the sum of its integrated gradients, and what it should be. placed: for each
+    row, what its individual layers do, if requested.
+    """
 
     batches: Sequence[Asked]
     names: list[str]
@@ -41,19 +44,19 @@ def explain(
     *,
     layers: bool = False,
 ) -> Explained:
-    """All rows of the batches by these methods of `METHODS`, or by all.
+    """Explain all rows of the batches by these methods of `METHODS`, or by all.
 
     Args:
-        steps: of integrated gradients.
-        done: is told how many rows are done each time that some are.
-        layers: what single layers do is wanted too.
+        steps: number of steps of integrated gradients.
+        done: called after each batch with its number of rows.
+        layers: also return what individual layers do.
     """
     names: list[str] = []
     scores: dict[str, Found] = {}
     sums: list[tuple[float, float]] = []
     of_layers: list[list[Placed]] = []
     for asked in batches:
-        look = Look(asked, steps)  # what it keeps is large, and goes with it
+        look = Look(asked, steps)  # it keeps large tensors, so one per batch
         for method, found in attribute(look, methods).items():
             for variant, rows in found.items():
                 scores.setdefault(method, {}).setdefault(variant, []).extend(rows)
@@ -77,8 +80,8 @@ def _sums(look: Look) -> list[tuple[float, float]]:
 
 @dataclass(frozen=True)
 class Gold:
-    """What is known of rows, by name. kind: "alignment", or another column of `records.SHAPES` that numbers words.
-    possible: links that may be there beside the sure ones."""
+    """The gold of rows, by name. kind: "alignment", or another gold column of `records.SHAPES`, with word numbers.
+    possible: links that may be found in addition to the sure ones."""
 
     kind: str
     known: Mapping[str, Collection[Any]]
@@ -96,7 +99,7 @@ class Gold:
         """Where weight belongs (Wq, Wk).
 
         Raises:
-            InputError: gold names a word that is not there.
+            InputError: gold refers to a word that does not exist.
         """
         found = np.zeros(shape, dtype=bool)
         for link in self.known[name]:
@@ -112,7 +115,7 @@ class Gold:
 
 
 def with_controls(explained: Explained, gold: Gold | None, seed: int) -> Explained:
-    """The same rows with attributions that no model has made; see `measures.controls`."""
+    """The same rows, with attributions that do not come from a model added; see `measures.controls`."""
     generator = np.random.default_rng(seed)
     found: dict[str, Found] = {}
     for asked in explained.batches:
@@ -126,9 +129,12 @@ def with_controls(explained: Explained, gold: Gold | None, seed: int) -> Explain
 
 @dataclass(frozen=True)
 class Table:
-    """rows: the content of `methods` in metrics/interpret.json. variants: what was chosen on valid, by method. counts:
-    what plausibility on the test rows is made from, by method. best: the method with the best figure on valid, no
-    control; None without gold."""
+    """The methods compared.
+
+    rows: the content of `methods` in metrics/interpret.json. variants: those chosen on valid, by method. counts: what
+    plausibility on the test rows is computed from, by method. best: the method, other than a control, with the best
+    figure on valid; None without gold.
+    """
 
     rows: dict[str, dict[str, Any]]
     variants: dict[str, str]
@@ -138,7 +144,7 @@ class Table:
 
 
 def chosen(valid: Explained, gold: Gold, method: str) -> tuple[str, Counted]:
-    """Which variant of a method, read in which way, names the right words best: its name, and what it is made from."""
+    """The variant and way of reading of a method that finds the right words best: its name, and its counts."""
     measure = gold.measure(valid)
     candidates = measures.counted(measure, valid.scores[method])
     way = measures.best(measure, {name: candidate.counts for name, candidate in candidates.items()})
@@ -150,11 +156,11 @@ def table(
 ) -> Table:
     """Choose each method's variant on valid rows and measure it on test rows; see `Table`.
 
-    Without gold there is nothing to choose by: the last layer's mean of heads stands for weights, and so on, which is
-    the first variant of each method.
+    Without gold there is no criterion for the choice, so the first variant of each method is used, for example the last
+    layer's mean of heads for weights.
 
     Args:
-        words: of each output, whose faithfulness is measured.
+        words: number of words of each output whose faithfulness is measured.
     """
     variants: dict[str, str] = {}
     counts: dict[str, np.ndarray] = {}
@@ -208,7 +214,7 @@ def _faithfulness(test: Explained, variants: Mapping[str, str], *, words: int, s
 
 
 def attributions(explained: Explained, variants: Mapping[str, str], config: Config) -> dict[str, list[Attribution]]:
-    """By row, what each method says in the variant that was chosen for it, or why it says nothing."""
+    """By row, the attribution of each method in its chosen variant, or the reason why there is none."""
     found: dict[str, list[Attribution]] = {}
     for at, name in enumerate(explained.names):
         found[name] = [
@@ -225,8 +231,9 @@ def attributions(explained: Explained, variants: Mapping[str, str], config: Conf
 
 
 def shares_of_source(batches: Iterable[Asked]) -> dict[str, np.ndarray]:
-    """By row, how much of each predicted token has come from the source, against the tokens before it (T − 1,), in [0,
-    1] (ALTI+: Ferrando et al. 2022, arXiv 2205.11631, section 5); of encoder-decoders whose mechanisms have weights."""
+    """By row, the share of each predicted token (T − 1,) that comes from the source rather than from the tokens before
+    it, in [0, 1] (ALTI+: Ferrando et al. 2022, arXiv 2205.11631, section 5). Only for encoder-decoders to which ALTI
+    applies."""
     found: dict[str, np.ndarray] = {}
     for asked in batches:
         if asked.reading.targets is None or why_not(METHODS["alti"], asked.model.config):

@@ -1,5 +1,4 @@
-"""What interpretation finds, in the form in which its parts pass it on: methods make it, measures judge it, the report
-shows it.
+"""The data types for findings: methods produce them, measures judge them, the report shows them.
 
 Shapes: Wq words of the output (1 for a class or an answer), Wk words of the source.
 """
@@ -15,7 +14,7 @@ from attention_lab.attention import Place
 
 
 def in_words(method: str) -> str:
-    """A method, control or measure as a sentence has it."""
+    """The name of a method, control or measure as it appears in a sentence."""
     return method.replace("_", " ")
 
 
@@ -23,8 +22,8 @@ def in_words(method: str) -> str:
 class Attribution:
     """How much each word of the source counts for each output of one example, by one method.
 
-    method: its name in `methods.METHODS`. scores: (Wq, Wk), larger counts more; None where the method is not defined.
-    signed: a score below 0 speaks against the output. reason: why there are no scores, in a sentence.
+    method: its name in `methods.METHODS`. scores: (Wq, Wk), higher means more important; None if the method is not
+    defined. signed: a negative score counts against the output. reason: why there are no scores.
     """
 
     method: str
@@ -35,8 +34,9 @@ class Attribution:
 
 @dataclass(frozen=True)
 class Placed:
-    """How much one layer mixes of each word (Wk) into each word that looks (Wq), by one method. layer: counted from 1.
-    words, queries: those that are looked at, and those that look."""
+    """How much of each word (Wk) one layer mixes into each attending word (Wq), by one method.
+
+    layer: counted from 1. words: those attended to. queries: those that attend."""
 
     place: Place
     layer: int
@@ -50,11 +50,11 @@ class Placed:
 class Head:
     """What one head does. layer and head are counted from 1.
 
-    role: what it mostly looks at, e.g. "the word before"; "" where nothing stands out. share: of queries, that do.
-    entropy: of its weights, as a share of the largest possible. importance: E|∂L/∂ξ| of its gate ξ (Michel et al. 2019,
-    arXiv 1905.10650, equation 2). ablation: by how many nats a prediction the loss grows without it. patching: what a
-    straight line says of that, −E[∂L/∂ξ]. None: not measured. ends: of these figures by name, low and high of the 95 %
-    interval over rows.
+    role: what it mostly attends to, e.g. "the word before"; "" if nothing stands out. share: share of queries that do.
+    entropy: of its weights, as a share of the maximum. importance: E|∂L/∂ξ| of its gate ξ (Michel et al. 2019, arXiv
+    1905.10650, equation 2). ablation: increase of the loss without it, in nats per prediction. patching: the linear
+    approximation of that, −E[∂L/∂ξ]. None: not measured. ends: low and high of the 95 % interval over rows of these
+    figures, by name.
     """
 
     place: Place
@@ -71,10 +71,10 @@ class Head:
 
 @dataclass(frozen=True)
 class Gate:
-    """A check that stands between a figure and a conclusion.
+    """A check that must pass before a conclusion is drawn from a figure.
 
-    value: what was measured. bound: what it is held against. passed: None where the check does not apply.
-    sentence: what was checked, what came out and what follows, for a reader who sees the report for the first time.
+    value: what was measured. bound: what it is compared with. passed: None if the check does not apply.
+    sentence: what was checked, the result and what follows, for a reader who sees the report for the first time.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Attributions by gradients of the log-probability F of each output: by vectors of the source tokens, or by weights.
+"""Attributions from gradients of each output's log-probability F with respect to source token vectors or weights.
 
 Shapes: B rows, S source tokens, Q outputs, W width, K steps; H heads, Lq and Lk of one layer of attention.
 """
@@ -19,8 +19,8 @@ from attention_lab.transformer import SpanExtractor
 from attention_lab.transformer.models import segments_of
 
 AT_ONCE = 64  # points of the quadrature; bounds the memory
-GAP = 0.05  # of what integrated gradients should sum up to: how far they may be from it
-LEAST = 1e-9  # nats, so that what changes nothing is no division by 0
+GAP = 0.05  # how far the sum of integrated gradients may be from what it should be, as a share of that
+LEAST = 1e-9  # nats; avoids a division by 0 if nothing changes
 
 
 def gradient_x_input(asked: Asked) -> Tensor:
@@ -41,8 +41,8 @@ def integrated_gradients(asked: Asked, steps: int) -> tuple[Tensor, Tensor]:
         steps: K, points of the quadrature.
 
     Returns:
-        Scores (B, Q, S), and F(x) − F(x′) (B, Q), which is what the scores of each output sum up to where the integral
-        is exact (completeness; section 3 of the paper).
+        Scores (B, Q, S), and F(x) − F(x′) (B, Q), to which the scores of each output sum if the integral is exact
+        (completeness; section 3 of the paper).
     """
     source = asked.batch.source
     unknown = source.clone()
@@ -73,9 +73,9 @@ def integrated_gradients(asked: Asked, steps: int) -> tuple[Tensor, Tensor]:
 
 def gradient_x_attention(asked: Asked, place: Place) -> Tensor:
     """Σ over layers, heads and queries of A · relu(∂F/∂A) for the weights A of a place (Barkan et al. 2021, Grad-SAM,
-    arXiv 2204.11073, with a sum for their mean) → (B, Q, Lk)
+    arXiv 2204.11073, with a sum in place of their mean) → (B, Q, Lk)
 
-    The gradient is that of something added to the weights, so that it takes in all that the weights of one layer do to
+    The gradient is taken with respect to an addend to the weights, so it includes the effect of one layer's weights on
     those of the next.
     """
     used: list[Tensor] = []
@@ -99,12 +99,12 @@ def gradient_x_attention(asked: Asked, place: Place) -> Tensor:
 
 
 def _gradients(logs: Sequence[Tensor], of: Sequence[Tensor]) -> list[list[Tensor]]:
-    """The gradient of each output, summed over rows, which do not touch one another, for each of the tensors: [tensor]
-    [output]. 0 where an output does not depend on it."""
+    """The gradients of each output with respect to each of the tensors: [tensor][output]; 0 if it does not depend on
+    the tensor. Outputs are summed over rows, which do not affect one another."""
     found: list[list[Tensor]] = [[] for _ in of]
     for number, log in enumerate(logs):
         kept = number < len(logs) - 1
-        # What cannot be has the log-probability −∞, and no gradient.
+        # Impossible values have the log-probability −∞ and no gradient.
         total = torch.where(log.isfinite(), log, 0.0).sum()
         gradients = torch.autograd.grad(total, list(of), retain_graph=kept, allow_unused=True)
         for column, tensor, gradient in zip(found, of, gradients, strict=True):
@@ -114,7 +114,7 @@ def _gradients(logs: Sequence[Tensor], of: Sequence[Tensor]) -> list[list[Tensor
 
 @torch.no_grad()
 def _vectors(asked: Asked, source: Tensor) -> Tensor:
-    """What the model makes of the tokens before its first layer (B, S, W)."""
+    """The input vectors of the model's first layer (B, S, W)."""
     model = asked.model
     segments = segments_of(asked.batch.source, model.config) if isinstance(model, SpanExtractor) else None
     return model.embedding(source, segments=segments)

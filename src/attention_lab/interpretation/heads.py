@@ -1,4 +1,4 @@
-"""What single heads do: where they look, how spread their weights are, and how much the prediction needs them.
+"""What individual heads do: what they attend to, how spread their weights are, and how much predictions need them.
 
 Shapes: B rows, H heads, N layers of a place, Lq queries, Lk keys.
 """
@@ -22,21 +22,21 @@ from attention_lab.metrics import rounded
 from attention_lab.transformer import Model
 
 POSITIONAL = 0.9  # share of queries whose largest weight is at one offset (Voita et al. 2019, arXiv 1905.09418, 5.1)
-RARE = 0.5  # … at the rarest word (section 5.3, which names no share)
-REACH = 2  # offsets that have a name
+RARE = 0.5  # … at the rarest word (section 5.3, which gives no share)
+REACH = 2  # the largest offset that is a role
 MEASURED = ("share", "entropy", "importance", "ablation", "patching")
-EQUAL = 1e-5  # weights that differ by no more than this share of them differ by rounding
+EQUAL = 1e-5  # weights whose relative difference is no larger than this are equal up to rounding
 
 
 def found_in(
     model: Model, batches: Sequence[Asked], *, resamples: int = 0, seed: int = 0
 ) -> dict[Place, list[Head]]:  # fmt: skip
-    """All heads of a model, measured on these rows; in the places in which the mechanism has heads.
+    """Measure all heads of a model on these rows, by place.
 
-    Ablation is the true one: the loss with the head's output at 0, everything else as it is.
+    Ablation is exact: the loss with the head's output set to 0 and everything else unchanged.
 
     Args:
-        resamples: of the rows, for the 95 % intervals; 0: there are none.
+        resamples: number of resamples of the rows for the 95 % intervals; 0: no intervals.
     """
     where = {place: _Looks(place) for place in model.config.places}
     frequency = _frequency(batches)
@@ -78,14 +78,14 @@ def found_in(
 
 
 def _ratio(values: np.ndarray, of: np.ndarray, axis: int = 0) -> np.ndarray:
-    """Σ values (n, …) / Σ of (n, …) or (n,), over rows; NaN where there is nothing to divide by."""
+    """Σ values (n, …) / Σ of (n, …) or (n,), over rows; NaN for 0 / 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(values.sum(axis) / of.sum(axis))
 
 
 def _ends(values: np.ndarray, of: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     """Low and high (2, …) of the 95 % percentile bootstrap interval (Efron 1979) of `_ratio` over rows; NaN without
-    resamples, or of one row."""
+    resamples, or with a single row."""
     from scipy.stats import bootstrap
 
     rows = len(values)
@@ -109,8 +109,8 @@ def _told(figures: Mapping[str, np.ndarray], name: str, head: tuple[int, ...]) -
 
 
 def agreement(heads: Mapping[Place, Sequence[Head]]) -> dict[str, Any]:
-    """How well the two cheap figures rank heads as true ablation does: Spearman's correlation over all heads of the
-    model; null for fewer than three heads, or where a figure is the same for all."""
+    """How well the two cheap figures rank heads compared with exact ablation: Spearman's correlation over all heads of
+    the model; None for fewer than three heads, or if a figure is the same for all."""
     every = [head for of_place in heads.values() for head in of_place]
     true = np.array([head.ablation for head in every], dtype=float)
     found: dict[str, Any] = {"heads": len(every)}
@@ -125,8 +125,8 @@ def _effects(model: Model, asked: Asked) -> dict[Place, dict[str, np.ndarray]]:
     """importance, patching and ablation of each head for each row: (N, B, H).
 
     importance: |∂L/∂ξ| of the head's gate ξ at 1 (Michel et al. 2019, arXiv 1905.10650, equation 2). patching: −∂L/∂ξ,
-    what a straight line says L gains when ξ goes to 0 (attribution patching with zeros: Nanda 2023; Syed et al. 2023,
-    arXiv 2310.10348, equation 1). ablation: what it gains.
+    the linear approximation of the increase of L when ξ goes to 0 (attribution patching with zeros: Nanda 2023; Syed et
+    al. 2023, arXiv 2310.10348, equation 1). ablation: the actual increase.
     """
     layers, rows, heads = attention_layers(model), len(asked.names), model.config.heads
     gates = {
@@ -151,24 +151,25 @@ def _effects(model: Model, asked: Asked) -> dict[Place, dict[str, np.ndarray]]:
 
 
 class _Looks:
-    """Where the heads of a place look most, and how far they spread, row by row."""
+    """What the heads of a place attend to most, and how spread their weights are, row by row."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self.hits: dict[str, list[np.ndarray]] = {}  # (N, H) of each row, by role
-        self.queries: list[int] = []  # of each row
-        self.entropies: list[np.ndarray] = []  # (N, H) of each row, summed over queries that see several keys …
-        self.seeing: list[np.ndarray] = []  # … and how many there were
+        self.hits: dict[str, list[np.ndarray]] = {}  # role → (N, H) for each row
+        self.queries: list[int] = []  # number for each row
+        self.entropies: list[np.ndarray] = []  # (N, H) for each row, summed over queries with several visible keys …
+        self.seeing: list[np.ndarray] = []  # … and the number of these queries
 
     def add(
         self, weights: np.ndarray, allowed: np.ndarray, reads: np.ndarray, tokens: np.ndarray, rarest: int
     ) -> None:  # fmt: skip
-        """One row: weights (N, H, Lq, Lk), and whether a query may see a key; the tokens that queries read, or in
-        cross-attention say (Lq,), and those of keys (Lk,); the number of the key whose word is the rarest."""
+        """Add one row: weights (N, H, Lq, Lk); allowed, whether a query may attend to a key; reads, the tokens that
+        queries read, or in cross-attention predict (Lq,); tokens, those of the keys (Lk,); rarest, the key whose token
+        is rarest."""
         queries, keys = weights.shape[2:]
         top = weights.argmax(-1)
         most = weights.max(-1, keepdims=True)
-        one = (weights > most * (1.0 - EQUAL)).sum(-1) == 1  # of even weights none is the largest
+        one = (weights > most * (1.0 - EQUAL)).sum(-1) == 1  # a tie has no largest weight
         at = np.arange(queries)
         self.queries.append(queries)
         for name, hit in {
@@ -179,7 +180,7 @@ class _Looks:
             "a token like its own": tokens[top] == reads,
         }.items():
             self.hits.setdefault(name, []).append((hit & one).sum(-1))
-        # Of a query that can see one key alone, no weight tells anything.
+        # The weight of a query with a single visible key is uninformative.
         visible = allowed.sum(-1)
         shares = np.clip(weights, 1e-12, None)
         entropy = -(shares * np.log(shares)).sum(-1) / np.log(np.maximum(visible, 2))
@@ -187,7 +188,7 @@ class _Looks:
         self.seeing.append((visible > 1).sum(-1))
 
     def roles(self) -> np.ndarray | None:
-        """(N, H) of names; "" where none of them holds."""
+        """The role of each head (N, H); "" if none applies."""
         if not self.hits:
             return None
         shares = {name: np.sum(rows, axis=0) / sum(self.queries) for name, rows in self.hits.items()}
@@ -199,14 +200,14 @@ class _Looks:
         return found
 
     def entropy(self, shares: bool) -> np.ndarray | None:
-        """(N, H), as a share of the largest possible; None where weights are no probabilities, or a query never has
-        a choice."""
+        """Mean entropy (N, H), as a share of the maximum; None if weights are not probabilities, or if a head has no
+        query with a choice."""
         seeing = np.sum(self.seeing, axis=0)
         return np.asarray(np.sum(self.entropies, axis=0) / seeing) if shares and np.all(seeing) else None
 
     def parts(self, roles: np.ndarray, shares: bool) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """What the share of a head's role (0 where it has none) and its entropy are made from, row by row:
-        values (n, N, H) and what their sum is divided by."""
+        """What the share of a head's role (0 if it has none) and its entropy are computed from, row by row: values (n,
+        N, H) and what their sum is divided by."""
         found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         if self.hits:
             hits = np.zeros((len(self.queries), *roles.shape))
@@ -219,7 +220,7 @@ class _Looks:
 
 
 def _least(role: str) -> float:
-    """The share of queries from which on a role has a name."""
+    """The share of queries from which on a role applies."""
     return RARE if role == "the rarest word" else POSITIONAL
 
 
@@ -259,7 +260,7 @@ def _watch(asked: Asked, where: Mapping[Place, _Looks], frequency: Mapping[int, 
 
 
 def _lengths(place: Place, target: bool, s: int, t: int) -> tuple[int, int]:
-    """Queries and keys of a row without padding."""
+    """Numbers of queries and keys of a row, without padding."""
     if place == "cross":
         return t - 1, s
     length = t - 1 if place == "decoder_self" and target else s - (place == "decoder_self")
@@ -267,7 +268,7 @@ def _lengths(place: Place, target: bool, s: int, t: int) -> tuple[int, int]:
 
 
 def _frequency(batches: Iterable[Asked]) -> dict[int, int]:
-    """How often each token is there in these rows."""
+    """How often each token occurs in these rows."""
     found: Counter[int] = Counter()
     for asked in batches:
         for tokens in (asked.batch.source, asked.batch.target):

@@ -1,6 +1,6 @@
 """Pictures of weights as PNG: the same numbers give the same bytes.
 
-Rows of a map are queries (who looks), columns are keys (what is looked at). Gold cells are outlined, not only coloured.
+Rows of a map are queries (that attend), columns are keys (attended to). Gold cells are outlined, not just coloured.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
-SHOWN = 40  # words of each side; beyond that labels are too small to read
+SHOWN = 40  # words per side; with more, labels would be too small to read
 LETTERS = 18  # of a label
-MAP = "Blues"  # one hue, from light to dark: readable without colour vision and in grey
-SIGNED_MAP = "PuOr"  # from orange for what is negative to violet for what is positive, white at 0
+MAP = "Blues"  # one hue, from light to dark: readable with colour blindness and in greyscale
+SIGNED_MAP = "PuOr"  # from orange (negative) through white (0) to violet (positive)
 GOLD = "#d55e00"  # vermilion of Okabe & Ito's palette
 
 
@@ -34,7 +34,7 @@ def weights_map(
     key_name: str,
     gold: np.ndarray | None = None,
 ) -> bytes:
-    """A map of weights (Wq, Wk) with gold cells (Wq, Wk) outlined; at most the first SHOWN words of each side."""
+    """A map of weights (Wq, Wk) with gold cells (Wq, Wk) outlined, limited to the first SHOWN words of each side."""
     weights = weights[:SHOWN, :SHOWN]
     rows, columns = weights.shape
     figure = Figure(figsize=(max(5.0, 2.6 + 0.36 * columns), 2.2 + 0.34 * rows), layout="constrained")
@@ -65,9 +65,9 @@ def strips(
     *,
     title: str,
 ) -> bytes:
-    """Texts as strips of words: (name, words, weights (W,), gold (W,) or None) each.
+    """Texts as strips of words, each given as (name, words, weights (W,), gold (W,) or None).
 
-    The darker a word, the more weight it has, relative to the heaviest word of its text; gold words are underlined.
+    The darker a word, the more weight it has relative to the heaviest word of its text; gold words are underlined.
     """
     longest = max(min(len(words), SHOWN) for _, words, _, _ in rows)
     figure = Figure(figsize=(1.0 + 0.86 * longest, 0.9 + 0.95 * len(rows)), layout="constrained")
@@ -91,7 +91,7 @@ def strips(
 
 
 def candidates_map(grids: Sequence[np.ndarray], names: Sequence[str], *, title: str, value_name: str) -> bytes:
-    """Values between 0 and 1 of every layer and head, (N, H + 1) each, column 0 the mean of the heads."""
+    """Grids (N, H + 1) of values between 0 and 1 for every layer and head; column 0 is the mean of the heads."""
     layers, heads = grids[0].shape
     figure = Figure(figsize=(1.6 + len(grids) * (0.9 + 0.62 * heads), 1.9 + 0.5 * layers), layout="constrained")
     for number, (grid, name) in enumerate(zip(grids, names, strict=True), start=1):
@@ -112,8 +112,8 @@ def candidates_map(grids: Sequence[np.ndarray], names: Sequence[str], *, title: 
 
 
 def heads_map(weights: np.ndarray, *, title: str) -> bytes:
-    """All heads (N, H, Lq, Lk) of one place as small maps, a line for each layer, each scaled to its own largest
-    weight."""
+    """All heads (N, H, Lq, Lk) of one place as small maps, one row per layer; each map is scaled to its largest
+    absolute weight."""
     layers, heads = weights.shape[:2]
     figure = Figure(figsize=(0.8 + 1.25 * heads, 0.9 + 1.4 * layers), layout="constrained")
     for number, grid in enumerate(weights.reshape(-1, *weights.shape[2:])):
@@ -132,11 +132,11 @@ def heads_map(weights: np.ndarray, *, title: str) -> bytes:
 
 
 def png(figure: Figure) -> bytes:
-    """The picture, without the date and the version of the software that drew it."""
+    """The figure as PNG, without the date and the version of the software."""
     FigureCanvasAgg(figure)
     stream = io.BytesIO()
     with warnings.catch_warnings():
-        # The one bundled font lacks some scripts and draws a box instead; the HTML report shows every script.
+        # The only bundled font lacks some scripts and draws boxes instead; the HTML report shows every script.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
         warnings.filterwarnings("ignore", message=r"Matplotlib currently does not support .* natively")
         figure.savefig(stream, format="png", dpi=130, metadata={"Software": None})
@@ -144,7 +144,7 @@ def png(figure: Figure) -> bytes:
 
 
 def _label(word: str, letters: int = LETTERS) -> str:
-    """A word as plain text: a dollar sign would start a formula, hence the backslash; a long word is cut."""
+    """A word as plain text: dollar signs, which would start a formula, are escaped, and long words are cut."""
     short = word if len(word) <= letters else word[: letters - 1] + "…"
     return short.replace("$", r"\$")
 
@@ -154,14 +154,15 @@ def _text(axes: Axes, x: float, y: float, text: str, *, color: str, fontsize: in
 
 
 def _title(figure: Figure, title: str) -> None:
-    """At the left, wrapped to the width of the figure, and without formulas, for a row's name may hold any sign."""
+    """Add a title: left-aligned, wrapped to the figure's width, and without formulas, since a row's name may contain
+    any character."""
     letters = int((figure.get_figwidth() - 0.2) / 0.095)
     lines = [part for line in title.split("\n") for part in textwrap.wrap(line, letters)]
     figure.suptitle("\n".join(lines), fontsize=11, x=0.02, ha="left", parse_math=False)
 
 
 def _grid(axes: Axes, rows: int, columns: int) -> None:
-    """White lines between the cells and no frame."""
+    """Draw white lines between the cells, and no frame."""
     axes.set_xticks(np.arange(columns + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(rows + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=1.5)

@@ -1,5 +1,5 @@
-"""Looking into a model while it runs, and reaching into it: what layers were given, other weights, other values, gates
-on heads. All of it ends with the `with` block, and nothing stays on the modules.
+"""Hooks to observe a running model and to intervene in it: record calls, replace weights or values, gate heads. They
+last until the end of the `with` block and leave nothing on the modules.
 
 Shapes: B rows, H heads, Lq queries, Lk keys, D width of a head, W width of the model.
 """
@@ -25,7 +25,7 @@ from attention_lab.transformer.stacks import Stack
 
 @dataclass(frozen=True)
 class Used:
-    """The weights (B, H, Lq, Lk) that a layer, counted from 0 in its place, is about to use, and what they are of."""
+    """The weights (B, H, Lq, Lk) that a layer, counted from 0 in its place, is about to use, and their origin."""
 
     place: Place
     layer: int
@@ -34,18 +34,18 @@ class Used:
     core: Composition | Kernelled
 
     def allowed(self) -> Tensor:
-        """Which keys each query may see, in the shape of the weights."""
+        """Which keys each query may attend to, in the shape of the weights."""
         weights, core, call = self.weights, self.core, self.call
         mask = core.mask(call) if isinstance(core, Composition) else call.where.mask
         if mask is None:
             return torch.ones_like(weights, dtype=torch.bool)
-        # Where a head has several maps, they have one mask.
+        # If a head has several maps, they share one mask.
         mask = mask if mask.shape[1] in (1, weights.shape[1]) else mask[:, : weights.shape[1]]
         return mask.expand(weights.shape)
 
 
 def stacks(model: Model) -> dict[str, Stack]:
-    """Encoder and decoder, as far as the model has them, from bottom to top."""
+    """Encoder and decoder, as far as the model has them, in this order."""
     if isinstance(model, EncoderDecoder):
         return {"encoder": model.encoder, "decoder": model.decoder}
     if isinstance(model, LanguageModel):
@@ -65,7 +65,7 @@ def attention_layers(model: Model) -> dict[Place, list[MultiHeadAttention]]:
 
 @dataclass(frozen=True)
 class Called:
-    """One call of a module: its arguments and what it gave."""
+    """One call of a module: its arguments and its output."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
@@ -74,7 +74,7 @@ class Called:
 
 @contextmanager
 def recorded(modules: Iterable[nn.Module]) -> Iterator[dict[nn.Module, Called]]:
-    """The last call of each of the modules."""
+    """Record the last call of each of the modules."""
     calls: dict[nn.Module, Called] = {}
 
     def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
@@ -86,7 +86,7 @@ def recorded(modules: Iterable[nn.Module]) -> Iterator[dict[nn.Module, Called]]:
 
 @contextmanager
 def embedded(model: Model, vectors: Tensor) -> Iterator[None]:
-    """In the next pass the source is embedded as these vectors (B, S, W), whatever its tokens are."""
+    """In the next pass, embed the source as these vectors (B, S, W), whatever its tokens."""
 
     def replace(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
         handle.remove()  # an encoder-decoder embeds its target after its source, with the same module
@@ -101,13 +101,11 @@ def embedded(model: Model, vectors: Tensor) -> Iterator[None]:
 
 @contextmanager
 def reweighted(model: Model, change: Callable[[Used], Tensor], places: Iterable[Place] | None = None) -> Iterator[None]:
-    """Layers mix values with other weights than their own.
+    """Make layers mix values with other weights than their own; mechanisms without weights are left as they are.
 
     Args:
-        change: the layer's own weights → those that it uses, of the same shape.
-        places: where; None: in all places.
-
-    Mechanisms without weights are left as they are.
+        change: the layer's own weights → those to use, of the same shape.
+        places: None: all places.
     """
 
     def hook(place: Place, number: int) -> Callable[..., Any]:
@@ -130,7 +128,7 @@ def reweighted(model: Model, change: Callable[[Used], Tensor], places: Iterable[
 
 @contextmanager
 def without_value(layer: MultiHeadAttention, key: int) -> Iterator[None]:
-    """The value of that key is 0, in all heads."""
+    """Set the value of that key to 0, in all heads."""
 
     def zero(core: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         call, value = args
@@ -144,7 +142,7 @@ def without_value(layer: MultiHeadAttention, key: int) -> Iterator[None]:
 
 @contextmanager
 def gated(model: Model, gates: Mapping[Place, Tensor]) -> Iterator[None]:
-    """What each head gives is taken times its gate, before heads are projected back; gates (N, B or 1, H)."""
+    """Multiply the output of each head by its gate, before the output projection; gates (N, B or 1, H)."""
 
     def hook(gate: Tensor) -> Callable[..., Any]:
         def scale(output: nn.Module, args: tuple[Tensor, ...]) -> Tensor:

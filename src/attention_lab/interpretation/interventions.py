@@ -1,5 +1,5 @@
-"""What happens to predictions, and to attributions, when the model is changed: weights put back, permuted, made even;
-parameters drawn anew from the top.
+"""Interventions on a model, to see their effect on predictions and attributions: weights replayed, permuted or made
+uniform; parameters randomised from the top.
 
 Shapes: B rows, H heads, N layers, Lq queries, Lk keys.
 """
@@ -24,10 +24,10 @@ from attention_lab.transformer import Model, build
 
 @dataclass(frozen=True)
 class Changed:
-    """What other weights do to predictions, of each row (n,).
+    """The effect of other weights on predictions, for each row (n,).
 
-    distance: ½ Σ |p − p′| over values, in the mean over the row's choices (total variation). right, right_before: the
-    share of its choices whose most probable value is the true one.
+    distance: ½ Σ |p − p′| over values (total variation), averaged over the row's choices. right, right_before: the
+    share of its choices whose most probable value is correct, with the other weights and with the model's own.
     """
 
     distance: np.ndarray
@@ -36,14 +36,14 @@ class Changed:
 
 
 def permuted(batches: Iterable[Asked], seed: int) -> Changed:
-    """Where the model looks at its source, each query's weights are dealt anew to the keys that it may see (Jain &
+    """In the attention that reads the source, permute each query's weights among the keys it may attend to (Jain &
     Wallace 2019, arXiv 1902.10186, section 4.2.1)."""
     generator = torch.Generator().manual_seed(seed)
 
     def deal(used: Used) -> Tensor:
         weights, allowed = used.weights, used.allowed()
         noise = torch.rand(weights.shape, generator=generator).to(weights.device).masked_fill(~allowed, 2.0)
-        # Both orders have the allowed keys in front, one mixed and one as they stand.
+        # Both orders put allowed keys first, one shuffled and one in their original order.
         mixed, standing = noise.argsort(-1), (~allowed).long().argsort(dim=-1, stable=True)
         return torch.zeros_like(weights).scatter(-1, standing, weights.gather(-1, mixed))
 
@@ -51,8 +51,8 @@ def permuted(batches: Iterable[Asked], seed: int) -> Changed:
 
 
 def evened(batches: Iterable[Asked]) -> Changed:
-    """Where the model looks at its source, every key that a query may see has the same weight (Wiegreffe & Pinter 2019,
-    arXiv 1908.04626, section 3.2; here without training anew)."""
+    """In the attention that reads the source, give every key that a query may attend to the same weight (Wiegreffe &
+    Pinter 2019, arXiv 1908.04626, section 3.2; here without retraining)."""
 
     def even(used: Used) -> Tensor:
         allowed = used.allowed().to(used.weights.dtype)
@@ -63,11 +63,11 @@ def evened(batches: Iterable[Asked]) -> Changed:
 
 @torch.no_grad()
 def replayed(asked: Asked, rows: Iterable[Row]) -> float:
-    """The largest change of the probability of an output when the weights that were read of these rows are what the
-    model is made to use: 0 if they were those that it had used. Weights of another shape change everything: 1.
+    """The largest change of an output's probability when the model is forced to use the weights that were read from
+    these rows: 0 if they are the weights that it used; 1 if they have another shape.
 
     Args:
-        asked: a batch that has these rows.
+        asked: a batch that contains these rows.
     """
     worst = 0.0
     place = looked_at(asked.model.config)
@@ -92,8 +92,8 @@ def replayed(asked: Asked, rows: Iterable[Row]) -> float:
 
 
 def cascade(model: Model, seed: int) -> Iterator[tuple[str, Model]]:
-    """The model with more and more of its parameters drawn anew, from the output down to the embedding (Adebayo et al.
-    2018, arXiv 1810.03292, section 3.1): what was drawn last, and the model."""
+    """Yield the model with more and more of its parameters randomised, from the output down to the embedding (Adebayo
+    et al. 2018, arXiv 1810.03292, section 3.1): the name of the part randomised last, and the model."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fresh = build(model.config).to(next(model.parameters()).device).state_dict()

@@ -1,4 +1,4 @@
-"""All attributions of the examples that are shown, for people's own analysis."""
+"""All attributions of the shown examples, for your own analysis."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ DIGITS = 6
 
 
 def jsonl(examples: Sequence[Example], known: Scores, own: Scores) -> bytes:
-    """JSON lines, compressed by gzip without a date, so that the same numbers give the same bytes; read them with
+    """JSON lines, compressed by gzip without a timestamp, so that the same numbers give the same bytes; read them with
     `pandas.read_json(path, lines=True)`.
 
-    One object for each example and method: row; of, "reference" or "output", the text that was written (for a model
-    that only reads, "input"); words, of the source (Wk); outputs, the words that were written (Wq), or the class or the
-    answer; method; scores (Wq, Wk) or null; signed; reason, why there are none. Then one for each method that speaks of
-    single layers, and each layer of each place in the model: the same, with place and layer (from 1), which are null
-    above, and as words and outputs the words that are looked at in that place and those that look.
+    There is one object for each example and method: row; of, "reference" or "output", the text that was written (or
+    "input" for a model that only reads); words, those of the source (Wk); outputs, the words that were written (Wq), or
+    the class or the answer; method; scores (Wq, Wk) or null; signed; reason, why there are no scores; place and layer,
+    null. Then there is one for each layer of each place and each method that covers individual layers, with place and
+    layer (from 1); here words are those attended to and outputs those that attend.
     """
     found = [line for example in examples for line in _lines(example, known, own)]
     lines = [json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in found]

@@ -1,6 +1,5 @@
-"""How good attributions are: do they name the words that are known to matter (plausibility), and does the prediction
-depend on the words that they name (faithfulness)? One does not follow from the other (Jacovi & Goldberg 2020, arXiv
-2004.03685).
+"""How good attributions are: do they find the words that are known to matter (plausibility), and does the prediction
+depend on the words that they find (faithfulness)? Neither implies the other (Jacovi & Goldberg 2020, arXiv 2004.03685).
 
 Shapes: n rows, Wq words of the output, Wk words of the source.
 """
@@ -19,30 +18,30 @@ from attention_lab.interpretation.asked import Asked
 from attention_lab.interpretation.rationale import average_precision
 from attention_lab.metrics import interval, rounded
 
-FAITHFUL = ("comprehensiveness", "sufficiency")  # the columns of what `faithfulness` gives
-SHARES = (0.01, 0.05, 0.1, 0.2, 0.5)  # of the words, that are hidden or kept (DeYoung et al. 2020, section 4.2)
+FAITHFUL = ("comprehensiveness", "sufficiency")  # the columns of the result of `faithfulness`
+SHARES = (0.01, 0.05, 0.1, 0.2, 0.5)  # shares of words that are hidden or kept (DeYoung et al. 2020, section 4.2)
 
 
 class Plausibility(Protocol):
-    """A measure against gold. name: of the figure by which methods are ranked. more_is_better: of that figure."""
+    """A comparison with gold. name: the figure that methods are ranked by. more_is_better: whether higher is better."""
 
     name: str
     more_is_better: bool
 
     def counts(self, scores: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        """What figures of some rows are made from, (n, …), by how scores are read."""
+        """What figures are computed from, row by row (n, …), for each way of reading scores."""
         ...
 
     def figures(self, counts: np.ndarray) -> dict[str, float]:
-        """Figures of rows (n, …) by name."""
+        """Figures of rows with these counts (n, …), by name."""
         ...
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """Alignment error rate against the sure and the possible links of each row; see `alignment.alignment_error_rate`.
+    """Alignment error rate against the sure and possible links of each row; see `alignment.alignment_error_rate`.
 
-    Scores are read as links in each of `alignment.WAYS`.
+    Scores are turned into links in each of `alignment.WAYS`.
     """
 
     sure: Sequence[set[Link]]
@@ -67,9 +66,9 @@ class Alignment:
 
 @dataclass(frozen=True)
 class Rationale:
-    """Average precision, token F1 and IOU-F1 against the words that decide, in the mean over rows.
+    """Average precision, token F1 and IOU-F1 against the words that decide, averaged over rows.
 
-    Where several words are written, what counts is what all of them together take of a word.
+    If the output has several words, a source word's score is the sum over all of them.
     """
 
     gold: Sequence[set[int]]
@@ -77,7 +76,7 @@ class Rationale:
     more_is_better = True
 
     def counts(self, scores: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        """(n, 3)"""
+        """Average precision, token F1 and IOU-F1 of each row: (n, 3)"""
         found = []
         for score, gold in zip(scores, self.gold, strict=True):
             by_word = score.sum(0)
@@ -92,36 +91,35 @@ class Rationale:
 
 
 def token_f1(truth: np.ndarray, chosen: np.ndarray) -> float:
-    """F1 of the chosen words (n,) against the true ones (DeYoung et al. 2020, ERASER, arXiv 1911.03429, section
-    4.1)."""
+    """F1 of chosen words (n,) against the true ones (DeYoung et al. 2020, ERASER, arXiv 1911.03429, section 4.1)."""
     total = int(truth.sum() + chosen.sum())
     return 2.0 * int((truth & chosen).sum()) / total if total else 0.0
 
 
 def iou_f1(truth: np.ndarray, chosen: np.ndarray, threshold: float = 0.5) -> float:
-    """F1 of the chosen phrases, words in a row, where one counts as found if the words that it shares with a true one
-    are at least half of those that are in either (DeYoung et al. 2020, section 4.1)."""
+    """F1 of the chosen phrases (runs of words). A phrase counts as a hit if its intersection over union with a true
+    phrase is at least `threshold` (DeYoung et al. 2020, section 4.1)."""
     gold, said = _phrases(truth), _phrases(chosen)
     hits = sum(any(len(one & other) >= threshold * len(one | other) for other in gold) for one in said)
     return 2.0 * hits / (len(gold) + len(said)) if gold or said else 0.0
 
 
 def _phrases(words: np.ndarray) -> list[set[int]]:
-    """Runs of True, as sets of their numbers."""
+    """Runs of True, as sets of their positions."""
     places = np.flatnonzero(words)
     return [set(run.tolist()) for run in np.split(places, np.flatnonzero(np.diff(places) > 1) + 1) if len(run)]
 
 
 @dataclass(frozen=True)
 class Counted:
-    """What a method's figures on some rows are made from, and by which variant."""
+    """What a method's figures on some rows are computed from, and the variant that it came from."""
 
     variant: str
     counts: np.ndarray
 
 
 def counted(measure: Plausibility, variants: Mapping[str, Sequence[np.ndarray]]) -> dict[str, Counted]:
-    """Every variant of a method, read in every way."""
+    """The counts of every variant of a method, read in every way."""
     found: dict[str, Counted] = {}
     for variant, scores in variants.items():
         for way, counts in measure.counts(scores).items():
@@ -134,7 +132,7 @@ def better(measure: Plausibility, figure: float, other: float) -> bool:
 
 
 def best(measure: Plausibility, candidates: Mapping[str, np.ndarray]) -> str:
-    """The name of the counts with the best figure, the first of equal ones."""
+    """The name of the candidate with the best figure; the first, if there are several."""
     figures = {name: measure.figures(counts)[measure.name] for name, counts in candidates.items()}
     return (max if measure.more_is_better else min)(figures, key=lambda name: figures[name])
 
@@ -142,11 +140,11 @@ def best(measure: Plausibility, candidates: Mapping[str, np.ndarray]) -> str:
 def with_intervals(
     counts: np.ndarray, figures: Callable[[np.ndarray], Mapping[str, float]], *, resamples: int, seed: int
 ) -> dict[str, Any]:
-    """Figures of all rows, by name, each with …_low and …_high, its 95 % interval over resampled rows; null for one
-    row.
+    """Figures of all rows by name, each with …_low and …_high, its 95 % interval over resampled rows; these are None
+    for a single row.
 
     Args:
-        counts: what figures of some rows are made from, (n, …).
+        counts: what figures are computed from, row by row (n, …).
     """
 
     def figure(some: np.ndarray, name: str) -> float:
@@ -161,8 +159,7 @@ def with_intervals(
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Spearman's correlation of the last axes of two tables (…, n) → (…); NaN where one of them is the same
-    everywhere."""
+    """Spearman's correlation along the last axis of two arrays (…, n) → (…); NaN where one of them is constant."""
     from scipy.stats import rankdata
 
     one, other = (rankdata(values, axis=-1) for values in (first, second))
@@ -172,11 +169,12 @@ def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def alike(first: Sequence[np.ndarray], second: Sequence[np.ndarray], *, goes_on: bool = False) -> np.ndarray:
-    """Of each row (n,), Spearman's correlation of two attributions (Wq, Wk) in the mean over the words of the output;
-    NaN where none has one.
+    """Spearman's correlation of two attributions (Wq, Wk) of each row (n,), averaged over the words of the output; NaN
+    if it is undefined for all of them.
 
     Args:
-        goes_on: each word is said after those before it, which alone have scores; the others are 0 whatever the model.
+        goes_on: a language model. Only words before an output word have scores, and the others are 0 for any model, so
+            they are left out.
     """
     found = []
     for one, other in zip(first, second, strict=True):
@@ -195,18 +193,18 @@ def alike(first: Sequence[np.ndarray], second: Sequence[np.ndarray], *, goes_on:
 def faithfulness(
     asked: Asked, scores: Mapping[str, Sequence[np.ndarray]], *, words: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """Comprehensiveness p(ŷ|x) − p(ŷ|x without the best words) and sufficiency p(ŷ|x) − p(ŷ|the best words alone), in
-    the mean over SHARES of the words (DeYoung et al. 2020, section 4.2), and over the words of the output.
+    """Comprehensiveness p(ŷ|x) − p(ŷ|x without the top words) and sufficiency p(ŷ|x) − p(ŷ|only the top words),
+    averaged over SHARES of the words (DeYoung et al. 2020, section 4.2) and over the words of the output.
 
-    Words are hidden as <unk>. A word that is written has a ranking of its own, and only those before it can be hidden
-    in a text that goes on. Of equal scores the seed decides.
+    Words are hidden as <unk>. Each word of the output has its own ranking of source words; for a language model only
+    words before it can be hidden. The seed breaks ties.
 
     Args:
-        scores: by method, (Wq, Wk) of each row of the batch.
-        words: of the output, at most so many, evenly spread, for each of which texts are read.
+        scores: by method, (Wq, Wk) for each row of the batch.
+        words: the maximum number of words of the output that are measured, evenly spread.
 
     Returns:
-        By method (B, 2); NaN for rows in which nothing can be hidden.
+        (B, 2) by method; NaN for rows in which nothing can be hidden.
     """
     wanted: dict[tuple[int, bytes], np.ndarray] = {}
     uses: list[tuple[str, int, int, int, tuple[int, bytes]]] = []  # method, row, output, 0 hidden or 1 kept, text
@@ -246,12 +244,12 @@ def faithfulness(
 
 
 def goes_on(asked: Asked) -> bool:
-    """Does the model say the very text that it reads?"""
+    """Whether the model predicts the very text that it reads, as a language model does."""
     return asked.writes and asked.reading.targets is None
 
 
 def _outputs(asked: Asked, row: int, most: int) -> list[int]:
-    """Words of the output that the model has to say, at most so many, evenly spread."""
+    """Words of the output that the model predicts, at most `most` of them, evenly spread."""
     said = sorted({owner for owner in asked.outputs(row).owners if owner is not None})
     if len(said) <= most:
         return said
@@ -262,8 +260,8 @@ def _outputs(asked: Asked, row: int, most: int) -> list[int]:
 
 
 def controls(shape: tuple[int, int], gold: np.ndarray | None, generator: np.random.Generator) -> dict[str, np.ndarray]:
-    """Attributions (Wq, Wk) that no model has made: by chance, all equal, by position alone (the diagonal, or the order
-    of the words where there is one output), and the gold itself."""
+    """Attributions (Wq, Wk) that do not come from a model: random, constant, by position alone (the diagonal, or the
+    order of the words if there is a single output), and the gold itself."""
     queries, keys = shape
     places = (np.arange(keys) + 0.5) / keys
     diagonal = (np.arange(queries)[:, None] + 0.5) / queries if queries > 1 else 0.0

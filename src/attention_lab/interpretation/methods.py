@@ -1,9 +1,9 @@
-"""Methods of attribution: how much does each word of the source count for each word of the output?
+"""Attribution methods: how important is each word of the source for each word of the output?
 
-To add one: a function in the file of its kind and a line in `METHODS`.
+To add one, add a function to the file of its kind and a line to `METHODS`.
 
-Some methods look in several places, e.g. in each layer, or have two rows for a word: that of the position that predicts
-it and that of the position that reads it. Such variants are told apart by a name, and one is chosen on valid rows.
+Some methods have several variants, for example one per layer, or two rows for a word: that of the position that
+predicts it and that of the position that reads it. Variants have names, and one of them is chosen on valid rows.
 
 Shapes: B rows, S source tokens, Q outputs, Lq positions, Wq words of the output, Wk words of the source.
 """
@@ -25,12 +25,12 @@ from attention_lab.interpretation.shares import Mixed
 from attention_lab.interpretation.weights import Words, merge
 from attention_lab.transformer import Config, SpanExtractor
 
-# Scores (Wq, Wk) of each row, by variant.
+# Variant → scores (Wq, Wk) of each row.
 Found = dict[str, list[np.ndarray]]
 
 
 class Look:
-    """A batch to be explained, with what several methods need of it, made once."""
+    """A batch to explain, with results that several methods share, computed once."""
 
     def __init__(self, asked: Asked, steps: int) -> None:
         self.asked, self.steps = asked, steps
@@ -45,7 +45,7 @@ class Look:
 
     @cached_property
     def integrated(self) -> tuple[Tensor, Tensor]:
-        """Scores and what they should sum up to; with four times the steps where these are too few."""
+        """Scores and what they should sum to; computed again with four times the steps if these are too few."""
         scores, whole = gradients.integrated_gradients(self.asked, self.steps)
         there = asked_for(self.asked.model, self.asked.said)[:, : whole.shape[1]]
         if ((scores.sum(-1) - whole) * there).abs().sum() <= gradients.GAP * (whole * there).abs().sum():
@@ -59,9 +59,12 @@ class Look:
 
 @dataclass(frozen=True)
 class Method:
-    """what: in a sentence. paper: where it is from. signed: a score below 0 speaks against the output. needs: weights,
-    shares (weights that sum to 1) or nothing of the mechanism; everywhere: in all places of the model, and not only
-    where the source is looked at."""
+    """An attribution method.
+
+    what: a description. paper: its source. signed: a negative score counts against the output. needs: what the
+    mechanism must have: "weights", "shares" (weights that sum to 1) or "" for nothing. everywhere: whether all places
+    of the model must have it, not just the one that attends to the source.
+    """
 
     function: Callable[[Look], Found]
     what: str
@@ -72,12 +75,12 @@ class Method:
 
 
 def looked_at(config: Config) -> Place:
-    """Where the model looks at its source."""
+    """The place in which the model attends to its source."""
     return "cross" if "cross" in config.places else config.places[0]
 
 
 def why_not(method: Method, config: Config) -> str:
-    """Why a method is not defined for a model, "" where it is."""
+    """The reason why a method is not defined for a model; "" if it is."""
     for place in config.places if method.everywhere else (looked_at(config),):
         mechanism = config.mechanism(place)
         if method.needs and mechanism.weights == "none":
@@ -88,10 +91,10 @@ def why_not(method: Method, config: Config) -> str:
 
 
 def attribute(look: Look, names: Sequence[str] | None = None) -> dict[str, Found]:
-    """Scores by method and variant, of those methods that are defined for the model.
+    """Scores by method and variant, for the methods that are defined for the model.
 
     Args:
-        names: methods, of `METHODS`; None: all.
+        names: names in `METHODS`; None: all.
     """
     config = look.asked.model.config
     chosen = METHODS if names is None else {name: METHODS[name] for name in names}
@@ -102,10 +105,11 @@ def attribute(look: Look, names: Sequence[str] | None = None) -> dict[str, Found
 
 
 def placed(look: Look) -> list[list[Placed]]:
-    """Of each row, what single layers of every place do: the mean of their weights, the lengths of what they mix, and
-    how far a value turns what they say. What takes weights is missing where the mechanism of a place has none.
+    """For each row, what individual layers of every place do: mean weights of the heads, norms of the mixed vectors,
+    and value zeroing. The first two are missing if the mechanism of a place has no weights.
 
-    In cross-attention a target word looks when it is predicted, in the decoder's self-attention when it is read.
+    A target word's row is that of the position that predicts it in cross-attention, and of the one that reads it in the
+    decoder's self-attention.
     """
     found: list[list[Placed]] = [[] for _ in look.asked.names]
     for place, zeroed in look.zeroed.items():
@@ -127,7 +131,7 @@ def placed(look: Look) -> list[list[Placed]]:
 
 
 def _sides(asked: Asked, place: Place, row: int) -> tuple[Words, Words]:
-    """Who looks and who is looked at, with the word of each token."""
+    """Queries and keys, as words with the word of each token."""
     if place == "cross":
         return asked.outputs(row), asked.sources[row]
     words = asked.sources[row] if place == "encoder_self" else asked.outputs(row, read=True)
@@ -138,9 +142,9 @@ def _sides(asked: Asked, place: Place, row: int) -> tuple[Words, Words]:
 
 
 def _by_position(look: Look, variants: Mapping[str, Tensor]) -> Found:
-    """What positions take of source tokens (B, Lq, S) → what outputs do, in words. A class is read from all
-    positions or from the first, an answer from its first and last; and what the question looked at may say more than
-    what they did."""
+    """Scores of positions for source tokens (B, Lq, S) → of outputs for words, by variant. A class is read from all
+    positions or the first, an answer from its first and last; the question's positions are another variant, since they
+    may be more informative."""
     asked, found = look.asked, Found()
     for name, tensor in variants.items():
         for reader in ("predicting", "reading") if asked.writes else _readers(asked):
@@ -180,7 +184,7 @@ def _norm(look: Look) -> Found:
 
 
 def _from_the_top(layers: Sequence[Mixed]) -> list[tuple[int, Mixed]]:
-    """Layers with their numbers, counted from 1 at the bottom; the first variant of a method stands for it where none
+    """Layers from top to bottom, with their numbers from 1 at the bottom; the first variant of a method is used if none
     can be chosen."""
     return list(enumerate(layers, 1))[::-1]
 
@@ -190,7 +194,7 @@ def _followed(share: shares.Share) -> Callable[[Look], Found]:
 
 
 def _value_zeroing(look: Look) -> Found:
-    """Of each layer, and through those below it."""
+    """Value zeroing of each layer, and multiplied through the layers below it."""
     below = [] if look.place != "cross" else look.zeroed["encoder_self"]
     through: Tensor | None = None
     for layer in below:
@@ -209,13 +213,13 @@ def _value_zeroing(look: Look) -> Found:
 
 
 def _by_output(look: Look, tensor: Tensor) -> Found:
-    """(B, Q, S) → in words"""
+    """Scores (B, Q, S) of outputs for source tokens → of words for words"""
     scores = tensor.detach().float().cpu().numpy()
     return {"": [look.asked.merged(row, matrix) for row, matrix in enumerate(scores)]}
 
 
 def _sizes(found: Found) -> Found:
-    """Scores with a sign, and how large they are whatever the sign."""
+    """Two variants: signed scores, and their absolute values."""
     (scores,) = found.values()
     return {"signed": scores, "size": [np.abs(score) for score in scores]}
 

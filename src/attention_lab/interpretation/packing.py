@@ -1,8 +1,8 @@
 """Weights as bytes for a page: one byte each, compressed, decoded by the browser's own DecompressionStream.
 
-A map is scaled to its own largest weight m: a byte b stands for m · b / 255, or for m · (b − 128) / 127 where weights
-can be negative, so 0 stays 0 and the largest error is m / 254. Maps of long texts are cut down: of each row the KEPT
-largest weights stay, and beside them stands the whole map in BLOCKS × BLOCKS blocks.
+A map is scaled to its largest absolute weight m: a byte b stands for m · b / 255, or for m · (b − 128) / 127 if some
+weights are negative, so 0 stays 0 and the largest error is m / 254. Maps of long texts are reduced to the KEPT largest
+weights of each row, along with the whole map in BLOCKS × BLOCKS blocks.
 
 Shapes: N layers, H heads, Lq queries, Lk keys.
 """
@@ -16,17 +16,18 @@ from typing import Any
 
 import numpy as np
 
-LONGEST = 128  # tokens of either side; longer maps are cut down
-KEPT = 16  # weights of each row of those
-BLOCKS = 64  # of each side of those
+LONGEST = 128  # tokens per side; longer maps are reduced
+KEPT = 16  # weights kept per row of a reduced map
+BLOCKS = 64  # blocks per side of a reduced map
 
 
 def pack(arrays: Sequence[np.ndarray]) -> tuple[list[dict[str, Any]], str]:
-    """What a page needs to have these weights (N, H, Lq, Lk) back: a description of each, and the bytes of all in
+    """What a page needs to restore these weights (N, H, Lq, Lk): a description of each array, and the bytes of all in
     base64.
 
-    A description has shape, signed (whether bytes can mean negative weights), at (where its bytes begin), scales (the
-    largest weight of each map, N·H), and for a long one kept, and `blocks`: the description of the map in blocks.
+    A description has shape, signed (whether bytes can stand for negative weights), at (where its bytes begin), scales
+    (the largest absolute weight of each map, N·H), and for long texts kept and `blocks`, the description of the maps in
+    blocks.
     """
     content = bytearray()
     found = [_described(array, content) for array in arrays]
@@ -62,8 +63,8 @@ def _dense(maps: np.ndarray, shape: tuple[int, ...], content: bytearray) -> dict
 
 
 def pooled(maps: np.ndarray) -> np.ndarray:
-    """Maps (M, Lq, Lk) in at most BLOCKS × BLOCKS blocks: what the queries of one block, in the mean, give to the keys
-    of another, in all."""
+    """Reduce maps (M, Lq, Lk) to at most BLOCKS × BLOCKS blocks: the total weight on a block of keys, averaged over a
+    block of queries."""
     _, queries, keys = maps.shape
     starts = [np.arange(min(size, BLOCKS)) * size // min(size, BLOCKS) for size in (queries, keys)]
     summed = np.add.reduceat(np.add.reduceat(maps, starts[0], 1), starts[1], 2)

@@ -1,4 +1,4 @@
-"""The most telling views as PNG, for `dvc plots` and for pages that cannot run a script."""
+"""The most informative views as PNG, for `dvc plots` and for pages that cannot run scripts."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ NAMES = {
 
 
 def plots(metrics: dict[str, Any], shown: list[Example], gold: str) -> dict[str, bytes]:
-    """The first example in full, and where in the model the metric was found."""
+    """Draw example weights, all heads of one place, and the alignment error rate by layer and head."""
     pictures: dict[str, bytes] = {}
     seen = [(example, example.weights) for example in shown if example.weights is not None]
     if not seen:
         return pictures
     if seen[0][0].queries:
-        # The picture that stands for the run shows a sentence that the model says right, if there is one.
+        # Show a sentence that the model gets right, if there is one.
         example, weights = next((pair for pair in seen if pair[0].right), seen[0])
         outlined = f"\nOutlined: {OUTLINED[gold]}" if gold in OUTLINED else ""
         kind = "self" if example.right is None else "cross"

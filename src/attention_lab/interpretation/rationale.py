@@ -1,8 +1,8 @@
-"""Do weights point at the words that decide: the label, or what a summary states?
+"""Do weights point at the words that decide: those that determine a label or an answer, or that a summary states?
 
-A method gives each word a score; average precision says how well the scores rank the gold words above the others.
-Trapezoids under a precision-recall curve would flatter scores with ties (a constant score would look good); average
-precision gives a constant score exactly the share of gold words.
+A method gives each word a score; average precision says how well the scores rank gold words above the others. The area
+under the precision-recall curve by the trapezoidal rule would favour scores with ties (a constant score would look
+good); the average precision of a constant score is exactly the share of gold words.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from attention_lab.errors import InputError
 from attention_lab.interpretation.weights import Row, rollout
 from attention_lab.metrics import interval, rounded
 
-# What gold words are.
+# Descriptions of the gold words.
 GOLD_WORDS = {
     "rationale": "words that decide the label",
     "salient": "words that the summary states",
@@ -36,17 +36,17 @@ class Precision:
 
 
 def scores(row: Row, *, shares: bool) -> dict[str, np.ndarray]:
-    """Word scores (Ws,) by method. What counts are the rows of the positions that a prediction is read from.
+    """Word scores (Ws,) by method, from the rows of the positions that a prediction is read from.
 
-    "attention layer n": what the positions from which a class is read attend to in that layer, in the mean, mean of the
-    heads (only the last layer's rows enter the prediction directly; earlier ones do through what the positions have
+    "attention layer n": what the positions from which a class is read attend to in that layer, averaged over positions
+    and heads (only the last layer's rows enter the prediction directly, earlier ones through what the positions have
     mixed since). "rollout": the same rows after attention rollout over all layers. "attention of the answer layer n",
-    "attention of the question layer n" and their rollouts: the same of the tokens of the answer that the model gives,
-    and of the question's, in the mean. Where a target is written, "cross-attention layer n": what all its words
-    together attend to in that layer of the decoder, mean of the heads.
+    "attention of the question layer n" and their rollouts: the same, averaged over the tokens of the predicted answer
+    or of the question. If a target is written, "cross-attention layer n": what all its words together attend to in that
+    layer of the decoder, averaged over heads.
 
     Args:
-        shares: weights sum to 1, of which alone a rollout is one.
+        shares: weights sum to 1; only then is a rollout defined.
     """
     if row.cross is not None:
         if not len(row.cross):
@@ -68,11 +68,11 @@ def average_precision(truth: np.ndarray, score: np.ndarray) -> float:
     """AP = Σₙ (Rₙ − Rₙ₋₁) Pₙ over the distinct values of `score` (n,), highest first, for `truth` (n,) with at least
     one True; Rₙ and Pₙ are recall and precision of all words that score at least the nth value.
 
-    It is scikit-learn's `average_precision_score`, which takes a millisecond for a text, too much for thousands of
-    texts and several methods; a test holds that the two agree.
+    Equals scikit-learn's `average_precision_score`, which takes a millisecond per text, too much for thousands of texts
+    and several methods; a test checks that the two agree.
     """
     order = np.argsort(-score, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(score[order])), len(order) - 1)  # the end of each run of equal scores
+    last = np.append(np.flatnonzero(np.diff(score[order])), len(order) - 1)  # last index of each run of equal scores
     hits = np.cumsum(truth[order])[last]
     return float((np.diff(hits, prepend=0) * hits / (last + 1)).sum() / hits[-1])
 
@@ -86,7 +86,7 @@ def count(
         shares: see `scores`.
 
     Raises:
-        InputError: a gold index names a word that is not there.
+        InputError: a gold index refers to a word that does not exist.
     """
     methods: list[str] = []
     values: list[list[float]] = []
@@ -116,8 +116,9 @@ def measure(valid: Precision, test: Precision, *, resamples: int, seed: int) -> 
     """Choose the method on `valid`; report its mean average precision on `test`.
 
     Returns:
-        average_precision, low, high (95 % bootstrap over texts; null for one text), method, random (seeded) and
-        constant (the share of gold words), texts, chosen_on (texts of `valid`), methods: the test value of each.
+        average_precision, low, high (95 % bootstrap over texts; None for one text), method, random (seeded) and
+        constant (the share of gold words), texts, chosen_on (number of texts of `valid`), methods: the test value of
+        each.
     """
     best = int(valid.values.mean(0).argmax())
     chosen = test.values[:, best]
@@ -145,7 +146,7 @@ def sentence(found: dict[str, Any]) -> str:
 
 
 def reading(found: dict[str, Any], gold: str) -> list[str]:
-    """What the numbers allow one to conclude, and what they do not; gold: the column they were held against."""
+    """What can be concluded from the numbers, and what cannot; gold: the column they were compared with."""
     bar = max(found["random"], found["constant"])
     low, high = (found["average_precision"] if found[end] is None else found[end] for end in ("low", "high"))
     if low > bar:

@@ -1,8 +1,8 @@
-"""One HTML page about one trained model: it opens with a double click and asks the network for nothing.
+"""The HTML page about one trained model, or two side by side; it opens with a double click and needs no network.
 
-Template, style sheet and scripts are files in `page/`. The page's own Content-Security-Policy allows the one style
-sheet and the one script by their hashes and nothing else, so text from data can neither load nor run anything. Weights
-are in the page as compressed bytes (`packing.py`), one block for each example, decoded when it is looked at.
+Template, style sheet and scripts are files in `page/`. The page's own Content-Security-Policy allows only its one style
+sheet and one script, by their hashes, so text from data can neither load nor run anything. Weights are embedded as
+compressed bytes (`packing.py`), one block per example, which is decoded when the example is opened.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from attention_lab.interpretation.viewer import NOTHING, Scores, viewed
 from attention_lab.records import SHAPES
 
 PAGE = Path(__file__).parent / "page"
-SCRIPTS = ("data", "marks", "lines", "matrix", "words", "save", "panel", "page")  # in the order of their use
+SCRIPTS = ("data", "marks", "lines", "matrix", "words", "save", "panel", "page")  # concatenated in this order
 TITLE = 120  # characters of an input in the list of examples
 MOST_CLASSES = 20  # in the filter
-UNUSUAL = ("weights", "signed", "effective")  # weights that are no shares: the last sentence of `reading` says why
+UNUSUAL = ("weights", "signed", "effective")  # weights that are not shares; the last sentence of `reading` says why
 NOT_MEASURED = "This is one text, and nothing was measured of this model."
 NO_WEIGHTS = "This mechanism has no attention weights, so there is nothing to show."
 
@@ -41,9 +41,9 @@ NO_WEIGHTS = "This mechanism has no attention weights, so there is nothing to sh
 class Shown:
     """What a page shows of a model.
 
-    metrics: the content of metrics/interpret.json. facts: what was trained, as names and values. known, own: what the
-    methods say of the examples, see `viewer.viewed`. method: which is shown first; "attention": the weights. folder:
-    where the model lies, if two are shown.
+    metrics: the content of metrics/interpret.json. facts: about the model, as names and values. known, own: scores of
+    the examples, see `viewer.viewed`. method: the one shown first; "attention" stands for the weights. folder: where
+    the model is, if two are shown.
     """
 
     metrics: Mapping[str, Any]
@@ -56,11 +56,11 @@ class Shown:
 
 
 def render(models: Sequence[Shown], *, evaluate: Mapping[str, Any] | None) -> str:
-    """The page.
+    """Render the page.
 
     Args:
-        models: one; or two side by side, which have read the same texts. What was measured was measured of the first.
-        evaluate: the content of metrics/evaluate.json; None: the examples are texts of a user's own, and nothing was
+        models: one, or two side by side that have read the same texts. All measurements are of the first.
+        evaluate: the content of metrics/evaluate.json; None: the examples are the user's own texts, and nothing was
             measured.
     """
     metrics, examples = models[0].metrics, models[0].examples
@@ -115,7 +115,7 @@ def render(models: Sequence[Shown], *, evaluate: Mapping[str, Any] | None) -> st
 
 
 def _index(models: Sequence[Shown], *, measured: bool) -> dict[str, Any]:
-    """What the viewer knows before an example is opened."""
+    """The data that the viewer has before an example is opened."""
     metrics = models[0].metrics
     gold = next((words for name, words in GOLD_WORDS.items() if metrics.get(name)), "")
     return {
@@ -127,7 +127,7 @@ def _index(models: Sequence[Shown], *, measured: bool) -> dict[str, Any]:
 
 
 def _listed(of_text: Sequence[Example]) -> dict[str, Any]:
-    """One text in the list, with what each model has said of it."""
+    """The entry of one text in the list, with each model's prediction."""
     first = of_text[0]
     sure = [example.probability for example in of_text if example.probability is not None]
     return {
@@ -141,7 +141,7 @@ def _listed(of_text: Sequence[Example]) -> dict[str, Any]:
 
 
 def _model(shown: Shown, *, measured: bool) -> dict[str, Any]:
-    """What holds for all that the viewer shows of one model."""
+    """The data of one model that is common to all of its examples in the viewer."""
     metrics = shown.metrics
     return {
         "folder": shown.folder,
@@ -156,7 +156,7 @@ def _model(shown: Shown, *, measured: bool) -> dict[str, Any]:
 
 
 def _reads(metrics: Mapping[str, Any]) -> bool:
-    """It gives a label, or a piece of its text."""
+    """Whether the model only reads: its output is labels or a span of its text."""
     shape = SHAPES[metrics["task"]]
     return shape.label is not None or shape.answer is not None
 
@@ -166,7 +166,7 @@ def _goes_on(metrics: Mapping[str, Any]) -> bool:
 
 
 def _start(shown: Shown) -> dict[str, Any]:
-    """What is shown first: the place that was measured."""
+    """The initial view: the place that was measured."""
     metrics, examples = shown.metrics, shown.examples
     place = next((place for example in examples for trace in example.traces for place in trace.weights), "cross")
     if any("cross" in trace.weights for example in examples for trace in example.traces):
@@ -201,7 +201,7 @@ def _classes(examples: Sequence[Example]) -> list[str]:
 
 
 def _lengths(examples: Sequence[Example]) -> list[tuple[int, int]]:
-    """Up to three spans of words that hold about as many examples each."""
+    """Up to three ranges of lengths in words with about equally many examples; none for fewer than three lengths."""
     words = np.array([max(len(example.keys), len(example.queries)) for example in examples])
     if len(np.unique(words)) < 3:
         return []
@@ -211,11 +211,11 @@ def _lengths(examples: Sequence[Example]) -> list[tuple[int, int]]:
 
 
 def _json(value: object) -> Markup:
-    """JSON that can stand in a script element: no sign in it ends the element."""
+    """JSON that is safe in a script element: no character in it can end the element."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c"))  # noqa: S704
 
 
 def _hash(text: str) -> str:
-    """The hash by which a Content-Security-Policy knows an inline element."""
+    """The hash by which a Content-Security-Policy identifies an inline element."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,13 +1,13 @@
-"""Attributions by what attention passes on: weights, the vectors that they mix, and both followed through the layers.
+"""Attributions from what attention passes on: weights, the vectors that they mix, and both followed through the layers.
 
-A layer of attention makes the vector of a position from those of others, and a residual connection adds what was there.
-What comes in from position j to position i is a vector Tᵢ(xⱼ); how much that is, against all that comes in, is a share.
-In self-attention what was there is a part of Tᵢ(xᵢ), which may be longer or shorter for it; in cross-attention it is a
-part of its own, for there it comes from another text.
-Shares of one layer times shares of the layer below are shares of what that layer was given, and so on down to tokens.
-The feed-forward layers work on each position alone and mix nothing.
+An attention layer computes the vector of a position from those of others, and a residual connection adds the position's
+previous vector. The contribution of position j to position i is a vector Tᵢ(xⱼ); its size relative to all contributions
+is a share. In self-attention the previous vector is included in Tᵢ(xᵢ), which it may make longer or shorter; in
+cross-attention it is a separate part, because the keys come from another text. Multiplying the shares of one layer by
+those of the layer below gives shares of that layer's inputs, and so on down to the tokens. Feed-forward layers work on
+each position separately and mix nothing.
 
-Shapes: B rows, S source tokens, T positions that write, Lq queries, Lk keys, H heads, D width of a head, W width.
+Shapes: B rows, S source tokens, T target positions, Lq queries, Lk keys, H heads, D width of a head, W width.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from attention_lab.transformer.blocks import DecoderBlock, EncoderBlock, Residua
 
 @dataclass(frozen=True)
 class Mixed:
-    """What one layer of attention, with the residual connection and the norm around it, made of its inputs.
+    """The output of one attention layer, with its residual connection and norm, decomposed by inputs.
 
-    weights: (B, H, Lq, Lk). lengths: ‖Σₕ αᵢⱼ f(xⱼ)‖₂ (B, Lq, Lk), of what attention gives, before any norm behind it.
-    parts: Tᵢ(xⱼ) (B, Lq, Lk, W). own: what the residual connection gives (B, Lq, W), in cross-attention; None in
-    self-attention, where it is in the parts. output: (B, Lq, W), the sum of all but for biases.
+    weights: (B, H, Lq, Lk). lengths: ‖Σₕ αᵢⱼ f(xⱼ)‖₂ (B, Lq, Lk), of the attention output alone, before any norm after
+    it. parts: Tᵢ(xⱼ) (B, Lq, Lk, W). own: the contribution of the residual connection in cross-attention (B, Lq, W);
+    None in self-attention, where the parts include it. output: (B, Lq, W), the sum of all these apart from biases.
     """
 
     weights: Tensor
@@ -43,27 +43,29 @@ class Mixed:
 
 @dataclass(frozen=True)
 class Flow:
-    """Where what stands at each position has come from. source: (B, T, S), or (B, S, S) in a model that reads. prefix:
-    (B, T, T), of the tokens of the target, if there is one. Rows of both together sum to 1, if those of a layer do."""
+    """Where the content of each position comes from.
+
+    source: shares of the source tokens, (B, T, S), or (B, S, S) in a model that reads. prefix: shares of the target
+    tokens (B, T, T), if there is a target. Rows of both together sum to 1 if those of each layer do."""
 
     source: Tensor
     prefix: Tensor | None = None
 
 
-# Of one layer: shares of the keys (B, Lq, Lk), and of what the residual connection brings from none of them (B, Lq).
+# For one layer: shares of the keys (B, Lq, Lk), and the share of the residual connection that is from no key (B, Lq).
 Share = Callable[[Mixed], tuple[Tensor, Tensor]]
 
 
 def mixed(layer: MultiHeadAttention, around: Residual, calls: Mapping[nn.Module, Called]) -> Mixed:
-    """Take a recorded call of a layer, and of the residual connection around it, apart (Kobayashi et al. 2020, arXiv
-    2004.10102, equation 3; with residual connection and norm 2021, arXiv 2109.07152, section 3).
+    """Decompose a recorded call of a layer and of the residual connection around it (Kobayashi et al. 2020, arXiv
+    2004.10102, equation 3; with residual connection and norm: 2021, arXiv 2109.07152, section 3).
 
-    Norms and gates behind the sum are taken as they were in this call: with their statistics fixed they are linear.
+    Norms and gates after the sum are linearised at this call: with their statistics fixed they are linear.
     """
     called, residual = calls[layer], calls[around]
     call, value = call_of(layer, called)
     summed, weights = layer.core(call, value, weights=True)
-    factor = torch.nan_to_num(layer.core.operation.output(summed, call) / summed)  # it works on each feature alone
+    factor = torch.nan_to_num(layer.core.operation.output(summed, call) / summed)  # the operation's factor per feature
     each = weights.unsqueeze(-1).to(value.dtype) * value.unsqueeze(2) * factor.unsqueeze(3)  # (B, H, Lq, Lk, D)
     parts = each.permute(0, 2, 3, 1, 4).flatten(3)
     if isinstance(layer.output, nn.Linear):
@@ -81,13 +83,13 @@ def mixed(layer: MultiHeadAttention, around: Residual, calls: Mapping[nn.Module,
 
 
 def call_of(layer: MultiHeadAttention, called: Called) -> tuple[Call, Tensor]:
-    """What the mechanism of a layer was given in a recorded call, and the values (B, H, Lk, D)."""
+    """The `Call` that a layer's mechanism was given in a recorded call, and the values (B, H, Lk, D)."""
     memory = called.args[1] if len(called.args) > 1 else None
     return layer.call(called.args[0], memory, called.kwargs.get("mask"), same=called.kwargs.get("same"))
 
 
 def _linear(norm: nn.Module, total: Tensor) -> Callable[[Tensor], Tensor]:
-    """What the norm of `total` (B, Lq, W) does to its summands (B, Lq, …, W); their sum lacks the norm's bias."""
+    """The norm of `total` (B, Lq, W) as a linear map of its summands (B, Lq, …, W), without the norm's bias."""
     if isinstance(norm, nn.Identity):
         return lambda part: part
     if not isinstance(norm, nn.LayerNorm | nn.RMSNorm):
@@ -104,7 +106,7 @@ def _linear(norm: nn.Module, total: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def by_weights(layer: Mixed) -> tuple[Tensor, Tensor]:
-    """½ the mean of the heads, ½ the residual connection (Abnar & Zuidema 2020, arXiv 2005.00928, section 3)."""
+    """½ for the mean of the heads, ½ for the residual (Abnar & Zuidema 2020, arXiv 2005.00928, section 3)."""
     weights = layer.weights.float().mean(1) / 2.0
     return _with_own(layer, weights, torch.full_like(weights[..., 0], 0.5))
 
@@ -115,14 +117,14 @@ def by_norm(layer: Mixed) -> tuple[Tensor, Tensor]:
 
 
 def by_distance(layer: Mixed) -> tuple[Tensor, Tensor]:
-    """max(0, ‖yᵢ‖₁ − ‖yᵢ − Tᵢ(xⱼ)‖₁): how much nearer to the output a summand brings (Ferrando et al. 2022, ALTI, arXiv
+    """max(0, ‖yᵢ‖₁ − ‖yᵢ − Tᵢ(xⱼ)‖₁): how close to the output a part alone comes (Ferrando et al. 2022, ALTI, arXiv
     2203.04212, equations 8 and 9)."""
     output = layer.output.unsqueeze(2)
     return _shares(layer, lambda parts: (output.abs().sum(-1) - (output - parts).abs().sum(-1)).relu())
 
 
 def _shares(layer: Mixed, size: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-    """Sizes of all parts (B, Lq, …, W), of their sum; what has no part from anywhere stays what it was."""
+    """Sizes of all parts as shares of their sum; where all are 0, the residual connection has the whole share."""
     keys = size(layer.parts)
     own = torch.zeros_like(keys[..., 0]) if layer.own is None else size(layer.own.unsqueeze(2)).squeeze(2)
     total = keys.sum(-1) + own
@@ -132,14 +134,14 @@ def _shares(layer: Mixed, size: Callable[[Tensor], Tensor]) -> tuple[Tensor, Ten
 
 
 def _with_own(layer: Mixed, keys: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
-    """In self-attention what the residual connection gives comes from the position itself."""
+    """Add the residual connection's share to the diagonal in self-attention, where it is from the position itself."""
     return (keys, own) if layer.own is not None else (keys + torch.diag_embed(own), torch.zeros_like(own))
 
 
 @torch.no_grad()
 def taken_apart(asked: Asked) -> dict[Place, list[Mixed]]:
-    """Run the model once and take what its layers of attention made apart, from bottom to top in each place; a place
-    whose mechanism has no weights is left out."""
+    """Run the model once and decompose the output of its attention layers, from bottom to top in each place; places
+    whose mechanism has no weights are left out."""
     around = _residuals(asked)
     with recorded([*around, *around.values()]) as calls:
         asked.log_probabilities()
@@ -184,9 +186,9 @@ def flow(layers: Mapping[Place, list[Mixed]], share: Share) -> Flow:
 
 @torch.no_grad()
 def value_zeroing(asked: Asked) -> dict[Place, list[Tensor]]:
-    """By how much each position's vector behind a block turns when the value of one key is 0 in all heads: the cosine
-    distance, as shares of the sum over keys (Mohebbi et al. 2023, arXiv 2301.12971, section 3) → of each layer
-    (B, Lq, Lk)"""
+    """How much each position's output vector of a block changes when the value of one key is set to 0 in all heads:
+    cosine distances, as shares of their sum over keys (Mohebbi et al. 2023, arXiv 2301.12971, section 3) → (B, Lq, Lk)
+    for each layer"""
     blocks = [
         block for stack in stacks(asked.model).values() for block in stack.blocks
         if isinstance(block, EncoderBlock | DecoderBlock)
@@ -213,7 +215,7 @@ def value_zeroing(asked: Asked) -> dict[Place, list[Tensor]]:
 
 
 def _residuals(asked: Asked) -> dict[MultiHeadAttention, Residual]:
-    """The residual connection around each layer of attention."""
+    """The residual connection around each attention layer."""
     found: dict[MultiHeadAttention, Residual] = {}
     for stack in stacks(asked.model).values():
         for block in stack.blocks:

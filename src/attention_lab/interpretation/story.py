@@ -1,4 +1,4 @@
-"""What the report tells around its viewer: scores, examples in brief, methods with their controls, gates, grids."""
+"""The content of the report around its viewer: scores, short examples, methods with controls, gates, grids."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from attention_lab.interpretation.examples import Example
 from attention_lab.interpretation.rationale import GOLD_WORDS
 
 STEPS = 20  # shades of a grid
-BETWEEN = "|"  # labels, see `records.spelled`: no word that could be wrong
-PERCENT = ("bleu", "bleu_lowercase", "chrf")  # metrics that end at 100, all others at 1
+BETWEEN = "|"  # separates labels, see `records.spelled`; it is not a word that could be wrong
+PERCENT = ("bleu", "bleu_lowercase", "chrf")  # metrics from 0 to 100; all others are from 0 to 1
 SPELLED = {
     "bleu": "BLEU",
     "chrf": "chrF",
@@ -24,7 +24,7 @@ SPELLED = {
     "f1_micro": "Micro-F1",
     "multi_label": "Multi-label classification",
 }
-# What a headline metric measures, for who has not met it.
+# What each headline metric measures, for readers who do not know it.
 EXPLAINED = {
     "accuracy": "The share of texts that were given the right class.",
     "bleu": "BLEU counts the runs of one to four words that the output shares with the reference: 100 is the same "
@@ -37,7 +37,7 @@ EXPLAINED = {
     "rouge1": "ROUGE-1 counts the words that the output shares with the reference: 1 is the same words, 0 none of "
     "them.",
 }
-# What the gates check: true if they are passed.
+# What the gates check, as statements that are true if they pass.
 GATES = {
     "random": "Better than scores drawn at random",
     "constant": "Better than the same score for every word",
@@ -51,8 +51,7 @@ GATES = {
     "replayed_weights": "The weights shown are the ones it used",
     "seeds": "Another model is explained alike",
 }
-# Of a method: how far it agrees with what is known, and how far the prediction depends on what it names. True: more
-# is better.
+# Measures of plausibility and of faithfulness; True: higher is better.
 PLAUSIBLE = {"alignment_error_rate": False, "average_precision": True}
 MEASURES = {
     "alignment_error_rate": ("alignment error rate", "↓"),
@@ -66,7 +65,7 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class Bar:
-    """One line of a bar chart: value, low and high between 0 and 1; label as printed."""
+    """One bar of a chart: value, low and high between 0 and 1; label as printed."""
 
     name: str
     label: str
@@ -78,7 +77,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Cell:
-    """One value of a grid: its shade, 0 to STEPS; its text; whether it is outlined."""
+    """One cell of a grid: its shade, 0 to STEPS; its text; marked: whether it is outlined."""
 
     shade: int
     text: str
@@ -87,8 +86,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Card:
-    """One example in brief. said and truth: words, and whether the other text has them too; of a text that was gone on
-    with, whether they are those of its beginning, which was given."""
+    """One example in brief. said, truth: words, and whether they match the other text; for a language model, whether
+    they belong to the given beginning."""
 
     number: int
     example: Example
@@ -98,7 +97,7 @@ class Card:
 
 @dataclass(frozen=True)
 class MethodRow:
-    """One method: its name as people write it, and of each measure value, low and high as text, and as share of 1."""
+    """One method: its readable name, and for each measure value, low and high as text and as a share of 1."""
 
     name: str
     what: str
@@ -111,7 +110,7 @@ class MethodRow:
 
 @dataclass(frozen=True)
 class GateRow:
-    """One gate: its name, what it checks, in one line, how it stands, and its figure beside the bound."""
+    """One gate: its name, what it checks in one line, whether it passed, and its figure next to the bound."""
 
     name: str
     title: str
@@ -121,7 +120,7 @@ class GateRow:
 
 
 def lead(metrics: Mapping[str, Any]) -> str:
-    """Where the model looked and whether that can be believed, for who has not met the measures."""
+    """What the model attended to and whether that can be trusted, for readers who do not know the measures."""
     if found := metrics.get("alignment"):
         told = (
             "Its attention, read as a guess at which words translate each other, has an error rate of "
@@ -148,12 +147,12 @@ def score_name(evaluate: Mapping[str, Any]) -> str:
 
 
 def spelled(name: str) -> str:
-    """A metric or a task, as a sentence may begin with it."""
+    """The name of a metric or task as it can begin a sentence."""
     return SPELLED.get(name, name.replace("_", " ").capitalize())
 
 
 def score(evaluate: Mapping[str, Any]) -> list[Bar]:
-    """The headline metric beside its baselines."""
+    """The headline metric next to its baselines."""
     name = evaluate["score_name"]
     full, digits = (100.0, 1) if name in PERCENT else (1.0, 3)
     low, high = evaluate.get("score_low"), evaluate.get("score_high")
@@ -175,7 +174,7 @@ def score(evaluate: Mapping[str, Any]) -> list[Bar]:
 
 
 def cards(examples: Sequence[Example], number: int = 3) -> list[Card]:
-    """A wrong example and right ones, short, to begin with."""
+    """The first examples to show in brief: one wrong example if there is one, then others, shortest first."""
     order = sorted(range(len(examples)), key=lambda i: (len(examples[i].keys), i))
     wrong = [i for i in order if examples[i].right is False][:1]
     return [_card(i, examples[i]) for i in [*wrong, *(i for i in order if i not in wrong)][:number]]
@@ -198,7 +197,7 @@ def _card(number: int, example: Example) -> Card:
 
 
 def measured(metrics: Mapping[str, Any]) -> list[Bar]:
-    """What was measured of the attention, beside what needs no attention."""
+    """What was measured for attention, next to baselines without attention."""
     if found := metrics.get("alignment"):
         other = next(name for name in ROWS if name != found["row"])
         return [
@@ -222,7 +221,7 @@ def measured(metrics: Mapping[str, Any]) -> list[Bar]:
 
 
 def ranked(metrics: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What `rationale.measure` has found, for tasks with gold words."""
+    """The result of `rationale.measure`, for tasks with gold words."""
     found: Mapping[str, Any] | None = next((metrics[gold] for gold in GOLD_WORDS if metrics.get(gold)), None)
     return found
 
@@ -233,7 +232,7 @@ def columns(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def methods(metrics: Mapping[str, Any]) -> list[MethodRow]:
-    """Methods, the most plausible first and those that are not defined last; behind them the controls."""
+    """The methods, most plausible first and undefined ones last, followed by the controls."""
     shown = columns(metrics)
     plausible = next((name for name in PLAUSIBLE if name in shown), None)
 
@@ -273,8 +272,8 @@ def gates(metrics: Mapping[str, Any]) -> list[GateRow]:
 
 
 def trust(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """What stands below a picture, by method, "attention" being the weights: how far it agrees with what is known, what
-    chance would have, and how many gates were passed."""
+    """The caption of a picture by method ("attention": the weights): how far it agrees with gold, what chance would
+    reach, and how many gates passed."""
     table, gates = metrics.get("methods", {}), list(metrics.get("gates", {}).values())
     passed, failed = (sum(gate["passed"] is wanted for gate in gates) for wanted in (True, False))
     counted = f"Gates of this run: ✓ {passed} passed, ✗ {failed} failed." if gates else "No gates were computed."
@@ -302,7 +301,7 @@ def _interval(found: Mapping[str, Any], measure: str) -> Bar | None:
 
 
 def candidates(found: Mapping[str, Any], row: int) -> list[list[Cell]]:
-    """Alignment error rates of each layer and head, the better the darker; the chosen one outlined."""
+    """Alignment error rates of each layer and head; better ones are darker, and the chosen one is outlined."""
     chosen = (found["layer"] - 1, 0 if found["head"] == "mean" else found["head"])
     return [
         [

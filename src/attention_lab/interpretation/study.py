@@ -1,4 +1,4 @@
-"""All that is found about a model's explanations: methods measured, gates, heads, and what follows from them."""
+"""The study of a model's explanations: methods measured, gates, heads, and conclusions."""
 
 from __future__ import annotations
 
@@ -20,15 +20,18 @@ from attention_lab.interpretation.findings import Attribution, Gate, Head, Place
 from attention_lab.interpretation.methods import METHODS, why_not
 from attention_lab.interpretation.subject import Subject
 
-CHECKED = 8  # rows whose weights are put back into the model
-HAS_GOLD = ("alignment", "rationale", "salient", "support")  # gold that says where a model should look
+CHECKED = 8  # rows whose weights are replayed in the model
+HAS_GOLD = ("alignment", "rationale", "salient", "support")  # gold that says what a model should attend to
 
 
 @dataclass(frozen=True)
 class Study:
-    """metrics: what metrics/interpret.json has of it, by key. heads: by place. attributions: of rows that the report
-    shows, by name. shares: see `explained.shares_of_source`, of the same rows. layers: what single layers do
-    with them. variants: of each method, as it was chosen."""
+    """The results of a study.
+
+    metrics: its part of metrics/interpret.json, by key. heads: by place. attributions: of rows that the report shows,
+    by name. shares: see `explained.shares_of_source`, for the same rows. layers: what individual layers do with these
+    rows. variants: the chosen variant of each method.
+    """
 
     metrics: dict[str, Any]
     heads: dict[Place, list[Head]] = field(default_factory=dict)
@@ -39,14 +42,14 @@ class Study:
 
 
 def study(subject: Subject, shown: Mapping[str, Sequence[str]], another: Another | None = None) -> Study:
-    """Explain rows of both splits by every method; choose on valid, measure on test, and check.
+    """Explain rows of both splits by every method; choose on valid, measure on test, and check with gates.
 
     Args:
-        shown: names of rows, by split, that the report shows: they are explained too.
-        another: a model whose explanations of the same rows these are compared with.
+        shown: names of the rows, by split, that the report shows; these are explained as well.
+        another: a model whose explanations of the same rows are compared.
 
     Raises:
-        InputError: gold names a word that is not there.
+        InputError: gold refers to a word that does not exist.
     """
     options, seed, config = subject.options, subject.seed, subject.model.config
     rows, gold = _rows(subject)
@@ -99,7 +102,7 @@ def study(subject: Subject, shown: Mapping[str, Sequence[str]], another: Another
 
 
 def _rows(subject: Subject) -> tuple[dict[str, pd.DataFrame], Gold | None]:
-    """Rows to explain, by split: those with gold, if there are any in both splits."""
+    """Rows to explain, by split: those with gold if both splits have some, otherwise test rows only."""
     whole = {split: subject.whole(split) for split in ("valid", "test")}
     if whole["test"].empty:
         return whole, None
@@ -118,13 +121,14 @@ def _rows(subject: Subject) -> tuple[dict[str, pd.DataFrame], Gold | None]:
 
 
 def _tokens(subject: Subject, rows: pd.DataFrame) -> float:
-    """Of a row in the mean, those that are read and those that are written; a language model does both with each."""
+    """The mean number of tokens read and written per row; a language model both reads and writes each token."""
     names = ["source", "source"] if subject.shape.truth is None else ["source", "target"]
     return float(sum(rows[name].map(len).mean() for name in names if name in rows))
 
 
 def _some(batches: Sequence[Asked], rows: int) -> list[Asked]:
-    """Batches with at least so many rows, or all: those in the middle first, for they go from long rows to short."""
+    """Batches with together at least this many rows, or all. Batches are sorted from long rows to short, so middle ones
+    are taken first."""
     middle = (len(batches) - 1) / 2
     found: list[Asked] = []
     for _, asked in sorted(enumerate(batches), key=lambda numbered: abs(numbered[0] - middle)):
@@ -152,7 +156,7 @@ def _stability(
     table: explained.Table,
     test: explained.Explained,
 ) -> Gate:
-    """By the method to be read, or the next that the other model has too."""
+    """Compare the two models by the method to read first, or the next one that is defined for the other model too."""
     method = next(name for name in trust.read_first(table) if not why_not(METHODS[name], another.model.config))
     own = dict(zip(test.names, test.scores[method][table.variants[method]], strict=True))
     other = another.scores(subject, rows, method, gold)

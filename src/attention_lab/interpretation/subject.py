@@ -1,4 +1,4 @@
-"""What is looked at: a model, and the rows of two splits with what is known of them."""
+"""The subject of interpretation: a model, and the rows of two splits with their gold."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from attention_lab.params import Interpret
 from attention_lab.records import Shape
 from attention_lab.transformer import Model
 
-# What is explained at once: tokens, and numbers in the logits of all steps of integrated gradients. Bounds the memory.
+# Limits of what is explained at once, to bound memory: tokens, and logits over all steps of integrated gradients.
 TOKENS_AT_ONCE = 500
 LOGITS_AT_ONCE = 50_000_000
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Everything that is needed to look at rows of a split."""
+    """Everything that is needed to interpret rows of a split."""
 
     model: Model
     encoded: Mapping[str, pd.DataFrame]
@@ -37,8 +37,8 @@ class Subject:
     target_tokenizer: PreTrainedTokenizerFast | None = None
 
     def gold(self, split: str, column: str | None = None) -> dict[str, list[Any]]:
-        """Gold by row, for rows that have some; of links, those that have sure or possible ones. column: another than
-        the shape's, empty if there is no such column."""
+        """Gold by row, for rows that have any; for alignments, rows with sure or possible links. column: a column other
+        than the shape's gold; if the table lacks it, the result is empty."""
         table, column = self.records[split], column or self.shape.gold
         found = _there(table, column)
         if column == "alignment" and (further := _there(table, "possible")):
@@ -46,7 +46,8 @@ class Subject:
         return found
 
     def whole(self, split: str) -> pd.DataFrame:
-        """Encoded rows that were read at once: what was cut off has no weights, and windows have none in common."""
+        """Encoded rows that are complete in one piece: text that was cut off has no weights, and weights do not cross
+        windows."""
         rows = self.encoded[split]
         return rows[~(rows["truncated"] | rows["row"].duplicated(keep=False)).to_numpy(bool)]
 
@@ -65,8 +66,8 @@ class Subject:
         return rows.iloc[np.sort(np.random.default_rng(self.seed).choice(len(rows), limit, replace=False))]
 
     def affordable(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Those of some rows, the shortest first, that together have at most `options.explained_pairs` pairs of an
-        output and a source token: with them grows what gradients and hidden words cost."""
+        """The shortest of these rows that together have at most `options.explained_pairs` pairs of output and source
+        tokens, to which the cost of gradients and hidden words is proportional."""
         source = rows["source"].map(len)
         outputs = source if self.shape.truth is None else 1
         if self.shape.target is not None:
@@ -75,7 +76,7 @@ class Subject:
         return rows[rows.index.isin(pairs.index[pairs <= self.options.explained_pairs])]
 
     def asked(self, rows: pd.DataFrame, split: str) -> list[Asked]:
-        """Encoded rows in batches that are small enough to be explained at once."""
+        """Encoded rows in batches small enough to be explained at once."""
         model = self.model.to(self.device).eval()
         tokens = LOGITS_AT_ONCE // (model.config.written * self.options.steps)
         of_split = readings(
@@ -91,7 +92,7 @@ class Subject:
 
 
 def _there(table: pd.DataFrame, column: str) -> dict[str, list[Any]]:
-    """What a column has, by row."""
+    """The values of a column by row, without empty ones."""
     if column not in table:
         return {}
     pairs = zip(table["row"], table[column], strict=True)

@@ -1,8 +1,7 @@
-"""One pass of a model over one example, kept whole: the tokens it read, every weight, and what it might have said.
+"""Complete records of a model's passes over one example: the tokens read, every weight, and the likeliest next tokens.
 
-A model that writes is read twice where its output is not the reference: writing its own output, and given the
-reference. Its own output counts by its text, which the tokenizer cuts anew; a word it left unknown has no text and is
-not there.
+A model that writes has two passes if its output differs from the reference: one over its own output, and one over the
+reference. Its own output is tokenized again from its text, so unknown tokens, which have no text, are missing.
 
 Shapes: N layers, H heads, Lq query tokens, Lk key tokens, S source tokens, T target tokens.
 """
@@ -26,14 +25,14 @@ from attention_lab.transformer import Classifier, Config, EncoderDecoder, Langua
 from attention_lab.transformer.models import Seen, Writer, segments_of
 from attention_lab.transformer.pointer import States
 
-LIKELIEST = 5  # tokens at each step
+LIKELIEST = 5  # tokens shown at each step
 Of = Literal["input", "output", "reference", "both"]
 
 
 @dataclass(frozen=True)
 class Text:
-    """tokens: as the model reads them (L). words: of the text. owners: the word of each token (L), None for <s>, </s>
-    and marks beside a word."""
+    """tokens: as the model reads them (L). words: those of the text. owners: the word of each token (L); None for <s>,
+    </s> and marks next to a word."""
 
     tokens: list[str]
     words: list[str]
@@ -42,9 +41,9 @@ class Text:
 
 @dataclass(frozen=True)
 class Step:
-    """What could have come next at one position of a text that is written.
+    """The prediction at one position of a written text.
 
-    said: how probable the token was that stands there. likeliest: the most probable ones, with how probable they were.
+    said: probability of the actual next token. likeliest: the most probable tokens with their probabilities.
     """
 
     said: float
@@ -53,13 +52,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Trace:
-    """What one pass over one example shows.
+    """The record of one pass over one example.
 
-    of: "output", what the model wrote by itself; "reference", what it should have written; "both", where they are the
-    same; "input" for a model that only reads. source: what was read, None for a language model. target: what was
-    written. weights: (N, H, Lq, Lk) by place, N = 0 where the mechanism has none. In `cross` and `decoder_self`, query
-    t reads target token t and predicts t + 1, so Lq = T − 1. steps: T − 1 of them. asked: how many of the source's
-    words belong to a question before the text.
+    of: the target text of the pass: "output", what the model wrote; "reference", what it should have written; "both",
+    if they are the same; "input" for a model that only reads. source: what was read; None for a language model. target:
+    what was written. weights: (N, H, Lq, Lk) by place; N = 0 if the mechanism has none. In `cross` and `decoder_self`,
+    query t reads target token t and predicts t + 1, so Lq = T − 1. steps: T − 1 of them. asked: number of words of the
+    source that belong to the question before the text.
     """
 
     of: Of
@@ -81,11 +80,11 @@ def traces(
     device: torch.device | str,
     target_tokenizer: PreTrainedTokenizerFast | None = None,
 ) -> list[Trace]:
-    """The passes over one example, what the model wrote by itself before what it should have written.
+    """The passes over one example, the model's own output before the reference.
 
     Args:
-        encoded: `source` and, if the task writes, `target` (token ids). record: its texts. prediction: what it said.
-        target_tokenizer: of the target; None: the other is for both.
+        encoded: `source` and, if the task writes, `target` (token ids). record: its texts. prediction: the model's.
+        target_tokenizer: the target's own tokenizer; None: `tokenizer` is for both.
     """
     model = model.to(device).eval()
     ids = np.asarray(encoded["source"])
@@ -182,7 +181,7 @@ def _text(text: str, ids: np.ndarray, tokenizer: PreTrainedTokenizerFast) -> Tex
 
 
 def spelled(ids: Sequence[int], tokenizer: PreTrainedTokenizerFast) -> list[str]:
-    """Tokens as people read them; what has no text of its own, such as <s> or a piece of a character, by its name."""
+    """Tokens in readable form; one without text of its own, such as <s> or part of a character, by its name."""
     backend = vocabulary.backend(tokenizer)
     found = []
     for number in ids:
@@ -192,7 +191,7 @@ def spelled(ids: Sequence[int], tokenizer: PreTrainedTokenizerFast) -> list[str]
 
 
 def cut(text: str, tokenizer: PreTrainedTokenizerFast, config: Config) -> np.ndarray:
-    """The tokens of a text that was written, as many as the model has positions for."""
+    """The tokens of a written text, cut to the number of positions of the model."""
     ids = vocabulary.backend(tokenizer).encode(text).ids
     return np.array(ids if len(ids) <= config.positions else [*ids[: config.positions - 1], config.end])
 

@@ -1,7 +1,7 @@
-"""Gates between a figure and a conclusion: is what was found more than chance, is it of this model and this example,
+"""Gates between a figure and a conclusion: is a finding better than chance, is it specific to this model and example,
 and does the prediction depend on it? See `findings.Gate`.
 
-Each function makes one gate. What is measured here is made by `interventions.py` and `measures.py`.
+Each function computes one gate (`against_controls` several), with the help of `interventions.py` and `measures.py`.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from attention_lab.metrics import rounded
 from attention_lab.transformer import Config, Model
 
 PERFECT = 0.05  # how far the gold itself may be from a perfect figure: reading links from scores loses some
-HALF = 0.5  # of the way from the model's figure to chance, that drawing its parameters anew has to go
-MOVED = 0.1  # total variation by which permuted weights have to move predictions
-FALL = 0.05  # share of right predictions that even weights have to cost
-NEARLY = 0.1  # nats by which hidden words may change an answer's log-probability, a tenth of its probability: no change
-SAME = 1e-3  # of a probability, when weights are put back
-ALIKE = 0.5  # Spearman's correlation of two models' attributions
+HALF = 0.5  # share of the way to chance that randomising must move a figure; without gold, the largest correlation
+MOVED = 0.1  # total variation by which permuted weights must move predictions
+FALL = 0.05  # share of correct predictions that uniform weights must cost
+NEARLY = 0.1  # nats, about a tenth of a probability, up to which hidden words are said not to change an answer
+SAME = 1e-3  # how much a probability may change when weights are replayed
+ALIKE = 0.5  # the least Spearman correlation of two models' attributions
 
 
 def against_controls(table: Table) -> list[Gate]:
-    """The best method against attributions that no model has made, with its interval."""
+    """Compare the worse end of the best method's interval with attributions that do not come from a model."""
     measure, best = table.measure, table.best
     if measure is None or best is None:
         reason = (
@@ -67,7 +67,7 @@ def against_controls(table: Table) -> list[Gate]:
 
 
 def other_example(test: Explained, table: Table) -> Gate:
-    """Attributions of another row, stretched to the size of this one, must be worse than its own."""
+    """Attributions of another row, stretched to the size of this row, must be worse than its own."""
     measure, best = table.measure, table.best
     if measure is None or best is None:
         return Gate(
@@ -93,18 +93,18 @@ def other_example(test: Explained, table: Table) -> Gate:
 
 
 def read_first(table: Table) -> list[str]:
-    """The methods that are read first: the best one, and such as every model with weights, or any model, has."""
+    """The methods to read first: the best one, then one that every model with weights has, then one that any has."""
     return [name for name in dict.fromkeys((table.best, "weights", "value_zeroing")) if name in table.variants]
 
 
 def randomised_model(
     model: Model, batches: Sequence[Asked], table: Table, gold: Gold | None, *, steps: int, seed: int
 ) -> tuple[Gate, list[dict[str, Any]]]:
-    """Attributions of a model whose parameters are drawn anew, from the top down, must not be as good, nor the same.
+    """Attributions of a model with randomised parameters must be clearly worse, or without gold, different.
 
     Returns:
-        The gate, on the model with no trained parameter left, and what was measured after each part: `randomised`,
-        `method`, `spearman` with the trained model's scores, and the figure against gold.
+        The gate, for the model with no trained parameter left, and the measurements after each part from the top down:
+        `randomised`, `method`, `spearman` with the trained model's scores, and the figure against gold.
     """
     names = read_first(table)[:2]
     trained = explain(batches, steps, names)
@@ -142,7 +142,7 @@ def randomised_model(
 
 
 def _unlike(name: str, correlation: float | None) -> Gate:
-    """Without gold: scores of the model whose parameters are drawn anew must be others."""
+    """Without gold: scores of the randomised model must be different."""
     if correlation is None:
         reason = f"No row has scores of {in_words(name)} that vary in this model and in one with random parameters."
         return Gate("randomised_model", None, HALF, None, reason)
@@ -156,7 +156,7 @@ def _unlike(name: str, correlation: float | None) -> Gate:
 
 
 def _learned(name: str, measure: Plausibility, own: float | None, value: float, chance: float) -> Gate:
-    """With gold: scores of the model whose parameters are drawn anew (value) must be worse than its own."""
+    """With gold: scores of the randomised model (value) must be worse than the trained model's (own)."""
     way = (own - value) / (own - chance) if own is not None and own != chance else 0.0
     better_than_chance = own is not None and measures.better(measure, own, chance)
     passed = better_than_chance and way >= HALF
@@ -169,7 +169,7 @@ def _learned(name: str, measure: Plausibility, own: float | None, value: float, 
 
 
 def permuted_weights(batches: Sequence[Asked], config: Config, seed: int) -> Gate:
-    """Predictions must change when weights are dealt anew."""
+    """Predictions must change when weights are permuted."""
     mechanism = config.mechanism(looked_at(config))
     if mechanism.weights == "none":
         return _no_weights("permuted_weights", mechanism.name)
@@ -185,7 +185,7 @@ def permuted_weights(batches: Sequence[Asked], config: Config, seed: int) -> Gat
 
 
 def uniform_weights(batches: Sequence[Asked], config: Config) -> Gate:
-    """The model must do worse when its weights are all the same."""
+    """The model must do worse with uniform weights."""
     mechanism = config.mechanism(looked_at(config))
     if mechanism.weights == "none":
         return _no_weights("uniform_weights", mechanism.name)
@@ -201,10 +201,10 @@ def uniform_weights(batches: Sequence[Asked], config: Config) -> Gate:
 
 
 def completeness(sums: Sequence[tuple[float, float]]) -> Gate:
-    """Integrated gradients must sum up to what they explain; sums: see `explained.Explained`.
+    """Integrated gradients must sum to what they explain; sums: see `explained.Explained`.
 
-    Where they do not, the steps may be too few. But where a text without words has nearly the same answer, there is
-    next to nothing to sum up to, and what is missed is large beside it whatever the steps.
+    If they do not, there may be too few steps. But if the answer is nearly the same for a text without words, they
+    should sum to almost nothing, so the relative error is large however many steps there are.
     """
     if not sums:
         return Gate("completeness", None, None, None, "No output has a word, so there is no total to reach.")
@@ -229,7 +229,7 @@ def completeness(sums: Sequence[tuple[float, float]]) -> Gate:
 
 
 def replayed_weights(asked: Asked, rows: Sequence[Row], config: Config) -> Gate:
-    """The weights that are shown, put back into the model, must give what it had predicted."""
+    """Replaying the shown weights in the model must give its original predictions."""
     mechanism = config.mechanism(looked_at(config))
     if mechanism.weights == "none":
         return _no_weights("replayed_weights", mechanism.name)
@@ -246,11 +246,11 @@ def replayed_weights(asked: Asked, rows: Sequence[Row], config: Config) -> Gate:
 def stability(
     first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray], method: str, other: str, *, goes_on: bool = False
 ) -> Gate:
-    """Another model that has learned the same must be explained alike.
+    """Another model that has learned the same task must get similar explanations.
 
     Args:
-        first, second: what a method says of rows, by name (Wq, Wk), of this model and of the other; compared are those
-            that both have read. other: which model that is. goes_on: see `measures.alike`.
+        first, second: a method's scores (Wq, Wk) for this model and for the other, by row name; only common rows are
+            compared. other: description of the other model. goes_on: see `measures.alike`.
     """
     both = [name for name in first if name in second]
     same = measures.alike([first[name] for name in both], [second[name] for name in both], goes_on=goes_on)
@@ -275,7 +275,7 @@ ONE_MODEL = Gate(
 
 
 def _worse_end(row: Mapping[str, Any], measure: Plausibility) -> float:
-    """Of the interval of a method's figure; the figure itself where it has none."""
+    """The worse end of the interval of a method's figure; the figure itself if it has no interval."""
     end = row[f"{measure.name}_{'low' if measure.more_is_better else 'high'}"]
     return float(row[measure.name] if end is None else end)
 
@@ -285,7 +285,7 @@ def _no_weights(name: str, mechanism: str) -> Gate:
 
 
 def _stretched(scores: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Scores (Wq, Wk) in another shape: each cell has the value at the same relative place."""
+    """Scores (Wq, Wk) resized to another shape: each cell takes the value at the same relative position."""
     rows, columns = (
         ((np.arange(wanted) + 0.5) * there / wanted).astype(int)
         for wanted, there in zip(shape, scores.shape, strict=True)

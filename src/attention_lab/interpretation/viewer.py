@@ -1,7 +1,7 @@
-"""What the report's viewer is given: examples with every weight, small enough for one page.
+"""The data of the report's viewer: examples with all weights, small enough for one page.
 
-The first example has the weights of all its heads. Further ones have them as long as there is room; then the mean of
-the heads of each layer; then none.
+The first example has the weights of all heads. Others have them as long as there is room, then only the mean of the
+heads of each layer, then none.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ from attention_lab.interpretation.examples import Example
 from attention_lab.interpretation.findings import Attribution, Placed
 from attention_lab.interpretation.packing import pack
 
-ROOM = 3_500_000  # characters of base64 for the heads of all examples: with them a page stays below 5 MB
-MOST = 13_000_000  # … and for examples of any kind: a page of the largest models stays below 15 MB
+ROOM = 3_500_000  # characters of base64 for examples with all heads, which keeps a page below 5 MB
+MOST = 13_000_000  # … and for all examples, which keeps a page below 15 MB even for the largest models
 DIGITS = 4
 
 
 @dataclass(frozen=True)
 class Scores:
-    """attributions: by row name, what each method says of a pass over it. shares: by row name, (T − 1,), how much of
-    each predicted token of that pass comes from the source, between 0 and 1. layers: by row name, what single layers
-    do in that pass."""
+    """Scores of one pass over each example, by row name.
+
+    attributions: of each method. shares: (T − 1,), the share of each predicted token that comes from the source,
+    between 0 and 1. layers: what individual layers do.
+    """
 
     attributions: Mapping[str, Sequence[Attribution]] = field(default_factory=dict)
     shares: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -38,12 +40,12 @@ NOTHING = Scores()
 def viewed(
     examples: Sequence[Example], *, linked: bool, known: Scores, own: Scores, share: float = 1.0
 ) -> list[dict[str, Any]]:
-    """One JSON-able object for each example, see `page/data.js` for what the page does with it.
+    """One JSON-serialisable object per example; see `page/data.js` for how the page uses it.
 
     Args:
-        linked: gold belongs to pairs of words; else to words, whatever looks at them.
-        known: of the pass over what is known, the reference or the input. own: over the model's own output.
-        share: of the room that a page has, that is for these examples.
+        linked: gold consists of pairs of words; otherwise of words, whatever attends to them.
+        known: scores of the pass over the reference or the input. own: of the pass over the model's own output.
+        share: the share of the page's room that these examples may take.
     """
     room, most = int(share * ROOM), int(share * MOST)
     found: list[dict[str, Any]] = []
@@ -64,7 +66,7 @@ def viewed(
 def _told(
     example: Example, methods: Sequence[Sequence[Attribution]], shares: Sequence[np.ndarray | None], linked: bool
 ) -> dict[str, Any]:  # fmt: skip
-    """Everything but the weights; methods and shares of each trace."""
+    """Everything except the weights; methods and shares are those of each trace."""
     asked = example.traces[0].asked if example.traces else 0
     gold = None
     if example.gold is not None:
@@ -99,14 +101,14 @@ def _told(
 
 
 def _packed(example: Example, methods: Sequence[Sequence[Attribution]], *, heads: bool) -> dict[str, Any]:
-    """The weights of all traces and the scores of all methods, and for each trace which of them are its."""
+    """The weights and scores of all traces, and for each trace which of the arrays belong to it."""
     arrays: list[np.ndarray] = []
     places: list[dict[str, int]] = []
     scores: list[dict[str, int]] = []
     for number, (trace, tried) in enumerate(zip(example.traces, methods, strict=True)):
         mine: dict[str, int] = {}
         for place, weights in trace.weights.items():
-            if number and place == "encoder_self":  # reads the same source in every pass
+            if number and place == "encoder_self":  # the same in every pass, since the source is
                 mine |= {place: places[0][place]} if place in places[0] else {}
             elif weights.size:
                 mine[place] = len(arrays)

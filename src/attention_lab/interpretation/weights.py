@@ -1,7 +1,7 @@
-"""Attention weights of whole splits, without padding, and in words instead of tokens.
+"""Attention weights of whole splits, without padding, and between words instead of tokens.
 
 Shapes: N layers, H heads, Lq query tokens, Lk key tokens, Wq query words, Wk key words, S source tokens, T target
-tokens. Words are those of `text.split(" ")`, and a mark beside one is no part of it.
+tokens. Words are those of `text.split(" ")`; tokens of marks next to a word do not count as part of it.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from attention_lab.transformer.models import Seen, segments_of
 from attention_lab.transformer.spans import best_span, ends
 
 LONGEST_ANSWER = 64  # tokens
-TOKENS_PER_BATCH = 4000  # bounds the memory; results do not depend on it
+TOKENS_PER_BATCH = 4000  # bounds memory without affecting results
 
 
 @dataclass(frozen=True)
 class Words:
-    """A text's words and, for each of its tokens, the number of its word; None for <s> and </s>."""
+    """A text's words and, for each token, the number of its word; None for <s>, </s> and marks, see `words_of`."""
 
     words: list[str]
     owners: list[int | None]
@@ -37,12 +37,11 @@ class Words:
 
 @dataclass(frozen=True)
 class Row:
-    """One example and what the model looked at.
+    """One example and what the model attended to.
 
     own: (N, H, S, S), the self-attention of an encoder or of a language model. cross: (N, H, T − 1, S); its query t is
-    the position that reads target token t and predicts target token t + 1. Both have N = 0 where the mechanism has no
-    weights. readers: of a model that only reads, the positions whose attention can speak for the prediction, by what
-    they are.
+    the position that reads target token t and predicts target token t + 1. Both have N = 0 if the mechanism has no
+    weights. readers: for a model that only reads, the positions whose attention may explain the prediction, by kind.
     """
 
     row: str
@@ -53,10 +52,13 @@ class Row:
     readers: dict[str, list[int]] = field(default_factory=dict)
 
     def cross_words(self, where: str) -> np.ndarray:
-        """Cross-attention in words, (N, H, Wt, Ws).
+        """Cross-attention between words, (N, H, Wt, Ws).
 
-        where: "predicting" gives each target word the row of the positions that predict its pieces, "input" that of
-        the positions that read them.
+        where: "predicting" takes the rows of the positions that predict a target word's pieces, "input" those of the
+        positions that read them.
+
+        Raises:
+            ValueError: the row has no target or no cross-attention.
         """
         if self.cross is None or self.target is None:
             raise ValueError(f"{self.row}: there is no cross-attention without a target")
@@ -66,12 +68,12 @@ class Row:
         )
 
     def own_words(self) -> np.ndarray:
-        """Self-attention in words, (N, H, Ws, Ws)."""
+        """Self-attention between words, (N, H, Ws, Ws)."""
         words = len(self.source.words)
         return merge(self.own, self.source.owners, self.source.owners, query_words=words, key_words=words)
 
     def given_by(self, positions: list[int], weights: np.ndarray) -> np.ndarray:
-        """What some positions give each source word, in the mean: weights (…, S, S) → (…, Ws)."""
+        """The mean weight that some positions give each source word: weights (…, S, S) → (…, Ws)."""
         one, words = [0] * len(positions), len(self.source.words)
         merged = merge(weights[..., positions, :], one, self.source.owners, query_words=1, key_words=words)
         return merged[..., 0, :]
@@ -81,9 +83,9 @@ class Row:
 class Reading:
     """A batch of encoded rows with their words.
 
-    sources, targets: of each row; targets None where the task writes none. asked: tokens of the question that stands
-    before the source, 0 where there is none. lengths: (B, 2), source and target tokens. unknown: the token that stands
-    for a hidden word of a source.
+    sources, targets: words of each row; targets is None if the task writes none. asked: for each row, the position of
+    the </s> that ends the question before the text, 0 if there is none. lengths: (B, 2), numbers of source and target
+    tokens. unknown: the token that replaces a hidden word of a source.
     """
 
     names: list[str]
@@ -105,15 +107,15 @@ def readings(
     *,
     tokens: int = TOKENS_PER_BATCH,
 ) -> Iterator[Reading]:
-    """Encoded rows in batches, longest rows first, at most `tokens` in each.
+    """Encoded rows in batches of at most `tokens` tokens, longest rows first.
 
     Args:
         encoded: rows with `row`, `source` and, if the task produces text, `target` (token ids).
-        records: the texts of these rows, joined on `row`; further rows are ignored.
-        target_tokenizer: of the target; None: the other is for both.
+        records: the texts of these rows, joined on `row`; other rows are ignored.
+        target_tokenizer: the target's own tokenizer; None: `tokenizer` is for both.
 
     Raises:
-        ValueError: a row's ids are not what the tokenizer makes of its text.
+        ValueError: the tokenizer does not encode a row's text to its ids.
     """
     if encoded.empty:
         return
@@ -121,7 +123,7 @@ def readings(
     names = encoded["row"].tolist()
     texts = records.set_index("row").loc[names]
     ids = encoded["source"].tolist()
-    # Where a question stands before the text, its tokens belong to no word of it.
+    # The tokens of a question before the text do not belong to words of the text.
     asked = [int(np.argmax(row == config.end)) if shape.answer is not None else 0 for row in ids]
     alone = [np.concatenate((row[:1], row[length + 1 :])) for row, length in zip(ids, asked, strict=True)]
     sources = [
@@ -145,10 +147,10 @@ def readings(
 
 
 def readers_of(model: Model, reading: Reading, row: int, answer: Sequence[int]) -> dict[str, list[int]]:
-    """Of a model that only reads, the positions whose attention can speak for the prediction, by what they are.
+    """For a model that only reads, the positions whose attention may explain the prediction, by kind.
 
     Args:
-        answer: the first and the last position of the answer that the model gives, if it looks for one.
+        answer: first and last position of the predicted answer, if the model extracts one.
     """
     if isinstance(model, Classifier):
         return {"attention": model.config.read_from(int(reading.lengths[row][0]))}
@@ -173,7 +175,7 @@ def collect(
 ) -> Iterator[Row]:
     """Run the model over encoded rows and yield what it attended to, longest rows first.
 
-    The encoder-decoder is teacher-forced: it reads `target[:-1]`, the reference, whatever it would have said itself.
+    The encoder-decoder is teacher-forced: it reads `target[:-1]`, the reference, whatever it would have written itself.
     For the arguments and errors see `readings`.
     """
     model = model.to(device).eval()
@@ -213,11 +215,14 @@ def words_of(
     tokenizer: PreTrainedTokenizerFast,
     names: Sequence[str],
 ) -> list[Words]:
-    """The words of each text and which of them its tokens belong to. Words cut off by encoding own no token.
+    """The words of each text, and the word that each of its tokens belongs to. Words cut off by encoding have none.
 
-    A mark that stands as a token of its own beside a word ("sleeps", ".") belongs to none, as in corpora of
-    alignments, where marks are words of their own. Models rest on them as they do on <s> and </s>, and where they look
-    to put a full stop says nothing about the word before it.
+    A mark that is a token of its own next to a word ("sleeps", ".") belongs to no word, similar to alignment corpora,
+    where marks are separate words. Models rest on marks as they do on <s> and </s>, and what they attend to in order to
+    write a full stop says nothing about the word before it.
+
+    Raises:
+        ValueError: the tokenizer does not encode a text to its ids.
     """
     found = []
     for text, wanted, name, encoding in zip(
@@ -226,7 +231,7 @@ def words_of(
         length, given = len(wanted), wanted.tolist()
         places = encoding.offsets[:length]
         if encoding.ids[:length] != given:
-            # What was cut ends with </s> in place of the token that stood there.
+            # A text that was cut ends with </s> in place of the token that was there.
             places[-1:] = [(0, 0)]
             if encoding.ids[: length - 1] != given[:-1]:
                 raise ValueError(f"{name}: the encoded ids are not what the tokenizer makes of the text; encode again")
@@ -235,7 +240,7 @@ def words_of(
 
 
 def owners_of(places: Sequence[tuple[int, int]], text: str) -> list[int | None]:
-    """The word of each token that stands at these places in the text; see `words_of`."""
+    """The word of each token, given the tokens' places in the text; see `words_of`."""
     words = text.split(" ")
     return [
         None if owner is not None and _has_letters(words[owner]) and not _has_letters(text[start:end]) else owner
@@ -257,9 +262,9 @@ def merge(
 ) -> np.ndarray:
     """Weights between tokens (…, Lq, Lk) → between words (…, Wq, Wk).
 
-    A word receives the sum of what its pieces receive and gives the mean of what its pieces give (Clark et al. 2019,
-    arXiv 1906.04341, section 4.1). Special tokens (None) are dropped: what was spent on them is missing from a row's
-    sum, which is not scaled up again. A word without a token has zeros.
+    A word receives the sum of what its pieces receive, and gives the mean of what its pieces give (Clark et al. 2019,
+    arXiv 1906.04341, section 4.1). Tokens without a word (None) are dropped: the weight they receive is missing from a
+    row's sum, which is not renormalised. A word without tokens has zeros.
 
     Args:
         queries: the word of each query token, Lq of them; keys: of each key token, Lk.
@@ -283,7 +288,7 @@ def rollout(weights: np.ndarray) -> np.ndarray:
         A'ₗ = ½ meanₕ(Aₗₕ) + ½ I,    R = A'_N · … · A'₁
 
     Args:
-        weights: (N, H, L, L) self-attention; rows sum to 1, and so do those of the result.
+        weights: (N, H, L, L) self-attention; if rows sum to 1, so do those of the result.
 
     Returns:
         (L, L)
@@ -295,7 +300,7 @@ def rollout(weights: np.ndarray) -> np.ndarray:
 
 
 def stacked(seen: Seen, place: Place, rows: int = 1) -> np.ndarray:
-    """(N, B, H, Lq, Lk) as numbers NumPy knows; N = 0 if the mechanism gave none."""
+    """Weights of a place as a NumPy array (N, B, H, Lq, Lk) in float32; N = 0 if the mechanism has none."""
     layers: list[Tensor] = getattr(seen, place)
     if not layers:
         return np.zeros((0, rows, 0, 0, 0), dtype=np.float32)
