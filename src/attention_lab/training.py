@@ -104,7 +104,7 @@ def configure(options: Params, vocab: Path) -> Config:
         InputError: the attention is not valid (see `Config.of`), the device is not available, or the vocabulary is
             missing.
     """
-    device.choose(options.train.device)
+    where = device.choose(options.train.device)
     of_target = vocabulary.load_target(vocab)
     task = TASKS[options.task]
     config = Config.of(
@@ -122,6 +122,12 @@ def configure(options: Params, vocab: Path) -> Config:
     if not is_helper():
         for sentence in stand_ins(options, config):
             tqdm.write(sentence, file=sys.stderr)
+        if device.emulated(options.train.precision, where):
+            tqdm.write(
+                "train.precision=bfloat16: this CPU has no instructions for it, so training takes many times as long; "
+                "float32 is faster here",
+                file=sys.stderr,
+            )
     return config
 
 

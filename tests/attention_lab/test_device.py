@@ -77,3 +77,22 @@ def test_threads_are_set_where_they_are_given() -> None:
     device.prepare(CPU, None)
     assert torch.get_num_threads() == 3
     torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("found", "slow"),
+    [
+        ({"architecture": "x86_64", "avx512_bf16": False, "amx_bf16": False}, True),
+        ({"architecture": "x86_64", "avx512_bf16": True, "amx_bf16": False}, False),
+        ({"architecture": "x86_64", "avx512_bf16": False, "amx_bf16": True}, False),
+        ({"architecture": "aarch64"}, False),
+    ],
+)
+def test_a_precision_without_instructions_is_seen(
+    found: dict[str, object], slow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found)
+    assert device.emulated("bfloat16", CPU) is slow
+    assert not device.emulated("float32", CPU)
+    assert not device.emulated("auto", CPU)
+    assert not device.emulated("bfloat16", torch.device("cuda"))
