@@ -47,7 +47,8 @@ def evaluate(
         log.result("evaluate", found)
         log.artifacts(metrics / "plots" / "evaluation", folder="plots")
         log.artifacts(output, folder="predictions")
-    typer.echo(f"evaluate: {found['score_name']} {found['score']:.4g} on {len(predictions):,} examples")
+    rows = f"{len(predictions):,} example{'s' * (len(predictions) != 1)}"
+    typer.echo(f"evaluate: {found['score_name']} {found['score']:.4g} on {rows}")
 
 
 if __name__ == "__main__":

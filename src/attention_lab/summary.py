@@ -21,11 +21,12 @@ def describe(metrics: Path) -> str:
     """
     train, evaluate, interpret = (_read(metrics / f"{name}.json") for name in ("train", "evaluate", "interpret"))
     name, low, high = (evaluate[key] for key in ("score_name", "score_low", "score_high"))
+    rows = f"{evaluate['examples']:,} {evaluate['split']} example{'s' * (evaluate['examples'] != 1)}"
     between = "no interval: a single example" if low is None else f"95 % interval {low:.4g} to {high:.4g}"
     lines = [
         f"{evaluate['task']} with {evaluate['attention']['mechanism']} attention, "
         f"{train['parameters']:,} parameters, {train['steps']:,} steps",
-        f"  {name} on {evaluate['examples']:,} {evaluate['split']} examples: {evaluate['score']:.4g} ({between})",
+        f"  {name} on {rows}: {evaluate['score']:.4g} ({between})",
     ]
     for kind in ("baseline", "classical"):
         if kind in evaluate:

@@ -29,7 +29,7 @@ from attention_lab.interpretation.methods import looked_at
 from attention_lab.interpretation.pictures import plots
 from attention_lab.interpretation.report import Shown, render
 from attention_lab.interpretation.study import Study, study
-from attention_lab.interpretation.subject import Subject
+from attention_lab.interpretation.subject import Subject, openings
 from attention_lab.interpretation.traces import cut, traces
 from attention_lab.interpretation.viewer import Scores
 from attention_lab.params import Interpret, Params
@@ -145,7 +145,8 @@ def interpret(
     """Measure a model's attention against the gold column and choose examples to show.
 
     Layer and head, or the method, are chosen on the valid split and measured on the test split. Rows that encoding
-    has cut are left out. Without gold in both splits the metric is None, and `reason` says why.
+    has cut are left out; of a text that a language model reads in windows, the first is shown. Without gold in both
+    splits the metric is None, and `reason` says why.
 
     Args:
         encoded, records: tables by split, "valid" and "test", joined on `row`.
@@ -158,6 +159,8 @@ def interpret(
     Raises:
         InputError: gold refers to a word that does not exist.
     """
+    pairs = {name: openings(encoded[name], records[name], tokenizer, shape) for name in encoded}
+    encoded, records = ({name: pair[at] for name, pair in pairs.items()} for at in (0, 1))
     data = Subject(model, encoded, records, tokenizer, shape, options, seed, device, target_tokenizer)
     place = looked_at(model.config)
     kind = model.config.mechanism(place).weights

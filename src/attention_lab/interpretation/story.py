@@ -183,7 +183,8 @@ def cards(examples: Sequence[Example], number: int = 3) -> list[Card]:
 def _card(number: int, example: Example) -> Card:
     said, truth = example.prediction.split(" "), example.reference.split(" ")
     if example.right is None:
-        given = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(said, truth, strict=False)))) or len(said)
+        same = takewhile(lambda pair: pair[0] == pair[1], zip(said, truth, strict=False))
+        given = len(list(same)) if example.reference else len(said)
         return Card(number + 1, example, [(word, i < given) for i, word in enumerate(said)], [])
     blocks = difflib.SequenceMatcher(a=said, b=truth, autojunk=False).get_matching_blocks()
     mine = {block.a + i for block in blocks for i in range(block.size)}

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from attention_lab import vocabulary
 from attention_lab.interpretation.asked import Asked
 from attention_lab.interpretation.weights import Row, collect, readings
 from attention_lab.params import Interpret
@@ -89,6 +90,35 @@ class Subject:
             tokens=max(1, min(TOKENS_AT_ONCE, tokens)),
         )
         return [Asked.of(model, reading, self.device) for reading in of_split]
+
+
+def openings(
+    encoded: pd.DataFrame, records: pd.DataFrame, tokenizer: PreTrainedTokenizerFast, shape: Shape
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Texts that a language model reads in windows, cut to the words of their first window.
+
+    Returns:
+        The encoded rows, one for each text, and the records; both as they were if there are no windows.
+    """
+    if "shared" not in encoded or shape.truth is not None:
+        return encoded, records
+    longer = set(encoded.loc[encoded["shared"] > 0, "row"])
+    first = encoded[encoded["shared"] == 0].drop(columns="shared").reset_index(drop=True)
+    texts = dict(zip(records["row"], records[shape.source], strict=True))
+    read = []
+    for row, ids in zip(first["row"], first["source"], strict=True):
+        kept = len(ids)
+        if row in longer:
+            places = vocabulary.backend(tokenizer).encode(texts[row]).offsets[:kept]
+            owners = vocabulary.words(places, texts[row])
+            # The last word may go on in the next window. A window of a single word is taken as it is.
+            kept = next((n for n in range(kept - 1, 1, -1) if owners[n] != owners[n - 1]), kept)
+            texts[row] = texts[row][: places[kept - 1][1]]
+        read.append(ids[:kept])
+    return (
+        first.assign(source=pd.Series(read, dtype=object)),
+        records.assign(**{shape.source: [texts[row] for row in records["row"]]}),
+    )
 
 
 def _there(table: pd.DataFrame, column: str) -> dict[str, list[Any]]:

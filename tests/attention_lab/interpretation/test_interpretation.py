@@ -224,7 +224,8 @@ def test_a_language_model_end_to_end() -> None:
     tables, encoded = ({name: part[i] for name, part in parts.items()} for i in (0, 1))
     torch.manual_seed(3)
     model = build(config(len(tokenizer), architecture="decoder", task="generation"))
-    told = tables["test"][["row", "text"]].assign(prediction="red green", nats=3.0, tokens=4)
+    told = tables["test"][["row", "text"]].assign(nats=3.0, tokens=4)
+    told["prediction"] = told["text"].map(lambda text: f"{text.split()[0]} twice twice")
     found = interpret(
         model, "generation", encoded, tables, told, tokenizer, SHAPES["generation"],
         options=looking(5), seed=1, device="cpu",
@@ -245,7 +246,8 @@ def test_a_language_model_end_to_end() -> None:
     shown = interpretation.Shown(found.metrics, found.examples, {"task": "generation"})
     page = interpretation.render([shown], evaluate=evaluate)
     assert "it went on" in page
-    assert "<mark>" not in page  # there is no reference to differ from
+    assert "<mark>twice</mark> <mark>twice</mark>" in page  # its own words, and not the one it was given
+    assert not any(f"<mark>{word}</mark>" in page for word in WORDS)
 
 
 def test_a_classifier_end_to_end() -> None:
