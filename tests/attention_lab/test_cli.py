@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import runpy
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -163,3 +165,11 @@ def test_what_is_drawn_for_a_text_depends_on_its_place_among_all(
 def test_a_number_that_is_none_is_refused(tmp_path: Path, option: str) -> None:
     with pytest.raises(InputError, match=f"{option} must be a finite number, not"):
         said(tmp_path, option, "inf", TEXT)
+
+
+def test_the_package_is_a_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["attention_lab", "mechanisms", "sparsmax"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("attention_lab", run_name="__main__")
+    assert end.value.code == 1
+    assert capsys.readouterr().err.startswith("attention-lab: attention.mechanism: there is no mechanism 'sparsmax'")

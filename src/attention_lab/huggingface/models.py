@@ -344,11 +344,9 @@ def shifted(labels: Tensor, start: int, pad: int) -> Tensor:
 
 
 def _mask(mask: Tensor | None, like: Tensor | None) -> Tensor:
-    if mask is not None:
-        return mask.bool()
     if like is None:
         raise InputError("the model needs input_ids")
-    return torch.ones(like.shape, dtype=torch.bool, device=like.device)
+    return torch.ones(like.shape, dtype=torch.bool, device=like.device) if mask is None else mask.bool()
 
 
 def _memory(model: EncoderDecoder, encoded: Any, mask: Tensor | None, tokens: Tensor | None) -> Memory:

@@ -213,6 +213,13 @@ def test_a_text_is_not_gone_on_with_behind_its_padding(cached: bool) -> None:
             LabForCausalLM.of(model("decoder")).generate(tokens, **given, max_new_tokens=2, use_cache=cached)
 
 
+@pytest.mark.parametrize("masked", [True, False])
+def test_without_tokens_there_is_a_sentence(masked: bool) -> None:
+    ours, (tokens, mask) = LabForSeq2SeqLM.of(model()), texts()
+    with pytest.raises(InputError, match="the model needs input_ids"):
+        ours(attention_mask=mask if masked else None, labels=tokens)
+
+
 def test_losses_are_those_of_our_tasks() -> None:
     tokens, mask = texts()
     target = torch.cat((torch.full((3, 1), START), tokens), 1)
