@@ -33,7 +33,7 @@ ORDER = (
     ("interpretation", "inference", "summary", "serving", "serving_questions", "huggingface", "mechanisms", "borrowed"),
     ("explanation", "exercises", "comparison"),
     ("demo",),
-    ("cli",),
+    ("cli", "__main__"),
 )
 
 
