@@ -47,20 +47,22 @@ def test_generation_changes_one_parameter(make_project: Callable[[str], Project]
 
 
 def test_a_book_is_one_text_read_in_windows(make_project: Callable[[str], Project]) -> None:
-    """One row in each split: a score, for which there is no interval, and a report without an example."""
+    """One row in each split: a score, for which there is no interval, and a report of the first window."""
     project = make_project("book")
     for split, times in (("train", 90), ("valid", 12), ("test", 20)):
         sentences = (f"The dog number {number} sees a cat." for number in range(times))
         (project.directory / f"{split}.txt").write_text("\n".join(sentences), encoding="utf-8")
     files = {f"data.{split}": f"{split}.txt" for split in ("train", "valid", "test")}
     book = {"data.source": "file", "data.unit": "file", "vocab.tokenizer": "character", "encode.overflow": "window"}
-    project.set(task="generation", **files, **book, **{"encode.max_source_tokens": 100})
+    project.set(task="generation", **files, **book, **{"encode.max_source_tokens": 50})
     project.stages(STAGES)
     evaluate = project.read("metrics/evaluate.json")
     assert (evaluate["examples"], evaluate["score_low"], evaluate["loss_high"]) == (1, None, None)
     assert evaluate["score"] > evaluate["baseline"]["character_probability"]
-    assert "encoding has cut every row" in (project.directory / "metrics/report.html").read_text(encoding="utf-8")
-    assert not list((project.directory / "metrics/plots/attention").iterdir())
+    page = (project.directory / "metrics/report.html").read_text(encoding="utf-8")
+    assert "The dog number 0 sees a cat." in page
+    assert "number 19" not in page
+    assert list((project.directory / "metrics/plots/attention").iterdir())
     program = str(Path(sys.executable).with_name("attention-lab"))
     assert "(no interval: a single example)" in project.run(program, "summary").stdout
     shutil.rmtree(project.directory)

@@ -199,7 +199,7 @@ def test_without_gold_or_examples_the_page_says_so() -> None:
         "cannot be measured: no row of the test split has a gold alignment. Of the other checks, 1 of 2 failed." in text
     )
     assert "Not measured: no row of the test split has a gold alignment" in text
-    assert "encoding has cut every row" in text
+    assert "no row was read whole" in text
 
 
 @pytest.mark.parametrize(("row", "outlined"), [(0, [False, False, True]), (1, [False, False, False])])
