@@ -119,6 +119,8 @@ def _check_none_is_empty(rows: dict[str, int], params: Split, divided: bool) -> 
             found = ", ".join(f"{other} {number}" for other, number in rows.items())
             larger = f" or a larger split.{name}" if name != "train" else ""
             remedy = f"give more rows{larger}" if divided else f"give rows for {name}"
+            if divided and sum(rows.values()) < 3:
+                remedy = "give more rows (data.unit=paragraph makes one of every paragraph of a text file)"
             if params.strategy == "predefined":
                 remedy += ", or use split.strategy=hash"
-            raise InputError(f"the {name} split is empty: {sum(rows.values())} rows divide into {found}; {remedy}")
+            raise InputError(f"the {name} split is empty: the rows divide into {found}; {remedy}")

@@ -141,18 +141,19 @@ def test_predefined_needs_every_split() -> None:
     assert message.endswith("or use split.strategy=hash")
     message = refusal(many(5, "train") + many(5, "test"), strategy="predefined")
     assert message == (
-        "the valid split is empty: 10 rows divide into train 5, valid 0, test 5; "
+        "the valid split is empty: the rows divide into train 5, valid 0, test 5; "
         "give rows for valid, or use split.strategy=hash"
     )
 
 
 def test_empty_splits_are_told() -> None:
     assert refusal(many(30), valid=0.01, strategy="stratified").startswith(
-        "the valid split is empty: 30 rows divide into train 24, valid 0, test 6; give more rows or a larger split"
+        "the valid split is empty: the rows divide into train 24, valid 0, test 6; give more rows or a larger split"
     )
-    assert refusal([]).startswith("the train split is empty: 0 rows")
+    assert refusal([]).startswith("the train split is empty: the rows divide into train 0, valid 0, test 0")
+    assert refusal(many(1)).endswith("(data.unit=paragraph makes one of every paragraph of a text file)")
     only_test = refusal(many(5, "test") + many(5, "valid"))
-    assert only_test == "the train split is empty: 10 rows divide into train 0, valid 5, test 5; give rows for train"
+    assert only_test == "the train split is empty: the rows divide into train 0, valid 5, test 5; give rows for train"
 
 
 def test_stratified_needs_labels() -> None:
