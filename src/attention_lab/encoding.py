@@ -214,6 +214,12 @@ def spanned(source: Source, start: int, end: int) -> Source:
     return replace(source, windows=windows)
 
 
+def some_have_no_answer(encoded: pd.DataFrame) -> bool:
+    """Whether any encoded question has no answer: none of its windows has one, and none was cut off."""
+    found = encoded["truncated"] | encoded["span"].map(np.any)
+    return not bool(found.groupby(encoded["row"]).any().all())
+
+
 def write(frame: pd.DataFrame, path: Path) -> None:
     """Write encoded rows as one uncompressed Arrow record batch, atomically; the same rows give the same bytes."""
     arrays: dict[str, pa.Array] = {"row": pa.array(frame["row"].tolist(), type=pa.string())}

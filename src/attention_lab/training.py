@@ -148,6 +148,8 @@ def fit(
     tokenizer, of_target = vocabulary.load(vocab), vocabulary.load_target(vocab)
     tables = {name: encoding.read(encoded / f"{name}.arrow") for name in ("train", "valid")}
     data = {name: examples(table, config.pad, len(config.labels)) for name, table in tables.items()}
+    if config.architecture == "spans":
+        config = config.model_copy(update={"no_answer": encoding.some_have_no_answer(tables["train"])})
     if share := options.train.subword_dropout:
         data["train"] = Resegmented(data["train"], tokenizer, share, options.encode, options.seed, of_target)
     torch.manual_seed(options.seed)

@@ -50,12 +50,15 @@ class QuestionAnswering(Task):
         self, model: nn.Module, batch: Batch, tokenizer: PreTrainedTokenizerFast, options: params.Evaluate
     ) -> list[dict[str, Any]]:
         """The `options.best` most probable answers in each window, as `spans` with the characters `start` to `end` of
-        the text and a `log_probability`; and `none`, the log-probability of no answer. `join` turns them into
-        predictions."""
-        logs = ends(of_kind(model, SpanExtractor), batch.source, batch.source_mask)
+        the text and a `log_probability`; and `none`, the log-probability of no answer. That is −∞ if every question of
+        the training had one: then the model has seen no more than windows without the answer. `join` turns all of them
+        into predictions."""
+        model = of_kind(model, SpanExtractor)
+        logs = ends(model, batch.source, batch.source_mask)
         first, last, best = best_spans(logs, options.max_tokens, options.best)
         found = []
-        places_of, nones = given(batch.places, "places"), logs[:, :, 0].sum(1).tolist()
+        nones = logs[:, :, 0].sum(1).tolist() if model.config.no_answer else [-math.inf] * len(logs)
+        places_of = given(batch.places, "places")
         for row, (places, none) in enumerate(zip(places_of, nones, strict=True)):
             ranked = zip(first[row].tolist(), last[row].tolist(), best[row].tolist(), strict=True)
             spans = [
@@ -76,7 +79,7 @@ class QuestionAnswering(Task):
             piece = str(record["context"])[span["start"] : span["end"]]
             place = span["start"] + len(piece) - len(piece.lstrip()), piece.strip()
             worth[place] = max(span["log_probability"], worth.get(place, -math.inf))
-        if options.no_answer is not None:
+        if options.no_answer is not None and none > -math.inf:
             worth[-1, ""] = none - options.no_answer
         ranked = sorted(worth, key=lambda place: -worth[place])[: options.best]
         candidates = [

@@ -49,6 +49,7 @@ class Config(BaseModel):
     pooling: the class is read from the first position, or from the mean of all; see `read_from`.
     match: tokens of a text that also occur in its question form a segment of their own, and attention knows which
         tokens are the same; see `models.segments_of` and `models.same_words`.
+    no_answer: a model that looks for answers may find that there is none; False if it was trained on no such question.
     dropout: of what a block adds to its input; attention_dropout: of attention weights; feedforward_dropout: inside the
         feed-forward layer; embedding_dropout: of embeddings, None: as dropout.
     mechanisms: the attention mechanism of each place.
@@ -92,6 +93,7 @@ class Config(BaseModel):
     copies: bool = Field(default=False, alias="copy")  # pydantic models have a method called copy
     pooling: Literal["first", "mean"] = "first"
     match: bool = False
+    no_answer: bool = True
     position: Literal["none", "sinusoidal", "learned", "rotary"]
     mechanisms: dict[Place, Chosen]
 

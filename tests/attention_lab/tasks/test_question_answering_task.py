@@ -12,11 +12,11 @@ import pytest
 import torch
 from test_models import config
 
-from attention_lab import encoding, params, vocabulary
+from attention_lab import encoding, params, training, vocabulary
 from attention_lab.batching import Batch, examples
 from attention_lab.records import SHAPES
 from attention_lab.tasks import TASKS
-from attention_lab.transformer import build
+from attention_lab.transformer import build, load
 from attention_lab.transformer.models import same_words, segments_of
 from attention_lab.transformer.spans import best_span, best_spans, ends
 
@@ -179,6 +179,37 @@ def test_the_best_answers_of_windows_that_overlap() -> None:
     assert [score for *_, score in said] == pytest.approx([-0.5, -1.5, -1.7, -2.0])
     always = PARAMS.evaluate.model_copy(update={"best": 4, "no_answer": None})
     assert "" not in [one["prediction"] for one in TASK.join(windows, {"context": STORY}, always)["candidates"]]
+
+
+@pytest.mark.parametrize("rows", [2, 3])
+def test_a_model_may_give_no_answer_if_it_was_trained_on_such_questions(
+    rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows that lack an answer are no such questions, though they point to <s> as well."""
+    windows = {"overflow": "window", "max_source_tokens": 12, "overlap": 4}
+    table = encoded(**windows)
+    table = table[table["row"].isin(ROWS["row"][:rows])].reset_index(drop=True)
+    assert not table["span"].map(any).all()
+    for name in ("train", "valid"):
+        encoding.write(table, tmp_path / f"{name}.arrow")
+    vocabulary.save(tokenizer(), tmp_path)
+    monkeypatch.setattr(training, "train", lambda *given, **named: None)  # it is built and saved
+    options = PARAMS.model_copy(update={"task": "question_answering"})
+    training.fit(model().config, options, tmp_path, tmp_path, tmp_path / "model", tmp_path / "unfinished")
+    network = load(tmp_path / "model")
+    assert network.config.no_answer is (rows == 3)
+    likely = PARAMS.evaluate.model_copy(update={"no_answer": -1000.0, "best": 3})
+    found = TASK.join(TASK.predict(network, batch(table[:1]), tokenizer(), likely), {"context": STORY}, likely)
+    assert (found["prediction"] == "") is (rows == 3)
+    assert ("" in [one["prediction"] for one in found["candidates"]]) is (rows == 3)
+    assert (found["probability_of_none"] > 0.0) is (rows == 3)
+
+
+def test_a_question_whose_answer_was_cut_off_has_one() -> None:
+    table = encoded(overflow="truncate", max_source_tokens=12)
+    assert table["truncated"].tolist() == [True, True, False]
+    assert encoding.some_have_no_answer(table)
+    assert not encoding.some_have_no_answer(table[:2])
 
 
 def test_any_right_answer_counts() -> None:
