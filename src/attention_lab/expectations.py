@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import pandas as pd
 
 from attention_lab import facts, params, records
@@ -217,12 +218,20 @@ def check_encode(
     if shape.target is not None:
         limits["target"] = ((shape.target,), params.max_target_tokens)
     first = {name: frame[frame["shared"] == 0] if "shared" in frame else frame for name, frame in encoded.items()}
+    lost = facts.lost(first, overflowed)
+    enough = ""
+    if params.overflow != "window" and (lost["lost"] != "").mean() > params.max_overflow_share:
+        share = params.max_overflow_share / len(limits)  # a row may be too long in each of them
+        lengths = {column: facts.tokens(parts, texts, tokenizers[column]) for column, (texts, _) in limits.items()}
+        needed = {column: int(np.quantile(found, 1.0 - share, method="higher")) for column, found in lengths.items()}
+        longer = [f"{column} {tokens}" for column, tokens in needed.items() if tokens > limits[column][1]]
+        enough = f" ({' and '.join(longer)} would do)" if longer else ""
     once = [facts.times(part, first[name], overflowed.get(name, part[:0])) for name, part in parts.items()]
     few = Check(
         "ExpectColumnValuesToBeInSet",
         {"column": "lost", "value_set": [""], "mostly": 1.0 - params.max_overflow_share},
         f"at most {_percent(params.max_overflow_share)} of rows are cut or dropped for their length",
-        f"raise {', '.join(f'encode.max_{column}_tokens' for column in limits)} or encode.max_overflow_share"
+        f"raise {', '.join(f'encode.max_{column}_tokens' for column in limits)}{enough} or encode.max_overflow_share"
         + (
             ""
             if not shape.reads_windows
@@ -244,7 +253,7 @@ def check_encode(
             pd.concat(once, ignore_index=True),
             [_among("times", [1], "every row of a split is either encoded or dropped, in its own split")],
         ),
-        Table(facts.lost(first, overflowed), [few]),
+        Table(lost, [few]),
     ]
     for column, (texts, limit) in limits.items():
         tables.append(Table(facts.ids(encoded, column), _ids(column, limit, len(tokenizers[column]))))

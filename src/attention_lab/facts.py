@@ -180,6 +180,16 @@ def lost(encoded: Frames, overflowed: Frames) -> pd.DataFrame:
     return pd.concat([*cut, *dropped], ignore_index=True)
 
 
+def tokens(parts: Frames, texts: Sequence[str], tokenizer: PreTrainedTokenizerFast) -> np.ndarray:
+    """The number of tokens of each row (rows,) if these of its texts are read whole, one behind the other."""
+    from attention_lab.vocabulary import backend
+
+    rows = pd.concat(parts.values())
+    of_texts = [backend(tokenizer).encode_batch_fast(rows[text].tolist()) for text in texts]
+    # Only the first has a <s>.
+    return np.sum([[len(found.ids) for found in of_text] for of_text in of_texts], axis=0) - (len(texts) - 1)
+
+
 def ids(encoded: Frames, column: str) -> pd.DataFrame:
     """tokens, lowest and highest id of what is read at once."""
     return _ids([row for frame in encoded.values() for row in zip(frame["row"], frame[column], strict=True)])

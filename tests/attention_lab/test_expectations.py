@@ -433,8 +433,15 @@ def test_encode_sees_too_many_cut_rows(tokenizer, overflow: str) -> None:
         assert (every.meaning, every.unexpected) == ("every split has at least one encoded row", 3)
         report = replace(report, results=rest)
     assert_only(report, "at most 10 % of rows are cut or dropped", 20, "x.csv:2")
-    with pytest.raises(InputError, match=r"raise encode\.max_source_tokens, encode\.max_target_tokens or"):
+    said = r"raise encode\.max_source_tokens, encode\.max_target_tokens \(source (\d+) would do\) or"
+    with pytest.raises(InputError, match=said) as error:
         validation.enforce(report, PAGE)
+    # What would do does, and one token less does not.
+    tokens = int(re.search(said, str(error.value)).group(1))
+    for limit, passes in ((tokens, True), (tokens - 1, False)):
+        other = params.model_copy(update={"max_source_tokens": limit})
+        again = expectations.check_encode(*coded(tokenizer, params=other), tokenizer, [], PAIRS, other)
+        assert again.success is passes
 
 
 def test_encode_sees_wrong_labels(tokenizer) -> None:
