@@ -231,9 +231,9 @@ def _reason(data: Subject) -> str:
     for split in ("valid", "test"):
         known = data.gold(split).keys()
         if not known:
-            return f"no row of the {split} split has a gold {data.shape.gold}"
+            return f"no row of the {split} split says where to look (column {data.shape.gold})"
         if not data.whole(split)["row"].isin(known).any():
-            return f"every row of the {split} split with a gold {data.shape.gold} was cut by encoding"
+            return f"every row of the {split} split that says where to look was cut by encoding"
     return "the mechanism has no weights"
 
 

@@ -180,7 +180,7 @@ def test_without_gold_the_metric_is_null_with_a_reason(reverser: Parts) -> None:
     bare = {name: table.assign(alignment=None) for name, table in tables.items()}
     found = translated((model, tokenizer, encoded, bare))
     assert found.metrics["alignment"] is None
-    assert found.metrics["reason"] == "no row of the valid split has a gold alignment"
+    assert found.metrics["reason"] == "no row of the valid split says where to look (column alignment)"
     assert found.metrics["sentences"] == [f"alignment not measured: {found.metrics['reason']}"]
     assert all(example.gold is None and example.weights is not None for example in found.examples)
     assert set(found.plots) == {"cross_attention", "all_heads"}

@@ -193,12 +193,12 @@ def test_a_classifier_has_its_classes_to_choose_from_and_its_probability() -> No
 
 
 def test_without_gold_or_examples_the_page_says_so() -> None:
-    metrics = {**METRICS, "alignment": None, "reason": "no row of the test split has a gold alignment", "reading": []}
+    metrics = {**METRICS, "alignment": None, "reason": "no row of the test split says where to look", "reading": []}
     text = told(page([], {**metrics, "gates": GATES}))
     assert (
-        "cannot be measured: no row of the test split has a gold alignment. Of the other checks, 1 of 2 failed." in text
+        "cannot be measured: no row of the test split says where to look. Of the other checks, 1 of 2 failed." in text
     )
-    assert "Not measured: no row of the test split has a gold alignment" in text
+    assert "Not measured: no row of the test split says where to look" in text
     assert "no row was read whole" in text
 
 
