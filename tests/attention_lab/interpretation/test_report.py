@@ -207,3 +207,10 @@ def test_the_chosen_layer_and_head_are_outlined(row: int, outlined: list[bool]) 
     (line,) = story.candidates(METRICS["alignment"], row)
     assert [cell.marked for cell in line] == outlined
     assert [cell.shade for cell in line] == ([12, 10, 15] if row == 0 else [2, 4, 3])
+
+
+def test_the_page_says_how_words_were_linked() -> None:
+    other = {**METRICS["alignment"], "way": "of each word"}
+    for found in (METRICS["alignment"], other):
+        text = told(page([], {**METRICS, "alignment": found, "gates": GATES}))
+        assert f"Words are linked by the largest weight {found['way']}, even where" in text
