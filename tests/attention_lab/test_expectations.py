@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from attention_lab import encoding, expectations, validation, vocabulary
+from attention_lab import encoding, expectations, facts, validation, vocabulary
 from attention_lab.errors import InputError
 from attention_lab.params import Clean, Encode, Split, Vocab
 from attention_lab.records import SHAPES
@@ -442,6 +442,14 @@ def test_encode_sees_too_many_cut_rows(tokenizer, overflow: str) -> None:
         other = params.model_copy(update={"max_source_tokens": limit})
         again = expectations.check_encode(*coded(tokenizer, params=other), tokenizer, [], PAIRS, other)
         assert again.success is passes
+
+
+def test_tokens_are_counted_as_encoding_counts_them(tokenizer) -> None:
+    frame = pairs()
+    for texts in (["source"], ["source", "target"]):
+        found = encoding.sources(tokenizer, [frame[text].tolist() for text in texts], ENCODE)
+        counted = facts.tokens({"train": frame[:7], "test": frame[7:]}, texts, tokenizer)
+        assert counted.tolist() == [source.tokens for source in found]
 
 
 def test_encode_sees_wrong_labels(tokenizer) -> None:

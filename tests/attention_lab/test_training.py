@@ -17,7 +17,7 @@ import pytest
 import torch
 from test_models import config
 
-from attention_lab import training
+from attention_lab import training, vocabulary
 from attention_lab.batching import Examples
 from attention_lab.errors import InputError
 from attention_lab.params import Train, load
@@ -72,6 +72,18 @@ def test_it_learns_and_says_so(tmp_path: Path) -> None:
     assert result.metrics["parameters"] == weights(fresh()).numel()
     assert {"loss", "accuracy", "learning_rate", "tokens_per_second"} in [values.keys() for _, values in logged]
     assert json.dumps(result.metrics)
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_a_precision_without_instructions_is_told(
+    slow: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(training.device, "emulated", lambda *given: slow)
+    asked = load(ROOT / "params.yaml")
+    vocabulary.save(vocabulary.train(["a b"], asked.vocab.model_copy(update={"min_frequency": 1}), None), tmp_path)
+    vocabulary.save_labels([], tmp_path)
+    training.configure(asked, tmp_path)
+    assert ("train.precision=bfloat16: this CPU has no instructions for it" in capsys.readouterr().err) is slow
 
 
 def test_the_same_twice_and_another_for_another_seed(tmp_path: Path) -> None:
