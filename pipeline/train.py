@@ -52,7 +52,7 @@ def train(
             plots.training(*curves, metrics / "plots" / "training")
             log.result("train", result.metrics, result.speed)
             log.artifacts(metrics / "plots" / "training", folder="plots")
-            log.model(output, example=EXAMPLES.get(options.task, "The old dog sees the cat."))
+            log.model(output, options.task, example=EXAMPLES.get(options.task, "The old dog sees the cat."))
     typer.echo(f"train: {result.metrics['steps']:,} steps, valid loss {result.metrics['valid_loss']:.3f}")
 
 

@@ -30,7 +30,7 @@ ORDER = (
     ("tasks",),
     ("regularisation", "pretraining"),
     ("training", "evaluation"),
-    ("interpretation", "inference", "summary", "serving", "serving_questions", "huggingface", "mechanisms", "borrowed"),
+    ("interpretation", "inference", "summary", "serving", "huggingface", "mechanisms", "borrowed"),
     ("explanation", "exercises", "comparison"),
     ("demo",),
     ("cli", "__main__"),
@@ -139,7 +139,7 @@ def test_mlflow_is_imported_in_two_places() -> None:
         for path in (ROOT / "src").rglob("*.py")
         if re.search(r"^\s*(import|from) mlflow", path.read_text(encoding="utf-8"), re.MULTILINE)
     }
-    assert found == {"tracking.py", "serving.py", "serving_questions.py"}
+    assert found == {"tracking.py", "serving.py"}
 
 
 def test_nothing_is_called_by_a_name_that_says_nothing() -> None:

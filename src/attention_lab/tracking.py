@@ -1,4 +1,4 @@
-"""MLflow: one run per pipeline result. Only this module, `serving.py` and `serving_questions.py` know it.
+"""MLflow: one run per pipeline result. Only this module and `serving.py` know it.
 
 The train stage opens a run, evaluate and interpret find it again by the digest of their model: a run's id changes
 with every run, so it must not enter an output of the pipeline. A stage that DVC takes from its cache runs nothing,
@@ -124,10 +124,11 @@ class Run:
         self.client.log_inputs(self.identifier, datasets=[entity])
         self.tags({"data_digest": checksum})
 
-    def model(self, directory: Path, example: str | dict[str, str]) -> None:
+    def model(self, directory: Path, task: str, example: str | dict[str, str]) -> None:
         """The trained model as a pyfunc that `mlflow models serve --env-manager local` serves.
 
         Args:
+            task: its name decides the types of input and answer.
             example: one input: a text, or a question with its context.
         """
         import mlflow
@@ -137,7 +138,8 @@ class Run:
         with mlflow.start_run(run_id=self.identifier):
             mlflow.pyfunc.log_model(
                 name="model",
-                python_model=str(package / ("serving.py" if isinstance(example, str) else "serving_questions.py")),
+                python_model=str(package / "serving.py"),
+                model_config={"task": task},
                 artifacts={"model": str(directory)},
                 code_paths=[str(package)],
                 pip_requirements=[],
@@ -326,8 +328,7 @@ def _connect() -> tuple[Any, str]:
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    for nothing_to_do in ("The specified dataset source can be interpreted", ".*Any type hint is inferred"):
-        warnings.filterwarnings("ignore", message=nothing_to_do)
+    warnings.filterwarnings("ignore", message="The specified dataset source can be interpreted")  # nothing to do
     given = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(given or f"sqlite:///{home() / 'mlflow.db'}")
     # Two experiments that create the database at the same time would break it.
