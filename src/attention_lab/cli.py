@@ -24,6 +24,7 @@ commands = typer.Typer(
     help="Attention mechanisms from theory to implementation: use the model that `dvc repro` trained.",
 )
 
+FOLDER = "The folder written by the train stage, or a model directory of transformers."
 TEXTS = ("text", "source", "document")  # what a row of JSON lines may call its text
 LINES = (".jsonl", ".ndjson")
 AT_ONCE = 500  # texts between two steps of the progress bar
@@ -51,7 +52,7 @@ def predict(
     output_file: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write JSON lines to this file instead of printing.")
     ] = None,
-    model: Annotated[Path, typer.Option(help="The folder written by the train stage.")] = Path("data/model"),
+    model: Annotated[Path, typer.Option(help=FOLDER)] = Path("data/model"),
     beams: Annotated[int, typer.Option(min=1, help="Width of the beam search; 1 is greedy.")] = 1,
     best: Annotated[int, typer.Option(min=1, help="Number of answers for each text, best first, with scores.")] = 1,
     length_penalty: Annotated[
@@ -258,9 +259,7 @@ def explain(
     context: Annotated[
         str | None, typer.Option("--context", "-c", help="Question answering: the text the questions are about.")
     ] = None,
-    model: Annotated[
-        Path, typer.Option(help="The folder written by the train stage, or a model directory of transformers.")
-    ] = Path("data/model"),
+    model: Annotated[Path, typer.Option(help=FOLDER)] = Path("data/model"),
     beside: Annotated[
         Path | None, typer.Option(help="The folder of a second model, to be given the same texts.")
     ] = None,
@@ -326,7 +325,7 @@ def _measured(metrics: Path) -> dict[str, Any]:
 
 @commands.command()
 def demo(
-    model: Annotated[Path, typer.Option(help="The folder written by the train stage.")] = Path("data/model"),
+    model: Annotated[Path, typer.Option(help=FOLDER)] = Path("data/model"),
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes any free one.")] = 8321,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the page in a browser.")] = False,
 ) -> None:

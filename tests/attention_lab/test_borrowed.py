@@ -14,6 +14,7 @@ from test_families import BOS, END, PAD, VOCABULARY, bart, bert, gpt2, llama, ma
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from attention_lab import borrowed
+from attention_lab.demo import application
 from attention_lab.errors import InputError
 from attention_lab.explanation.page import page
 from attention_lab.explanation.told import Told
@@ -212,6 +213,17 @@ def test_several_labels_are_decided_each_by_itself(tmp_path: Path) -> None:
 def changed(at: Path, name: str, **values: Any) -> None:
     file = at / name
     file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+
+@pytest.mark.parametrize("family", WRITERS)
+def test_the_demo_shows_what_it_writes_and_where_it_looks(tmp_path: Path, family: str) -> None:
+    saved(tmp_path, WRITERS[family](), AROUND[family])
+    predictor = Predictor(tmp_path)
+    search = {"temperature": 0.0, "max_tokens": 20} if "text" in predictor.fields else {}
+    said = {"inputs": {predictor.fields[0]: TEXT}, "options": search}
+    shown = application(predictor, []).test_client().post("/predict", json=said).json
+    assert shown["prediction"] == predictor.predict([TEXT], **search)[0]["prediction"]
+    assert shown["maps"][0]["keys"][: len(TEXT.split())] == TEXT.split()
 
 
 def without_weights(at: Path) -> None:
