@@ -94,6 +94,10 @@ def _scaled_scores(answer: Answer) -> Told:
         math.sqrt(7): "You did not divide by √D.",
         1.0 / math.sqrt(7): "You divided by D instead of by its root.",
         7.0: "You multiplied by √D instead of dividing.",
+        **{
+            math.sqrt(7) / by: "You did not divide by √D: `D**1/2` is (D**1) / 2; the root is `D**0.5`."
+            for by in (3.5, 14)  # the second without brackets
+        },
         1.0 / math.sqrt(2): "You divided by the root of the width of all heads together; D is the width of one head.",
         **{
             math.sqrt(7 / length): f"You divided by the root of {length}, which is how many {what} there are; D is the "
@@ -106,8 +110,8 @@ def _scaled_scores(answer: Answer) -> Told:
         found,
         wanted,
         lambda: (
-            _close(found, wanted.softmax(-1)),
-            "These are weights. The exercise asks for scores, which go into the softmax.",
+            _close(found.sum(-1), torch.ones(2, 23)),
+            "These are weights: your rows sum to 1. The exercise asks for scores, which go into the softmax.",
         ),
         lambda: (
             cause is not None,
@@ -128,18 +132,20 @@ def _masked_weights(answer: Answer) -> Told:
         found,
         wanted,
         lambda: (
-            bool(found.isnan().any()),
-            "Some of your weights are not numbers (NaN): the softmax went over scores that are all −inf, or something "
-            "was divided by 0. Weights are divided among the keys, the last axis.",
-        ),
-        lambda: (
-            bool((found < 0.0).any()),
-            "Some of your weights are below 0, as scores may be: it is the softmax that turns scores into weights.",
-        ),
-        lambda: (
             bool((found[1, :, :, :4] == 0.0).all()),
             "Words get weight 0 and padding gets all of it: True means that a key is there, so it is `~exists` that "
             "must be masked.",
+        ),
+        lambda: (
+            bool(found.isnan().any()),
+            "Some of your weights are not numbers (NaN): the softmax went over scores that are all −inf (weights are "
+            "divided among the keys, the last axis), something was divided by 0, or −inf was multiplied (0 · −inf is "
+            "no number; `masked_fill` and `torch.where` multiply nothing).",
+        ),
+        lambda: (
+            bool((found < 0.0).any()),
+            "Some of your weights are below 0, as scores may be: mask the scores first, and let the softmax, which "
+            "turns scores into weights, come last.",
         ),
         lambda: (
             _close(found, scores.softmax(-1)),
@@ -239,22 +245,25 @@ def _linear_attention(answer: Answer) -> Told:
     products = (F.elu(query) + 1.0) @ (F.elu(key) + 1.0).transpose(-2, -1)
     wanted = products / products.sum(-1, keepdim=True) @ value
     ones = answer(query, key, torch.ones_like(value))
+    features: dict[str, Callable[[Tensor], Tensor]] = {
+        "You left out the features φ(x) = elu(x) + 1: products of the vectors themselves can be below 0, and so can "
+        "the number you divide by.": lambda x: x,
+        "Your features φ are elu(x) without the 1: they can be below 0, and so can the number you divide by.": F.elu,
+        "Your features φ are elu(x + 1); add the 1 to elu(x), so that they are above 0.": lambda x: F.elu(x + 1.0),
+        "Your features φ are a softmax; here they are elu(x) + 1.": lambda x: x.softmax(-1),
+    }
+    cause = next(
+        (text for text, of in features.items() if _mostly(found, _in_linear_time(of(query), of(key), value))), None
+    )
     wrong = _compared(
         found,
         wanted,
         lambda: (
-            not _close(ones, torch.ones_like(ones)),
+            not _mostly(ones, torch.ones_like(ones)),
             f"You turn values that are all 1 into {float(ones[0, 0, 0]):.2f}, but a mean of ones is 1: divide the sum "
             "over values by the sum of weights, φ(q)·Σφ(k).",
         ),
-        lambda: (
-            _close(found, (query.softmax(-1) @ (key.softmax(-1).transpose(-2, -1) @ value))),
-            "Your features φ are a softmax; here they are elu(x) + 1.",
-        ),
-        lambda: (
-            _close(found, _in_linear_time(F.elu(query), F.elu(key), value)),
-            "Your features φ are elu(x) without the 1: they can be below 0, and so can the number you divide by.",
-        ),
+        lambda: (cause is not None, str(cause)),
     )
     if wrong is None and seen.most >= 129 * 131:
         return (
@@ -346,6 +355,13 @@ def _close(left: Tensor, right: Tensor) -> bool:
 
 def _same(found: Any, wanted: Tensor) -> bool:
     return isinstance(found, Tensor) and found.shape == wanted.shape and _close(found, wanted)
+
+
+def _mostly(found: Any, wanted: Tensor) -> bool:
+    """Whether most numbers are the same; rounding decides a few where the sum of weights is near 0."""
+    if not isinstance(found, Tensor) or found.shape != wanted.shape:
+        return False
+    return float((found.double() - wanted.double()).abs().median()) < 1e-4
 
 
 def _shape(shape: Sequence[int]) -> str:

@@ -80,8 +80,17 @@ def quadratic_below(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return undivided(query, key, value) / ((F.elu(query) + 1) @ (F.elu(key) + 1).mT).sum(-1, keepdim=True)
 
 
-def without_one(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    return F.elu(query) @ (F.elu(key).mT @ value) / (F.elu(query) @ F.elu(key).sum(-2).unsqueeze(-1))
+def featured(features: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Linear attention with other features, rounded otherwise than in the check."""
+
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        of_query, of_key = features(query), features(key)
+        sums = torch.einsum("hkd,hkv->hdv", of_key, value)
+        return (
+            torch.einsum("hqd,hdv->hqv", of_query, sums) / (of_query * of_key.sum(-2, keepdim=True)).sum(-1)[..., None]
+        )
+
+    return attend
 
 
 def closed(scores: Tensor, exists: Tensor, score: float) -> Tensor:
@@ -105,15 +114,21 @@ MISTAKES: list[tuple[str, Callable[..., Any], str]] = [
     ("scaled_scores", lambda q, k: q @ k.mT / math.sqrt(k.shape[-2]), "how many keys there are"),
     ("scaled_scores", lambda q, k: q @ k.mT / math.sqrt(q.shape[0]), "how many heads there are"),
     ("scaled_scores", lambda q, k: (q @ k.mT / math.sqrt(7)).softmax(-1), "These are weights"),
+    ("scaled_scores", lambda q, k: (q @ k.mT).softmax(-1), "These are weights"),
+    ("scaled_scores", lambda q, k: q @ k.mT / q.shape[-1] ** 1 / 2, "the root is `D**0.5`"),
+    ("scaled_scores", lambda q, k: q @ k.mT / (q.shape[-1] ** 1 / 2), "the root is `D**0.5`"),
     ("scaled_scores", lambda q, k: k @ q.transpose(-2, -1) / math.sqrt(7), "has the shape (2, 31, 23)"),
     ("masked_weights", lambda s, e: s.softmax(-1), "without a mask"),
     ("masked_weights", lambda s, e: s.softmax(-1) * e[:, None, None], "you masked after the softmax"),
     ("masked_weights", lambda s, e: (s * e[:, None, None]).softmax(-1), "a score of 0 is a score like any other"),
     ("masked_weights", lambda s, e: s.masked_fill(e[:, None, None], -1e9).softmax(-1), "padding gets all of it"),
+    ("masked_weights", lambda s, e: s.masked_fill(e[:, None, None], -torch.inf).softmax(-1), "padding gets all of it"),
+    ("masked_weights", lambda s, e: (s + ~e[:, None, None] * -torch.inf).softmax(-1), "0 · −inf is no number"),
+    ("masked_weights", lambda s, e: closed(s.softmax(-1), e, -torch.inf), "come last"),
     ("masked_weights", lambda s, e: closed(s, e, -20.0).softmax(-1), "then no longer the lowest"),
     ("masked_weights", lambda s, e: closed(s, e, -100.0).softmax(-1), "then no longer the lowest"),
     ("masked_weights", lambda s, e: closed(s, e, -torch.inf).softmax(-2), "among the keys, the last axis"),
-    ("masked_weights", lambda s, e: closed(s, e, -torch.inf), "the softmax that turns scores into weights"),
+    ("masked_weights", lambda s, e: closed(s, e, -torch.inf), "which turns scores into weights, come last"),
     ("causal_mask", lambda n: places(n) > 0, "inverted"),
     ("causal_mask", lambda n: places(n) < 0, "the first word may look at nothing"),
     ("causal_mask", lambda n: places(n) >= 0, "Changing the last of five words"),
@@ -131,7 +146,10 @@ MISTAKES: list[tuple[str, Callable[..., Any], str]] = [
     ("linear_attention", quadratic, "a number for each pair of query and key"),
     ("linear_attention", quadratic_by_heads, "a number for each pair of query and key"),
     ("linear_attention", quadratic_below, "Σ φ(k) is (D,)"),
-    ("linear_attention", without_one, "elu(x) without the 1"),
+    ("linear_attention", featured(F.elu), "elu(x) without the 1"),
+    ("linear_attention", featured(lambda x: x), "You left out the features"),
+    ("linear_attention", featured(lambda x: F.elu(x + 1)), "add the 1 to elu(x)"),
+    ("linear_attention", featured(lambda x: x.softmax(-1)), "Your features φ are a softmax"),
     ("linear_attention", undivided, "a mean of ones is 1"),
     ("linear_attention", lambda q, k, v: F.scaled_dot_product_attention(q, k, v), "the reference has"),
     ("alignment_error", lambda a, s: 2 * len(a & s) / (len(a) + len(s)), "the share that is right"),
