@@ -168,6 +168,8 @@ def changed(section, **values):
 
 
 options = params.load(ROOT / "params.yaml")
+if (options.task, options.data.source) != ("translation", "embedded"):
+    raise InputError("params.yaml is that of another task or file; `git checkout HEAD params.yaml` brings it back")
 options = changed(
     options,
     data=changed(options.data, size=8000),
@@ -1208,7 +1210,8 @@ Image(
 )  # fmt: skip
 
 # %% [markdown]
-# Where the darkest cell of a row has no outline, attention and grammar disagree about that word.
+# Where the darkest cell of a row has no outline, attention and grammar disagree about that word. A row can sum to less
+# than 1, because the weights of `<s>`, `</s>` and punctuation are not shown.
 #
 # One sentence is only an anecdote. The **alignment error rate** (Och and Ney 2003, *A systematic comparison of various
 # statistical alignment models*, “Evaluation Methodology”) measures all of them. Link words by the largest weight, for
@@ -1291,8 +1294,8 @@ plt.show()
 # cut off from the source, can only guess how German sentences go on. So the model needs its cross-attention. That does
 # not show that it needs any particular weight.
 #
-# **What may be concluded.** The package writes the following sentences from the numbers. (“The methods side by side”
-# are in the pipeline's report, which compares weights with other methods of explaining a model.)
+# **What may be concluded.** The package writes the following sentences from the numbers. (“The table of methods” is in
+# the pipeline's report, which compares weights with other methods of explaining a model.)
 
 # %% tags=["varies"]
 for sentence in alignment.reading(error):

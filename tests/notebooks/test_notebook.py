@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
+import shutil
+from pathlib import Path
 from typing import Any
 
 import nbformat
@@ -11,9 +13,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from attention_lab import params
+from attention_lab.errors import InputError
 from attention_lab.exercises import EXERCISES, check
 from notebooks import execute, solutions
 
+ROOT = execute.SOURCE.parent.parent
 SECTIONS = [
     "Introduction and applications",
     "Notebook structure",
@@ -133,6 +138,16 @@ def test_it_runs_with_the_code_as_it_is_and_shows_what_was_committed(committed: 
 def test_nothing_warns(executed: Any) -> None:
     said = [o.text for cell in code(executed) for o in cell.outputs if o.get("name") == "stderr"]
     assert not [text for text in said if "Warning" in text]
+
+
+@pytest.mark.parametrize("task", ["sentiment", "translation"])
+def test_parameters_that_an_experiment_has_left_are_refused(committed: Any, task: str, tmp_path: Path) -> None:
+    """README has a reader copy an example over params.yaml before it comes to the notebook."""
+    (set_up,) = (cell.source for cell in code(committed) if "params.load(" in cell.source)
+    shutil.copy(ROOT / "examples" / f"{task}.yaml", tmp_path / "params.yaml")
+    names = {"params": params, "ROOT": tmp_path, "InputError": InputError}
+    with pytest.raises(InputError, match="`git checkout HEAD"):
+        exec(set_up[set_up.index("options = params.load(") :], names)
 
 
 def test_only_what_training_and_the_machine_decide_may_vary(committed: Any) -> None:
