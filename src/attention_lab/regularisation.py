@@ -76,7 +76,7 @@ def r_drop(first: Loss, second: Loss, weight: float) -> Tensor:
 
 
 def divergence(first: Loss, second: Loss) -> Tensor:
-    """½ (KL(P₁‖P₂) + KL(P₂‖P₁)), summed over the predictions, in nats (equation 2 of the R-Drop paper).
+    """½ (KL(P₁‖P₂) + KL(P₂‖P₁)), summed over the predictions, in nats (the R-Drop paper's L_KL).
 
     The logits of a chunk are recomputed for its gradient, so only those of one chunk are ever in memory.
     """

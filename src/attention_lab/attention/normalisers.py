@@ -114,7 +114,7 @@ class Entmax15(Normaliser):
 
 class Entmax(Normaliser):
     """[(α − 1)s − τ]₊^(1/(α − 1)) with an α in (1, 2) that each head learns (Correia et al. 2019, arXiv 1909.00015,
-    equation 5): α = 1 is softmax, α = 2 sparsemax. Use it to see which heads become sparse; it is slow.
+    sections 2 and 3): α = 1 is softmax, α = 2 sparsemax. Use it to see which heads become sparse; it is slow.
 
     Args:
         alpha: α at the start.

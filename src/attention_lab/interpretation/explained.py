@@ -232,8 +232,7 @@ def attributions(explained: Explained, variants: Mapping[str, str], config: Conf
 
 def shares_of_source(batches: Iterable[Asked]) -> dict[str, np.ndarray]:
     """By row, the share of each predicted token (T − 1,) that comes from the source rather than from the tokens before
-    it, in [0, 1] (ALTI+: Ferrando et al. 2022, arXiv 2205.11631, section 5). Only for encoder-decoders to which ALTI
-    applies."""
+    it, in [0, 1] (ALTI+: Ferrando et al. 2022, arXiv 2205.11631). Only for encoder-decoders to which ALTI applies."""
     found: dict[str, np.ndarray] = {}
     for asked in batches:
         if asked.reading.targets is None or why_not(METHODS["alti"], asked.model.config):

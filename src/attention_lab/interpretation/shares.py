@@ -118,7 +118,7 @@ def by_norm(layer: Mixed) -> tuple[Tensor, Tensor]:
 
 def by_distance(layer: Mixed) -> tuple[Tensor, Tensor]:
     """max(0, ‖yᵢ‖₁ − ‖yᵢ − Tᵢ(xⱼ)‖₁): how close to the output a part alone comes (Ferrando et al. 2022, ALTI, arXiv
-    2203.04212, equations 8 and 9)."""
+    2203.04212: contributions by the distance between transformed vectors and the block's output)."""
     output = layer.output.unsqueeze(2)
     return _shares(layer, lambda parts: (output.abs().sum(-1) - (output - parts).abs().sum(-1)).relu())
 
@@ -155,7 +155,7 @@ def taken_apart(asked: Asked) -> dict[Place, list[Mixed]]:
 
 def flow(layers: Mapping[Place, list[Mixed]], share: Share) -> Flow:
     """Follow shares from the top of the model to its tokens (rollout: Abnar & Zuidema 2020; in an encoder-decoder:
-    Ferrando et al. 2022, ALTI+, arXiv 2205.11631, section 3.2).
+    Ferrando et al. 2022, ALTI+, arXiv 2205.11631).
 
         encoder   R ← C·R
         decoder   (source, prefix) ← C·(source, prefix), then source ← C_cross·R + own·source, prefix ← own·prefix
