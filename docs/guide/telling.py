@@ -108,7 +108,6 @@ class MechanismOf(Telling):
             if place not in docs:
                 raise self.error(f"{name}: the docstring of its code does not say {place!r}")
         paper = "; ".join(filter(None, (sources.plain(row.paper), cited)))
-        paper += "" if "equation" in cited else " (without an equation number)"
         places = ", ".join(PLACE_NAMES[place] for place in row.places)
         facts = {
             "Use it for": sources.plain(row.when),
