@@ -967,9 +967,10 @@ show(part.weights(call)[0, 0], "Sparsemax in a window of 2")
 #
 # An embedding is a table with a vector of parameters for each entry of the vocabulary. Attention moves information
 # between words; the feed-forward layer works on each word separately. Each of these layers has a residual connection
-# (the layer's output is *added* to its input) and a normalisation. Word order comes from rotary positions (Su et al.
-# 2021, [arXiv 2104.09864](https://arxiv.org/abs/2104.09864), equation 34), which rotate queries and keys by an angle
-# that grows with the position, so that their dot product depends on the distance.
+# (the layer's output is *added* to its input) and a normalisation (the numbers of each word are brought to mean 0 and
+# variance 1). Word order comes from rotary positions (Su et al. 2021,
+# [arXiv 2104.09864](https://arxiv.org/abs/2104.09864), equation 34), which rotate queries and keys by an angle that
+# grows with the position, so that their dot product depends on the distance.
 #
 # The sizes are in `options.model`, and the mechanism is in `options.attention`: to train with another mechanism, change
 # its name there.
