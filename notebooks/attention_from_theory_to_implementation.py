@@ -1358,5 +1358,5 @@ pd.DataFrame(
 # attention-lab compare                                 # all experiments side by side
 # ```
 #
-# `docs/theory/` explains all mechanisms in the order in which they appeared; `docs/howto/extend.md` shows how to add
-# your own.
+# `docs/theory/` explains the mechanisms, roughly in the order in which they appeared; `docs/howto/extend.md` shows how to
+# add your own.
