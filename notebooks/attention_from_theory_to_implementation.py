@@ -972,8 +972,8 @@ show(part.weights(call)[0, 0], "Sparsemax in a window of 2")
 # [arXiv 2104.09864](https://arxiv.org/abs/2104.09864), equation 34), which rotate queries and keys by an angle that
 # grows with the position, so that their dot product depends on the distance.
 #
-# The sizes are in `options.model`, and the mechanism is in `options.attention`: to train with another mechanism, change
-# its name there.
+# The sizes are in `options.model`, and the mechanism is in `options.attention`. To train with another mechanism, add
+# `attention=changed(options.attention, mechanism="additive")` to what Set-up changes in `options`.
 
 # %%
 config = training.configure(options, WORK / "vocab")
