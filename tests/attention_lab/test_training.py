@@ -87,11 +87,11 @@ def test_a_precision_without_instructions_is_told(
 
 
 def test_the_same_twice_and_another_for_another_seed(tmp_path: Path) -> None:
-    first, _ = fit(tmp_path / "a")
-    second, _ = fit(tmp_path / "b")
+    first, _ = fit(tmp_path / "a", epochs=2)
+    second, _ = fit(tmp_path / "b", epochs=2)
     assert torch.equal(weights(first), weights(second))
     third = fresh()
-    training.train(third, TASK, DATA, options(), seed=6, checkpoint=tmp_path / "c")
+    training.train(third, TASK, DATA, options(epochs=2), seed=6, checkpoint=tmp_path / "c")
     assert not torch.equal(weights(first), weights(third))
 
 
@@ -99,13 +99,18 @@ class KilledError(Exception):
     pass
 
 
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=GPU)])
+@pytest.fixture(scope="module", params=["cpu", pytest.param("cuda", marks=GPU)])
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
+    """(options, model, result) of a training that nothing has cut off."""
+    changes = {"label_smoothing": 0.1, "accumulate": 2, "device": request.param}
+    return changes, *fit(tmp_path_factory.mktemp("whole"), **changes)
+
+
 @pytest.mark.parametrize("steps", [3, 7, 9, 14, 21])
 def test_a_training_cut_off_after_any_step_ends_with_the_same_weights(
-    steps: int, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    steps: int, whole: tuple[Any, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changes = {"label_smoothing": 0.1, "accumulate": 2, "device": device}
-    whole, expected = fit(tmp_path / "whole", **changes)
+    changes, model, expected = whole
     step = training._Run._step
     done = 0
 
@@ -118,11 +123,11 @@ def test_a_training_cut_off_after_any_step_ends_with_the_same_weights(
 
     monkeypatch.setattr(training._Run, "_step", dying)
     with pytest.raises(KilledError):
-        fit(tmp_path / "cut", **changes)
+        fit(tmp_path, **changes)
     monkeypatch.setattr(training._Run, "_step", step)
     torch.manual_seed(999)  # a new process has another state
-    resumed, result = fit(tmp_path / "cut", **changes)
-    assert torch.equal(weights(whole), weights(resumed))
+    resumed, result = fit(tmp_path, **changes)
+    assert torch.equal(weights(model), weights(resumed))
     assert result.metrics == expected.metrics
     assert result.train_curve == expected.train_curve
 
@@ -146,16 +151,26 @@ def test_each_epoch_trains_on_its_own_examples(tmp_path: Path) -> None:
     assert result.metrics["tokens"] == sum(copies(90, 10 + epoch).lengths.sum() for epoch in range(6))
 
 
-def test_patience_ends_a_training_that_no_longer_gets_better(tmp_path: Path) -> None:
-    _, result = fit(tmp_path, epochs=40, patience=2, learning_rate=0.03)
+PATIENCE = {"epochs": 40, "patience": 2, "learning_rate": 0.03}
+
+
+@pytest.fixture(scope="module")
+def ended_early(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
+    """(folder, model, result) of a training that patience has ended."""
+    folder = tmp_path_factory.mktemp("patience")
+    return folder, *fit(folder, **PATIENCE)
+
+
+def test_patience_ends_a_training_that_no_longer_gets_better(ended_early: tuple[Any, ...]) -> None:
+    _, _, result = ended_early
     assert result.metrics["epochs"] < 40
     assert result.metrics["epochs"] == result.metrics["best_epoch"] + 2
 
 
-def test_a_training_that_patience_has_ended_does_not_go_on(tmp_path: Path) -> None:
+def test_a_training_that_patience_has_ended_does_not_go_on(ended_early: tuple[Any, ...]) -> None:
     """… if its process died before the model was written."""
-    ended, first = fit(tmp_path, epochs=40, patience=2, learning_rate=0.03)
-    again, second = fit(tmp_path, epochs=40, patience=2, learning_rate=0.03)
+    folder, ended, first = ended_early
+    again, second = fit(folder, **PATIENCE)
     assert second.metrics == first.metrics
     assert torch.equal(weights(again), weights(ended))
 
@@ -278,19 +293,16 @@ if not processes.is_helper():
 def test_two_processes_have_the_loss_of_one(tmp_path: Path) -> None:
     script = tmp_path / "worker.py"
     script.write_text(WORKER, encoding="utf-8")
-    found = {}
-    for processes in (1, 2):
-        directory = tmp_path / str(processes)
-        directory.mkdir()
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-        subprocess.run([*command, str(script), str(directory)], cwd=ROOT, env=environment, check=True, timeout=200)
-        found[processes] = torch.load(directory / "result.pt")
-    assert len(found[1][0]) > 2
-    for one, two in zip(found[1][0], found[2][0], strict=True):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    subprocess.run([*command, str(script), str(tmp_path)], cwd=ROOT, env=environment, check=True, timeout=200)
+    curve, metrics = torch.load(tmp_path / "result.pt")
+    _, alone = fit(tmp_path / "alone", fresh(dropout=0.0))
+    assert len(alone.train_curve) > 2
+    for one, two in zip(alone.train_curve, curve, strict=True):
         assert one["loss"] == pytest.approx(two["loss"], rel=1e-3)
-    assert found[1][1]["valid_loss"] == pytest.approx(found[2][1]["valid_loss"], rel=1e-3)
-    assert found[1][1]["tokens"] == found[2][1]["tokens"]
+    assert alone.metrics["valid_loss"] == pytest.approx(metrics["valid_loss"], rel=1e-3)
+    assert alone.metrics["tokens"] == metrics["tokens"]
 
 
 def test_a_process_that_is_killed_leaves_a_state_that_can_be_read(tmp_path: Path) -> None:
