@@ -11,7 +11,7 @@ import pytest
 import torch
 from planted import WORDS, Reverser, config, encoded_of, reversed_records, tokenizer_of
 
-from attention_lab import vocabulary
+from attention_lab import interpretation, vocabulary
 from attention_lab.errors import InputError
 from attention_lab.interpretation import Interpretation, another, interpret
 from attention_lab.interpretation.another import Another
@@ -20,11 +20,17 @@ from attention_lab.records import SHAPES
 from attention_lab.transformer import Model, build, save
 
 OPTIONS = Interpret(
-    examples=2, valid_rows=50, test_rows=50, explained_rows=9, explained_tokens=500, explained_pairs=4000,
+    examples=1, valid_rows=50, test_rows=50, explained_rows=9, explained_tokens=500, explained_pairs=4000,
     explained_words=2, checked_rows=2, steps=2, bootstrap=100, beside=None,
 )  # fmt: skip
 RECORDS = {"valid": reversed_records(11, 1, "valid"), "test": reversed_records(13, 2, "test")}
 TOKENIZER = tokenizer_of([" ".join(WORDS), *RECORDS["valid"]["source"]])
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They show the first model alone, and take as long as all that is looked at here."""
+    monkeypatch.setattr(interpretation, "plots", lambda *given: {})
 
 
 def reverser(tokenizer: Any, seed: int = 0) -> Model:

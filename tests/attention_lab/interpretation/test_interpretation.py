@@ -27,14 +27,30 @@ from attention_lab.transformer import build, save
 Parts = tuple[Reverser, Any, dict[str, pd.DataFrame], dict[str, pd.DataFrame]]
 
 
-@pytest.fixture
-def reverser() -> Parts:
+def parts() -> Parts:
     """(model, tokenizer, encoded, records) with two splits."""
     torch.manual_seed(0)
     records = {"valid": reversed_records(11, 1, "valid"), "test": reversed_records(13, 2, "test")}
     tokenizer = tokenizer_of([" ".join(WORDS), *records["valid"]["source"]])
     model = Reverser(config(len(tokenizer))).eval()
     return model, tokenizer, {k: encoded_of(v, "translation", tokenizer, []) for k, v in records.items()}, records
+
+
+@pytest.fixture
+def reverser() -> Parts:
+    return parts()
+
+
+@pytest.fixture(scope="module")
+def once() -> Interpretation:
+    """What is found of it, with options that are enough for most tests."""
+    return translated(parts())
+
+
+@pytest.fixture
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take as long as what is looked at by a test without them."""
+    monkeypatch.setattr(interpretation, "plots", lambda *given: {})
 
 
 def looking(examples: int, explained: int = 2) -> Interpret:
@@ -69,9 +85,9 @@ def translated(parts: Parts, **changes: Any) -> Interpretation:
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_the_planted_alignment_is_found_end_to_end(reverser: Parts, late: bool) -> None:
+def test_the_planted_alignment_is_found_end_to_end(once: Interpretation, reverser: Parts, late: bool) -> None:
     reverser[0].late = late
-    found = translated(reverser)
+    found = translated(reverser) if late else once
     alignment = found.metrics["alignment"]
     assert alignment["error_rate"] == 0.0
     assert alignment["layer"] == 2
@@ -92,6 +108,7 @@ def test_the_planted_alignment_is_found_end_to_end(reverser: Parts, late: bool) 
     assert [example.right for example in found.examples] == [False, False, True, True]
 
 
+@pytest.mark.usefixtures("_no_pictures")
 def test_methods_gates_heads_and_a_conclusion_are_told(reverser: Parts) -> None:
     found = translated(reverser, options=looking(4, explained=9))
     methods, gates = found.metrics["methods"], found.metrics["gates"]
@@ -130,6 +147,7 @@ def test_methods_gates_heads_and_a_conclusion_are_told(reverser: Parts) -> None:
         assert len(found.own.shares[row]) == 2  # red and </s>
 
 
+@pytest.mark.usefixtures("_no_pictures")
 def test_possible_links_are_no_errors(reverser: Parts) -> None:
     """With every second link taken from the sure ones and called possible, nothing that is found is wrong."""
     model, tokenizer, encoded, tables = reverser
@@ -147,6 +165,7 @@ def test_possible_links_are_no_errors(reverser: Parts) -> None:
     assert translated((model, tokenizer, encoded, strict)).metrics["alignment"]["error_rate"] > 0.2
 
 
+@pytest.mark.usefixtures("_no_pictures")
 def test_an_untrained_model_does_not_align(reverser: Parts) -> None:
     _, tokenizer, encoded, tables = reverser
     plain = build(config(len(tokenizer)))
@@ -154,8 +173,8 @@ def test_an_untrained_model_does_not_align(reverser: Parts) -> None:
     assert found.metrics["alignment"]["error_rate"] > 0.3
 
 
-def test_the_same_twice(reverser: Parts) -> None:
-    first, second = translated(reverser), translated(reverser)
+def test_the_same_twice(once: Interpretation, reverser: Parts) -> None:
+    first, second = once, translated(reverser)
     assert first.metrics == second.metrics
     assert first.plots == second.plots
     assert [e.row for e in first.examples] == [e.row for e in second.examples]
@@ -186,6 +205,7 @@ def test_without_gold_the_metric_is_null_with_a_reason(reverser: Parts) -> None:
     assert set(found.plots) == {"cross_attention", "all_heads"}
 
 
+@pytest.mark.usefixtures("_no_pictures")
 def test_predictions_of_the_valid_split(reverser: Parts) -> None:
     model, tokenizer, encoded, tables = reverser
     found = interpret(
@@ -296,16 +316,16 @@ def test_the_stage_reads_files_and_renders_the_report(reverser: Parts, tmp_path:
         tmp_path / "evaluate.json",
     )
     evaluate = metrics.read(tmp_path / "evaluate.json", "evaluate")
-    found, shown = interpretation.run(PARAMS, *folders)
+    options = PARAMS.model_copy(update={"interpret": looking(3)})
+    found, shown = interpretation.run(options, *folders)
     page = report(shown, evaluate, tmp_path / "model", None)
     assert "BLEU 50.0 on 13 test examples." in page
     assert "<dd>scaled_dot_product</dd>" in page
     assert str(tmp_path) not in page
     assert found.metrics["alignment"]["sentences"] == 13
     assert found.metrics["gates"]["seeds"]["passed"] is None
-    beside = PARAMS.interpret.model_copy(update={"beside": str(tmp_path / "model")})
-    options = PARAMS.model_copy(update={"interpret": beside})
-    found, shown = interpretation.run(options, *folders)
+    beside = looking(3).model_copy(update={"beside": str(tmp_path / "model")})
+    found, shown = interpretation.run(options.model_copy(update={"interpret": beside}), *folders)
     assert found.metrics["gates"]["seeds"]["value"] == 1.0
     page = report(shown, evaluate, tmp_path / "model", str(tmp_path / "model"))
     index = json.loads(page.split('id="index">')[1].split("</script>")[0])
