@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stores import tables
 
 from attention_lab import records, tracking
 
@@ -17,6 +18,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "mlflow.db").write_bytes(tables())
     client, experiment = tracking._connect()
     return lambda: client.search_runs([experiment], order_by=["attributes.start_time ASC"])
 

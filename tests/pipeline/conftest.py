@@ -11,15 +11,18 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from unittest import mock
 
 import pytest
 import torch
 import yaml
+from stores import tables
+from typer.testing import CliRunner
 
 import pipeline
+from attention_lab.cli import commands
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,20 +91,37 @@ class Project:
     def stage(self, name: str, fails: bool = False) -> subprocess.CompletedProcess[str]:
         return self.run(sys.executable, "-m", f"pipeline.{name}", fails=fails)
 
-    def stages(self, names: Sequence[str]) -> None:
-        """Stages one after the other in this process, which has imported libraries already."""
+    @contextlib.contextmanager
+    def here(self) -> Iterator[None]:
+        """This process in the working copy, as one that begins there; it has imported libraries already."""
         precision = torch.get_float32_matmul_precision()
         try:
             # MLflow tells processes that it may start by the environment where it writes: those of another project.
             with contextlib.chdir(self.directory), mock.patch.dict(os.environ):
                 os.environ.pop("MLFLOW_TRACKING_URI", None)
-                for name in names:
-                    app = importlib.import_module(f"pipeline.{name}").app
-                    with pytest.raises(SystemExit) as end:
-                        pipeline.run(lambda app=app: app([]), name)
-                    assert not end.value.code, f"{name} ended with {end.value.code}"
+                yield
         finally:
             torch.set_float32_matmul_precision(precision)
+
+    def stages(self, names: Sequence[str]) -> None:
+        """Stages one after the other in this process."""
+        store = self.directory / "mlflow.db"
+        if "train" in names and not store.exists():
+            store.write_bytes(tables())
+        with self.here():
+            for name in names:
+                app = importlib.import_module(f"pipeline.{name}").app
+                with pytest.raises(SystemExit) as end:
+                    pipeline.run(lambda app=app: app([]), name)
+                assert not end.value.code, f"{name} ended with {end.value.code}"
+
+    def program(self, *arguments: str) -> str:
+        """What `attention-lab` prints, in this process."""
+        with self.here():
+            done = CliRunner().invoke(commands, arguments)
+        if done.exception is not None:
+            raise done.exception
+        return done.stdout
 
     def refusal(self, stage: str = "ingest") -> str:
         """What a stage says when it refuses: exit code 1 and one line. It runs in this process, as the code of a

@@ -59,13 +59,13 @@ def test_a_test_set_that_overlaps_the_training_set(project: Project) -> None:
     project.write("inputs/test.csv", "text,label\nsomething new,good\nthis is text number 7,good\n")
     project.set(**{"task": "sentiment", "data.source": "file"})
     project.set(**{"data.train": "inputs/train.csv", "data.test": "inputs/test.csv"})
-    project.stage("ingest")
+    project.stages(["ingest"])
     assert_matches("inputs/test.csv:3 = inputs/train.csv:9.*clean.overlap=drop", project.refusal("clean"))
-    project.set(**{"clean.overlap": "drop"}).stage("clean")
+    project.set(**{"clean.overlap": "drop"}).stages(["clean"])
 
 
 def test_an_unknown_mechanism_lists_the_valid_ones(project: Project) -> None:
-    project.stages(("ingest", "clean", "vocab", "split", "encode"))
+    project.stages(("ingest", "clean", "vocab"))
     project.set(**{"attention.mechanism": "softmax_attention"})
     expected = "no mechanism 'softmax_attention'.*; choose one of scaled_dot_product, dot, general, additive, concat"
     assert_matches(expected, project.refusal("train"))

@@ -70,17 +70,18 @@ def test_one_mlflow_run_holds_the_result_of_all_stages(translated: Project) -> N
 
 
 def test_predictions_for_new_text(translated: Project) -> None:
-    program = str(Path(sys.executable).with_name("attention-lab"))
-    assert translated.run(program, "predict", "The old dog sees the cat.").stdout.strip()
+    """By the program itself, as it is installed, and by what it calls."""
+    assert translated.program("predict", "The old dog sees the cat.").strip()
     translated.write("rows.jsonl", '{"text": "The old dog sleeps."}\n{"source": "She reads a book."}\n')
+    program = str(Path(sys.executable).with_name("attention-lab"))
     translated.run(program, "predict", "--input", "rows.jsonl", "--output", "out.jsonl", "--beams", "2")
     answers = [json.loads(line) for line in (translated.directory / "out.jsonl").read_text().splitlines()]
     assert [answer["text"] for answer in answers] == ["The old dog sleeps.", "She reads a book."]
     refused = translated.run(program, "predict", "--input", "none.txt", fails=True)
     sentence = "attention-lab: none.txt: there is no such file; --input takes a text or .jsonl file"
     assert refused.stderr.strip() == sentence
-    assert "report       metrics/report.html" in translated.run(program, "summary").stdout
-    assert re.search(r"scaled_dot_product +│ +1 │", translated.run(program, "compare").stdout)
+    assert "report       metrics/report.html" in translated.program("summary")
+    assert re.search(r"scaled_dot_product +│ +1 │", translated.program("compare"))
 
 
 def test_a_run_elsewhere_gives_the_same_bytes_weights_included(
@@ -111,15 +112,15 @@ def test_a_comment_in_training_reruns_what_trains_and_nothing_before(translated:
 def test_another_evaluation_of_the_same_model_is_a_run_of_its_own(translated: Project) -> None:
     before = translated.runs()
     original = (translated.directory / "params.yaml").read_text(encoding="utf-8")
-    translated.set(**{"evaluate.beams": 2}).stage("evaluate")
+    translated.set(**{"evaluate.beams": 2}).stages(["evaluate"])
     found = translated.runs()
     assert len(found) == len(before) + 1
     assert sorted(run["evaluate.beams"] for run in found)[0] == "2"
     assert len({run["model_digest"] for run in found}) == 1
     (translated.directory / "params.yaml").write_text(original, encoding="utf-8")
-    translated.stage("evaluate")
+    translated.stages(["evaluate"])
     assert len(translated.runs()) == len(found)
-    compared = translated.run(str(Path(sys.executable).with_name("attention-lab")), "compare").stdout
+    compared = translated.program("compare")
     assert "evaluate.beams" in compared
     assert "(rows)" in compared  # of both, MLflow has the predictions
 

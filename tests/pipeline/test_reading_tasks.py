@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from conftest import STAGES, Project
@@ -42,8 +40,7 @@ def test_multi_label_changes_one_parameter(make_project: Callable[[str], Project
     assert 0.0 <= project.read("metrics/interpret.json")["rationale"]["average_precision"] <= 1.0
     (run,) = project.runs()
     assert run["evaluate.f1_micro"] == pytest.approx(evaluate["f1_micro"])
-    program = str(Path(sys.executable).with_name("attention-lab"))
-    said = project.run(program, "predict", "--threshold", "0", "The room was clean, but the bed was not.").stdout
+    said = project.program("predict", "--threshold", "0", "The room was clean, but the bed was not.")
     assert said.strip().split(" | ") == sorted(evaluate["labels"])
     shutil.rmtree(project.directory)
 
@@ -62,9 +59,8 @@ def test_question_answering_changes_one_parameter(make_project: Callable[[str], 
     assert 0.0 <= project.read("metrics/interpret.json")["support"]["average_precision"] <= 1.0
     (run,) = project.runs()
     assert run["evaluate.f1"] == pytest.approx(evaluate["f1"])
-    program = str(Path(sys.executable).with_name("attention-lab"))
     story = "Anna went to the kitchen. " * 20
-    answer = project.run(program, "predict", "--json", "Where is Anna?", "--context", story).stdout
+    answer = project.program("predict", "--json", "Where is Anna?", "--context", story)
     found = json.loads(answer)
     assert story[found["begins"] :].startswith(found["prediction"]) or found["begins"] == -1
     shutil.rmtree(project.directory)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import transformers
@@ -36,8 +34,7 @@ def test_generation_changes_one_parameter(make_project: Callable[[str], Project]
     assert "nobody knows" in project.read("metrics/interpret.json")["reason"]
     (run,) = project.runs()
     assert run["evaluate.loss"] == pytest.approx(evaluate["loss"])
-    program = str(Path(sys.executable).with_name("attention-lab"))
-    answer = project.run(program, "predict", "--temperature", "0", "--max-tokens", "6", "Julia lives on").stdout
+    answer = project.program("predict", "--temperature", "0", "--max-tokens", "6", "Julia lives on")
     assert answer.startswith("Julia lives on")
     goes_on = transformers.pipeline("text-generation", model=str(project.directory / "data" / "model"))
     assert isinstance(goes_on.model, LabForCausalLM)
@@ -63,6 +60,5 @@ def test_a_book_is_one_text_read_in_windows(make_project: Callable[[str], Projec
     assert "The dog number 0 sees a cat." in page
     assert "number 19" not in page
     assert list((project.directory / "metrics/plots/attention").iterdir())
-    program = str(Path(sys.executable).with_name("attention-lab"))
-    assert "(no interval: a single example)" in project.run(program, "summary").stdout
+    assert "(no interval: a single example)" in project.program("summary")
     shutil.rmtree(project.directory)
