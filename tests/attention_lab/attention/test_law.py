@@ -291,9 +291,9 @@ def test_keys_have_no_order_of_their_own_where_positions_play_no_part(name: str,
 
 @every_row
 def test_gradients_are_those_of_finite_differences(name: str, place: Place) -> None:
-    attention = layer(name, place, width=8, heads=2)
-    query = inputs(3)[:2, :, :8].requires_grad_()
-    memory = inputs(4, 2)[:2, :, :8].requires_grad_() if place == "cross" else None
+    attention = layer(name, place, width=4, heads=2)
+    query = inputs(3)[:2, :, :4].requires_grad_()
+    memory = inputs(4, 2)[:2, :, :4].requires_grad_() if place == "cross" else None
     mask = torch.tensor([[True, True, True, False], [False, False, False, False]])
     mask = mask if memory is not None else mask[:, :3] | torch.tensor([[False], [True]])
 

@@ -138,7 +138,7 @@ def test_step_by_step_equals_the_full_pass(mechanism: str, position: str) -> Non
 @pytest.mark.parametrize("mechanism", CATALOGUE)
 def test_every_mechanism_learns_and_decodes_in_a_transformer(mechanism: str) -> None:
     """Where a mechanism is not valid, scaled dot-product is. Four sentences can be learned by heart."""
-    transformer = model(mechanism=mechanism, position="rotary", heads=4, width=24).train()
+    transformer = model(mechanism=mechanism, position="rotary", heads=4, width=24, layers=1, decoder_layers=1).train()
     generator = torch.Generator().manual_seed(2)
     source = torch.randint(5, VOCABULARY, (4, 9), generator=generator)
     target = torch.randint(5, VOCABULARY, (4, 7), generator=generator)
