@@ -183,11 +183,12 @@ PROMPTS = [[7, 5, 9, 6, 8], [10, 6], [6, 8, 7, 7, 5], [9, 9, 10]]
 def test_each_text_of_a_batch_is_gone_on_with_as_if_it_were_alone(name: str, position: str) -> None:
     theirs = LabForCausalLM.of(model("decoder", mechanism=name, position=position, width=16, heads=4))
     tokens, mask = left(PROMPTS)
-    for options in ({}, {"use_cache": False}, {"num_beams": 3}):
-        options = {"do_sample": False, "max_new_tokens": 5, "min_new_tokens": 5, **options}
-        together = theirs.generate(tokens, attention_mask=mask, **options)[:, tokens.shape[1] :]
-        alone = [theirs.generate(torch.tensor([row]), **options)[0, len(row) :] for row in PROMPTS]
-        assert together.tolist() == [row.tolist() for row in alone]
+    for beams, caches in ((1, (True, False)), (3, (True,))):
+        options = {"do_sample": False, "max_new_tokens": 5, "min_new_tokens": 5, "num_beams": beams}
+        alone = [theirs.generate(torch.tensor([row]), **options)[0, len(row) :].tolist() for row in PROMPTS]
+        for cached in caches:
+            together = theirs.generate(tokens, attention_mask=mask, use_cache=cached, **options)
+            assert together[:, tokens.shape[1] :].tolist() == alone
 
 
 def test_what_is_padded_on_the_left_is_said_of_the_texts_alone() -> None:
