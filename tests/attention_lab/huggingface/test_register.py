@@ -430,6 +430,7 @@ def test_sparsemax_in_bert_has_weights_of_exactly_zero() -> None:
     model = using(bert(), "sparsemax")
     seen = model(**given("bert", padded()), output_attentions=True).attentions
     there = padded().bool()
+    assert len(seen) == 2
     for weights in seen:
         assert weights.shape == (3, 5, LENGTH, LENGTH)
         inside = weights[0]

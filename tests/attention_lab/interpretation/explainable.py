@@ -61,12 +61,15 @@ def model_of(architecture: str, words: int, mechanism: str = "scaled_dot_product
     return build(config(words, **{**values, **changes})).double().eval()
 
 
-def asked_of(architecture: str, mechanism: str = "scaled_dot_product", rows: int = 3, **changes: Any) -> Asked:
-    """One batch of rows of different lengths."""
+def asked_of(
+    architecture: str, mechanism: str = "scaled_dot_product", rows: int = 3, only: str | None = None, **changes: Any
+) -> Asked:
+    """One batch of rows of different lengths, or the one of them with that name."""
     task = TASKS[architecture]
     tokenizer = tokenizer_of([" ".join(WORDS)])
     model = model_of(architecture, len(tokenizer), mechanism, **changes)
     frame = records_of(task, rows)
+    frame = frame[frame["row"] == only].reset_index(drop=True) if only else frame
     encoded = encoded_of(frame, task, tokenizer, list(LABELS))
     (reading,) = readings(model.config, encoded, frame, tokenizer, SHAPES[task])
     return Asked.of(model, reading, "cpu")

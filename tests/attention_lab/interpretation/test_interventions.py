@@ -21,6 +21,7 @@ def used_after(asked, change) -> list[tuple[torch.Tensor, torch.Tensor]]:
 
     with torch.no_grad(), reweighted(asked.model, keep, [looked_at(asked.model.config)]):
         asked.log_probabilities()
+    assert len(pairs) == asked.model.config.layers
     return pairs
 
 
