@@ -8,7 +8,7 @@ import pytest
 import torch
 from searched import best_targets
 from test_models import END, PAD, START, sentences  # the tiny models of the transformer's tests
-from tiny_models import Remembering, log_probability, tiny
+from tiny_models import Remembering, log_probabilities, tiny
 
 from attention_lab.decoding import Rules, TargetState, TextState, hypotheses
 from attention_lab.errors import InputError
@@ -30,7 +30,7 @@ def test_wide_beams_find_the_best_of_all_sequences(copy: bool) -> None:
     source = source.clamp(max=6)
     for row in range(2):
         one, one_mask = source[row : row + 1], mask[row : row + 1]
-        scores = {tuple(tokens): log_probability(model, one, one_mask, tokens) for tokens in every_text(4)}
+        scores = log_probabilities(model, one, one_mask, every_text(4))
         best = max(scores, key=scores.__getitem__)
         found, value = best_targets(model, one, one_mask, beams=300, length_penalty=0.0, max_tokens=5)
         assert found[0] == [token for token in best if token != END]
@@ -89,7 +89,7 @@ def test_the_n_best_are_all_sequences_by_their_worth(length_penalty: float) -> N
     )  # fmt: skip
     for row, hypothesis_list in enumerate(found):
         one, one_mask = source[row : row + 1], mask[row : row + 1]
-        logs = {tuple(tokens): log_probability(model, one, one_mask, tokens) for tokens in every_text(3)}
+        logs = log_probabilities(model, one, one_mask, every_text(3))
         expected = sorted(logs, key=lambda tokens: logs[tokens] / len(tokens) ** length_penalty, reverse=True)
         said = [(*h.tokens, END) if h.ended else tuple(h.tokens) for h in hypothesis_list]
         assert said == expected

@@ -9,7 +9,7 @@ import torch
 from scipy.stats import chisquare
 from searched import best_targets
 from test_models import END, PAD, START, sentences
-from tiny_models import Remembering, log_probability, tiny
+from tiny_models import Remembering, log_probabilities, tiny
 
 from attention_lab.decoding import Draw, Rules, TargetState, TextState, by_length, sample, stream
 from attention_lab.errors import InputError
@@ -107,7 +107,7 @@ def test_an_encoder_decoder_draws_what_the_full_pass_has() -> None:
     found = sample(state, start, Rules.of(model.config), Draw(temperature=2.0), max_tokens=9, seeds=[1, 2])
     for row, text in enumerate(found):
         said = [*text.tokens, *([END] if text.ended else [])]
-        expected = log_probability(model, source[row : row + 1], mask[row : row + 1], said)
+        expected = log_probabilities(model, source[row : row + 1], mask[row : row + 1], [said])[tuple(said)]
         assert text.log_probability == pytest.approx(expected, abs=1e-4)
 
 

@@ -21,11 +21,18 @@ def tiny(vocabulary: int = 7, **changes: object) -> EncoderDecoder:
     return model
 
 
-def log_probability(model: EncoderDecoder, source: Tensor, mask: Tensor, tokens: list[int]) -> float:
-    target = torch.tensor([[START, *tokens]])
-    logits = model.project(model(source, mask, target[:, :-1])[0])[0]
-    logs = logits.log_softmax(-1)
-    return float(sum(logs[i, token] for i, token in enumerate(tokens)))
+def log_probabilities(
+    model: EncoderDecoder, source: Tensor, mask: Tensor, texts: list[list[int]]
+) -> dict[tuple[int, ...], float]:
+    """Of each text behind one source, from the full pass; texts of one length are read at once."""
+    found = {}
+    for length in {len(tokens) for tokens in texts}:
+        alike = [tokens for tokens in texts if len(tokens) == length]
+        target = torch.tensor([[START, *tokens] for tokens in alike])
+        hidden, _ = model(source.expand(len(alike), -1), mask.expand(len(alike), -1), target[:, :-1])
+        logs = model.project(hidden).log_softmax(-1).gather(2, target[:, 1:, None]).sum((1, 2))
+        found |= dict(zip(map(tuple, alike), logs.tolist(), strict=True))
+    return found
 
 
 class Remembering:
