@@ -33,7 +33,7 @@ def clean(
 
     options = load(params, *SECTIONS)
     shape = records.SHAPES[options.task]
-    frame = records.read(raw / "records.parquet")
+    frame = records.read(raw / "records.parquet", shape)
     kept, rejected = cleaning.clean(frame, shape, options.clean)
     records.write(kept, output / "kept.parquet")
     records.write(rejected, output / "rejected.parquet")

@@ -34,7 +34,7 @@ def encode(
     options = load(params, *SECTIONS)
     shape = records.SHAPES[options.task]
     tokenizer, of_target, labels = vocabulary.load(vocab), vocabulary.load_target(vocab), vocabulary.load_labels(vocab)
-    parts = {name: records.read(split / f"{name}.parquet") for name in records.SPLITS}
+    parts = {name: records.read(split / f"{name}.parquet", shape) for name in records.SPLITS}
     encoded, overflowed = {}, {}
     for name, part in parts.items():
         encoded[name], overflowed[name] = encoding.encode(part, shape, tokenizer, labels, options.encode, of_target)

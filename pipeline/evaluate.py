@@ -35,8 +35,8 @@ def evaluate(
 
     options = load(params, *SECTIONS)
     shape = records.SHAPES[options.task]
-    parts = {name: records.read(split / f"{name}.parquet") for name in ("train", options.evaluate.split)}
-    predictor = evaluation.Trained(model)
+    parts = {name: records.read(split / f"{name}.parquet", shape) for name in ("train", options.evaluate.split)}
+    predictor = evaluation.Trained(model, options.task)
     with tracking.run_of(model, in_full(record(params), predictor.model.config), "evaluate") as log:
         predictions = evaluation.predict(predictor, encoded, parts[options.evaluate.split], shape, options.evaluate)
         found = evaluation.measure(predictor, predictions, parts["train"], options.evaluate, options.seed)

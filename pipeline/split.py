@@ -30,7 +30,7 @@ def split(
 
     options = load(params, *SECTIONS)
     shape = records.SHAPES[options.task]
-    kept = records.read(clean / "kept.parquet")
+    kept = records.read(clean / "kept.parquet", shape)
     where = splitting.assign(kept, shape, options.split, options.seed)
     parts = {name: kept[where == name].reset_index(drop=True) for name in records.SPLITS}
     for name, part in parts.items():

@@ -32,7 +32,7 @@ def vocab(
 
     options = load(params, *SECTIONS)
     shape = records.SHAPES[options.task]
-    kept = records.read(clean / "kept.parquet")
+    kept = records.read(clean / "kept.parquet", shape)
     split = splitting.assign(kept, shape, options.split, options.seed)
     train, valid = kept[split == "train"], kept[split == "valid"]
     normaliser = cleaning.normaliser(options.clean)

@@ -239,16 +239,21 @@ def write(frame: pd.DataFrame, path: Path) -> None:
         writer.write_batch(batch)
 
 
-def read(path: Path) -> pd.DataFrame:
+def read(path: Path, shape: Shape | None = None) -> pd.DataFrame:
     """Read encoded rows; each list is a read-only int32 view into the memory-mapped file.
 
+    Args:
+        shape: of the records that they should be from; None: any.
+
     Raises:
-        InputError: the file is not there.
+        InputError: the file is not there, or holds rows of another task.
     """
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; `dvc repro encode` makes it")
     with pa.memory_map(str(path)) as source:
         batch = pa.ipc.open_file(source).get_batch(0)
+    if shape is not None and _truth(shape) != {"target", "label", "labels", "span"} & set(batch.schema.names):
+        raise InputError(f"{path} holds rows of another task; run `dvc repro encode`")
     columns: dict[str, object] = {}
     for name, array in zip(batch.schema.names, batch.columns, strict=True):
         if pa.types.is_list(array.type):
@@ -258,6 +263,11 @@ def read(path: Path) -> pd.DataFrame:
         else:
             columns[name] = array.to_numpy(zero_copy_only=False)
     return pd.DataFrame(columns)
+
+
+def _truth(shape: Shape) -> set[str]:
+    """The column with what is to be predicted; a language model's is its source."""
+    return {"span"} if shape.answer else {"target"} if shape.target else {shape.label} if shape.label else set()
 
 
 def _ids(

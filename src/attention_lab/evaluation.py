@@ -24,15 +24,16 @@ class Trained:
 
     Args:
         directory: what the train stage wrote, `data/model`.
+        task: that it should be for; None: any.
 
     Raises:
-        InputError: a file is missing.
+        InputError: a file is missing, or the model is for another task.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, task: str | None = None) -> None:
         self.device = device.choose("auto")
         device.prepare(self.device)
-        self.model = load(directory, self.device)
+        self.model = load(directory, self.device, task)
         self.tokenizer = vocabulary.load(directory)
         own = self.model.config.target_vocabulary is not None
         self.target_tokenizer = vocabulary.load(directory / vocabulary.TARGET) if own else self.tokenizer
@@ -48,7 +49,7 @@ def predict(
         encoded: the folder that the encode stage wrote.
         rows: the records of that split.
     """
-    table = encoding.read(encoded / f"{options.split}.arrow")
+    table = encoding.read(encoded / f"{options.split}.arrow", shape)
     data = examples(table, trained.model.config.pad, len(trained.model.config.labels))
     windows: list[dict[str, Any]] = [{}] * len(data)
     with tqdm(total=len(data), desc="predict", unit="row", mininterval=1.0) as bar:

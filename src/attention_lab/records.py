@@ -178,15 +178,21 @@ def write(frame: pd.DataFrame, path: Path) -> None:
         pq.write_table(table.cast(pa.schema(fields)), temporary, compression="zstd")
 
 
-def read(path: Path) -> pd.DataFrame:
+def read(path: Path, shape: Shape | None = None) -> pd.DataFrame:
     """Read a table; lists come back as Python lists, missing values as None.
 
+    Args:
+        shape: that it should have; None: any.
+
     Raises:
-        InputError: the file is not there.
+        InputError: the file is not there, or holds records of another shape.
     """
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; `dvc repro` makes it")
     table = pq.read_table(path)
+    wanted = [] if shape is None else [*shape.required, shape.gold]
+    if missing := [name for name in wanted if name not in table.column_names]:
+        raise InputError(f"{path} is of another task, for it has no column {missing[0]!r}; run `dvc repro`")
     plain = [f.name for f in table.schema if not pa.types.is_list(f.type) and not pa.types.is_string(f.type)]
     return pd.DataFrame(
         {
@@ -222,12 +228,12 @@ class replaced:  # noqa: N801 - reads as a statement: with replaced(path) as tem
     """Give a temporary name beside `path`; take its place at the end, or vanish on an error."""
 
     def __init__(self, path: Path) -> None:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; name a file in it")
         self.path = path
         self.temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
     def __enter__(self) -> Path:
-        if self.path.is_dir():
-            raise InputError(f"{self.path} is a folder; name a file in it")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):

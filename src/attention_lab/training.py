@@ -32,7 +32,7 @@ from attention_lab.metrics import rounded
 from attention_lab.params import Params, Train
 from attention_lab.pretraining import prepared
 from attention_lab.processes import is_helper
-from attention_lab.records import digest, replaced
+from attention_lab.records import SHAPES, digest, replaced
 from attention_lab.regularisation import Objective, averaged
 from attention_lab.segmentation import Resegmented
 from attention_lab.tasks import TASKS, Task, Trainable
@@ -146,7 +146,8 @@ def fit(
         unfinished: folder for the state of a training until it is done; see `key`.
     """
     tokenizer, of_target = vocabulary.load(vocab), vocabulary.load_target(vocab)
-    tables = {name: encoding.read(encoded / f"{name}.arrow") for name in ("train", "valid")}
+    shape = SHAPES[options.task]
+    tables = {name: encoding.read(encoded / f"{name}.arrow", shape) for name in ("train", "valid")}
     data = {name: examples(table, config.pad, len(config.labels)) for name, table in tables.items()}
     if config.architecture == "spans":
         config = config.model_copy(update={"no_answer": encoding.some_have_no_answer(tables["train"])})

@@ -36,6 +36,12 @@ def test_lines_are_json_for_everyone(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("folder", ["", ".", "..", "/"])
+def test_a_folder_is_no_file_to_write(folder: str) -> None:
+    with pytest.raises(InputError, match="is a folder; name a file in it"):
+        records.write_bytes(b"", Path(folder))
+
+
 def test_the_digest_of_what_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="model: there is no such file; `dvc repro` makes it"):
         records.digest(tmp_path / "model")

@@ -79,6 +79,24 @@ def test_a_stage_before_its_inputs(project: Project) -> None:
     assert done.stderr.strip() == f"clean: {sentence}"
 
 
+def test_a_stage_behind_stages_of_another_task(project: Project) -> None:
+    project.stages(("ingest", "clean", "vocab", "split", "encode"))
+    for task, column in {"summarization": "document", "sentiment": "text", "generation": "text"}.items():
+        project.set(task=task)
+        sentence = f"{{}} is of another task, for it has no column '{column}'; run `dvc repro`"
+        for stage, file in {
+            "clean": "data/raw/records.parquet",
+            "vocab": "data/clean/kept.parquet",
+            "split": "data/clean/kept.parquet",
+            "encode": "data/split/train.parquet",
+            "evaluate": "data/split/train.parquet",
+        }.items():
+            assert_matches(sentence.format(file), project.refusal(stage))
+    for task in ("question_answering", "sentiment", "multi_label", "generation"):
+        expected = "data/encoded/train.arrow holds rows of another task; run `dvc repro encode`"
+        assert_matches(expected, project.set(task=task).refusal("train"))
+
+
 def assert_matches(pattern: str, text: str) -> None:
     import re
 

@@ -81,22 +81,22 @@ def run(
         The result, and what the report shows of it.
 
     Raises:
-        InputError: a file is missing, gold refers to a word that does not exist, or `interpret.beside` is not a model
-            of the same task.
+        InputError: a file is missing or of another task, gold refers to a word that does not exist, or
+            `interpret.beside` is not a model of the same task.
     """
     device = devices.choose("auto")
     devices.prepare(device)
-    trained = load(model, device)
+    trained, shape = load(model, device, options.task), tables.SHAPES[options.task]
     folder = options.interpret.beside
     beside = None if folder is None else another.read(Path(folder), options.task, device)
     found = interpret(
         trained,
         options.task,
-        {name: encoding.read(encoded / f"{name}.arrow") for name in ("valid", "test")},
-        {name: tables.read(split / f"{name}.parquet") for name in ("valid", "test")},
-        tables.read(predictions / "predictions.parquet"),
+        {name: encoding.read(encoded / f"{name}.arrow", shape) for name in ("valid", "test")},
+        {name: tables.read(split / f"{name}.parquet", shape) for name in ("valid", "test")},
+        tables.read(predictions / "predictions.parquet", shape),
         vocabulary.load(model),
-        tables.SHAPES[options.task],
+        shape,
         options.interpret,
         seed=options.seed,
         device=device,

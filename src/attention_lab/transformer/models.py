@@ -335,11 +335,14 @@ def save(model: Model, directory: Path) -> None:
         save_file(tensors, temporary, metadata={"format": "pt"})
 
 
-def load(directory: Path, device: str | torch.device = "cpu") -> Model:
+def load(directory: Path, device: str | torch.device = "cpu", task: str | None = None) -> Model:
     """Load a saved model, in eval mode.
 
+    Args:
+        task: that it should be for; None: any.
+
     Raises:
-        InputError: the folder holds no model, or one that was not trained here.
+        InputError: the folder holds no model, or one that was not trained here, or for another task.
     """
     if not (directory / "model.safetensors").exists():
         raise InputError(f"{directory} holds no trained model; run `dvc repro train` first")
@@ -348,7 +351,10 @@ def load(directory: Path, device: str | torch.device = "cpu") -> Model:
         raise InputError(
             f"{directory} holds a model that was not trained here; name what `dvc repro train` has written"
         )
-    model = build(Config(**content["transformer"]))
+    config = Config(**content["transformer"])
+    if task not in (None, config.task):
+        raise InputError(f"{directory} holds a model for {config.task}, but task is {task}; run `dvc repro train`")
+    model = build(config)
     tensors = load_file(directory / "model.safetensors")
     model.load_state_dict({name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()})
     return model.to(device).eval()

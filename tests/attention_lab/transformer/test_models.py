@@ -411,6 +411,8 @@ def test_a_folder_without_a_model_is_a_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no trained model; run `dvc repro train` first"):
         load(tmp_path)
     save(build(config()), tmp_path)
+    with pytest.raises(InputError, match="holds a model for translation, but task is sentiment; run `dvc repro train`"):
+        load(tmp_path, task="sentiment")
     (tmp_path / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
     with pytest.raises(InputError, match="holds a model that was not trained here; name what"):
         load(tmp_path)
