@@ -54,7 +54,8 @@ def folder(at: Path, task: str, mechanism: str = "scaled_dot_product") -> Path:
 def predictions(at: Path, rows: list[dict[str, Any]]) -> Path:
     file = at / "predictions" / "predictions.jsonl"
     file.parent.mkdir()
-    file.write_text("\n".join(json.dumps({"row": f"a:{n}", **row}) for n, row in enumerate(rows)), encoding="utf-8")
+    lines = [json.dumps({"row": f"a:{n}", **row}, ensure_ascii=False) for n, row in enumerate(rows)]
+    file.write_text("\n".join(lines), encoding="utf-8")
     return file
 
 
@@ -170,6 +171,12 @@ def test_examples_are_wrong_and_right_predictions(tmp_path: Path) -> None:
     assert found[0] == {"inputs": {"source": "the old dog"}, "reference": "a", "verdict": "✗ differs"}
     assert {one["verdict"] for one in found[1:]} == {"✓ same"}
     assert len(found) == 3
+
+
+def test_an_example_may_hold_other_line_ends(tmp_path: Path) -> None:
+    text = "the old\u2028dog\u0085sees"
+    found = examples_of(predictions(tmp_path, [{"text": text, "label": "a", "prediction": "a"}]), "sentiment")
+    assert [one["inputs"] for one in found] == [{"text": text}]
 
 
 def test_examples_with_several_labels_say_them_as_one_text(tmp_path: Path) -> None:

@@ -192,7 +192,9 @@ def examples_of(predictions: Path, task: str, number: int = EXAMPLES) -> list[di
     """
     if not predictions.is_file():
         return []
-    table = pd.DataFrame([json.loads(line) for line in predictions.read_text(encoding="utf-8").splitlines()])
+    # Not splitlines(): texts may hold U+2028 and others that it takes for line ends.
+    lines = predictions.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    table = pd.DataFrame([json.loads(line) for line in lines])
     shape = SHAPES[task]
     names, truth = shape.inputs, shape.truth
     if not {"row", "prediction", *names, *([truth] if truth else [])} <= set(table.columns):

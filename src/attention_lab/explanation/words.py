@@ -64,7 +64,7 @@ class Answer:
     @property
     def outputs(self) -> list[str]:
         """What each row of scores is of."""
-        return self.asked.outputs(0).words if self.asked.writes else [self.prediction or "(no answer)"]
+        return self.asked.outputs(0).words if self.asked.writes else [self.prediction or "(nothing)"]
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def test_an_answer_and_that_there_is_none_are_explained_as_they_are_predicted(
     assert (answer.prediction == "") == none
     if none:
         assert (first, last) == (0, 0)
-        assert answer.outputs == ["(no answer)"]
+        assert answer.outputs == ["(nothing)"]
     else:
         words = CONTEXT.split()[first - 5 : last - 4]  # <s> sees a dog </s> context
         assert answer.outputs == [" ".join(words)]
