@@ -41,6 +41,11 @@ def clean(
     metrics.write(found, counts)
     validation.publish(expectations.check_clean(frame, kept, rejected, shape, options.clean), gates)
     typer.echo("clean: " + ", ".join(f"{rows:,} {name}" for name, rows in found.items()))
+    if lost := cleaning.without_gold(frame, kept, shape):
+        typer.echo(
+            f"clean: kept rows that lose their {shape.gold}, because cleaning divides their texts into other words: "
+            f"{lost:,}; separate words by single spaces, without punctuation if clean.remove_punctuation is true"
+        )
 
 
 if __name__ == "__main__":

@@ -163,6 +163,15 @@ CONVERSIONS: dict[str, Callable[[Any, str, str], Any]] = {
 }
 
 
+def _said_of_each(numbers: list[Any]) -> str:
+    """What a list has for each word of a text; "" if it has word numbers, of which 0 or 1 would not come twice."""
+    if not numbers or not set(numbers) <= {-1, 0, 1}:
+        return ""
+    if type(numbers[0]) is bool:
+        return "true or false"
+    return "-1, 0 or 1" if -1 in numbers else "0 or 1" if len(set(numbers)) < len(numbers) else ""
+
+
 def check_words(frame: pd.DataFrame, shape: Shape, column: str) -> None:
     """Gold must point at words that are there."""
     known = frame[frame[column].notna()]
@@ -170,8 +179,7 @@ def check_words(frame: pd.DataFrame, shape: Shape, column: str) -> None:
         per_text = zip(*gold, strict=True) if len(shape.gold_texts) > 1 else [gold]
         for name, text, numbers in zip(shape.gold_texts, texts, per_text, strict=False):
             words = len(text.split(" "))
-            if numbers and (type(numbers[0]) is bool or min(numbers) < 0):
-                said = "true or false" if type(numbers[0]) is bool else "-1, 0 or 1"
+            if said := _said_of_each(numbers) if len(shape.gold_texts) == 1 else "":
                 raise InputError(
                     f"{row}: {column} gives {said} for {len(numbers)} words, but {name} has {words}, separated by "
                     "single spaces; give one for each"

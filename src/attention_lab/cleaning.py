@@ -100,6 +100,12 @@ def counts(kept: pd.DataFrame, rejected: pd.DataFrame) -> dict[str, int]:
     return {"kept": len(kept), "rejected": len(rejected), **{r: int(found.get(r, 0)) for r in REASONS}}
 
 
+def without_gold(raw: pd.DataFrame, kept: pd.DataFrame, shape: Shape) -> int:
+    """How many kept rows have lost their gold, because normalising did more than change their words one by one."""
+    before = raw.loc[raw["row"].isin(kept["row"]), shape.gold]
+    return int(before.notna().sum() - kept[shape.gold].notna().sum())
+
+
 def _normalised(raw: pd.DataFrame, shape: Shape, normal: normalizers.Normalizer) -> pd.DataFrame:
     rows = raw.copy()
     aligned = pd.Series(True, index=raw.index)

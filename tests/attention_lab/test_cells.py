@@ -117,7 +117,9 @@ def test_gold_points_at_words_that_are_there() -> None:
         cells.check_words(frame, SHAPES["sentiment"], "rationale")
 
 
-@pytest.mark.parametrize(("gold", "said"), [([True, False], "true or false"), ([0, -1], "-1, 0 or 1")])
+@pytest.mark.parametrize(
+    ("gold", "said"), [([True, False], "true or false"), ([0, -1], "-1, 0 or 1"), ([1, 1], "0 or 1")]
+)
 def test_what_is_said_of_words_is_said_of_each(gold: list[Any], said: str) -> None:
     frame = pd.DataFrame({"row": ["a:1"], "text": ["one two three"]})
     frame["rationale"] = [cells.numbered(gold, "one two three")]

@@ -161,6 +161,7 @@ def test_gold_is_kept_only_while_its_words_are() -> None:
     )
     kept, _ = cleaning.clean(raw, SENTIMENT, CLEAN.model_copy(update={"lowercase": True}))
     assert kept["rationale"].tolist() == [[0], None, None, None, [0], None]
+    assert cleaning.without_gold(raw, kept, SENTIMENT) == 3
     kept, _ = cleaning.clean(raw, SENTIMENT, CLEAN.model_copy(update={"remove_punctuation": True}))
     # "so-so  film" and "so so film" have three words each, but not the same ones.
     assert kept["rationale"].tolist() == [[0], None, None, None, None, None]
