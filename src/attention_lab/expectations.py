@@ -240,15 +240,16 @@ def check_encode(
             else ", or encode.overlap, so that some window holds every answer whole"
         ),
     )
-    sizes = pd.DataFrame({"split": list(encoded), "rows": [len(frame) for frame in encoded.values()]})
+    sizes = pd.DataFrame({"row": list(encoded), "rows": [len(frame) for frame in encoded.values()]})
     some = Check(
         "ExpectColumnValuesToBeBetween",
         {"column": "rows", "min_value": 1},
         "every split has at least one encoded row",
-        few.remedy,
+        f"raise {' or '.join(f'encode.max_{column}_tokens' for column in limits)}{enough} or use "
+        "encode.overflow=truncate",
     )
     tables = [
-        Table(sizes, [some]),
+        Table(sizes, [some], "splits"),
         Table(
             pd.concat(once, ignore_index=True),
             [_among("times", [1], "every row of a split is either encoded or dropped, in its own split")],

@@ -431,6 +431,9 @@ def test_encode_sees_too_many_cut_rows(tokenizer, overflow: str) -> None:
     if overflow == "drop":  # all of them
         every, *rest = report.results
         assert (every.meaning, every.unexpected) == ("every split has at least one encoded row", 3)
+        said = r"3 of 3 splits are exceptions, e\.g\. train '0' .*; raise encode\.max_source_tokens or .* would do\)"
+        with pytest.raises(InputError, match=rf"{said} or use encode\.overflow=truncate; see"):
+            validation.enforce(report, PAGE)
         report = replace(report, results=rest)
     assert_only(report, "at most 10 % of rows are cut or dropped", 20, "x.csv:2")
     said = r"raise encode\.max_source_tokens, encode\.max_target_tokens \(source (\d+) would do\) or"
