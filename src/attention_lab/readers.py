@@ -27,8 +27,9 @@ from attention_lab.records import Shape
 # knows that it holds no table, whose syntax would be learned.
 PLAIN = re.compile(r"|\.txt|\.md|\.[a-z]{2}([-_][a-z]{2,4})?")
 
-# What packed files begin with, whatever they are called (zip, bzip2, xz, gzip, 7z, zstd), and what they are called.
-PACKED = re.compile(rb"PK\x03\x04|BZh[1-9]1AY|\xfd7zXZ|\x1f\x8b|7z\xbc\xaf|\x28\xb5\x2f\xfd")
+# What packed files begin with, whatever they are called (zip, bzip2, xz, gzip, 7z, zstd, Excel before 2007), and what
+# they are called.
+PACKED = re.compile(rb"PK\x03\x04|BZh[1-9]1AY|\xfd7zXZ|\x1f\x8b|7z\xbc\xaf|\x28\xb5\x2f\xfd|\xd0\xcf\x11\xe0")
 ARCHIVES = (".zip", ".bz2", ".xz", ".7z", ".zst", ".rar", ".tar", ".tgz")
 
 Records = list[tuple[int, dict[str, Any]]]  # (line or element, counted from 1; values by their own column names)
@@ -142,10 +143,10 @@ def _lined(name: str, content: bytes) -> str:
 
 
 def _csv(name: str, content: bytes) -> Records:
-    """RFC 4180: quoted fields may hold commas, quotes (doubled) and newlines. Where the header has no comma, a
-    semicolon or a tab in it separates the fields, as in files of Excel."""
+    """RFC 4180: quoted fields may hold commas, quotes (doubled) and newlines. Where the header has no comma outside of
+    quotes, a semicolon or a tab in it separates the fields, as in files of Excel."""
     text = _lined(name, content)
-    header = text.lstrip("\r\n").partition("\n")[0]
+    header = re.sub('"[^"]*"', "", text.lstrip("\r\n").partition("\n")[0])
     separator = next((mark for mark in ",;\t" if mark in header), ",")
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # its default refuses documents above 128 KiB
     reader = csv.reader(io.StringIO(text, newline="\n"), delimiter=separator, strict=True)

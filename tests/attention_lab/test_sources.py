@@ -172,7 +172,7 @@ def test_a_row_of_a_tsv_is_one_line() -> None:
 
 @pytest.mark.parametrize("separator", [";", "\t"])
 def test_csv_of_excel(separator: str) -> None:
-    lines = [["text", "label"], ['"one, and; more"', "1"], ["two", "0"]]
+    lines = [["text", "label", '"one, or another"'], ['"one, and; more"', "1", ""], ["two", "0", ""]]
     frame, _ = load(path=put("x.csv", "\ufeff" + "".join(separator.join(line) + "\r\n" for line in lines)))
     assert frame["text"].tolist() == ["one, and; more", "two"]
     assert frame["label"].tolist() == ["1", "0"]
@@ -510,11 +510,21 @@ def test_extensions_may_be_the_sides_of_parallel_text() -> None:
         ("x.csv", lzma.compress(b"text,label\n")),
         ("x.csv", gzip.compress(b"text,label\n", mtime=0)),
         ("x.txt", b"PK\x03\x04 and so on"),
+        ("x.csv", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1 and so on"),
         ("x.csv.gz", gzip.compress(b"text,label\n", mtime=0)),  # packed twice
         ("x.zip", b"text,label\n"),
         ("x.tar.gz", b"text,label\n"),
     ],
-    ids=["bzip2", "xz without its name", "gzip without its name", "zip without its name", "gzip in gzip", "zip", "tar"],
+    ids=[
+        "bzip2",
+        "xz without its name",
+        "gzip without its name",
+        "zip without its name",
+        "old Excel without its name",
+        "gzip in gzip",
+        "zip",
+        "tar",
+    ],
 )
 @pytest.mark.parametrize("task", ["sentiment", "generation"])
 def test_archives_are_to_be_unpacked(task: str, name: str, content: bytes) -> None:
