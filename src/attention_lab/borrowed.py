@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 
 from attention_lab import vocabulary
 from attention_lab.errors import InputError
@@ -47,7 +48,7 @@ def load(
         theirs, report = getattr(transformers, kind).from_pretrained(
             str(directory), local_files_only=True, dtype=torch.float32, output_loading_info=True
         )
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise InputError(f"{directory} holds no weights that can be read: {_first_line(error)}") from None
     if report["missing_keys"]:
         missing = ", ".join(sorted(report["missing_keys"])[:3])
@@ -107,7 +108,9 @@ def _of_target(model: Model, tokenizer: PreTrainedTokenizerFast) -> PreTrainedTo
 def _read(file: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+        if not isinstance(found, dict):
+            raise ValueError("it is no JSON object")
+    except (OSError, ValueError) as error:
         raise InputError(f"{file} cannot be read ({error}); give the directory of a model") from None
     return found
 

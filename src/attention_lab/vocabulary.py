@@ -123,14 +123,22 @@ def load(directory: Path) -> PreTrainedTokenizerFast:
     """Load a tokenizer that `save` wrote, for complete texts.
 
     Raises:
-        InputError: files are missing.
+        InputError: files are missing or damaged.
     """
     from transformers import PreTrainedTokenizerFast
 
     for name in FILES:
         if not (directory / name).is_file():
             raise InputError(f"{directory / name}: there is no such file; `dvc repro vocab` makes it")
-    return _set(PreTrainedTokenizerFast.from_pretrained(str(directory), local_files_only=True), whole=True)
+    try:
+        found = PreTrainedTokenizerFast.from_pretrained(str(directory), local_files_only=True)
+    except (OSError, ValueError) as error:  # an incomplete copy
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{directory} holds a tokenizer that cannot be read ({reason}); copy all of its files again or run `dvc "
+            "repro vocab`"
+        ) from None
+    return _set(found, whole=True)
 
 
 def for_prompts(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:

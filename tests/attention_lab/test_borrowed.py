@@ -251,7 +251,9 @@ def slow(at: Path) -> None:
     ("spoil", "sentence"),
     [
         (lambda at: changed(at, "config.json", architectures=["BertForMaskedLM"]), "holds BertForMaskedLM; the models"),
+        (lambda at: (at / "config.json").write_text("[]"), r"config\.json cannot be read \(it is no JSON object\)"),
         (without_weights, "holds no weights that can be read"),
+        (lambda at: (at / "model.safetensors").write_bytes(b"version https"), "holds no weights that can be read"),
         (without_a_head, r"lacks weights of BertForSequenceClassification \(classifier.bias"),
         (lambda at: (at / "tokenizer.json").write_text("{"), "holds no tokenizer that can be read"),
         (slow, "is a slow one, which does not say where its tokens stand in the text; save a fast one"),

@@ -197,6 +197,14 @@ def test_a_frequency_that_nothing_reaches_is_refused(kind: str) -> None:
         vocabulary.train(["ab"], vocab(kind, min_frequency=9), None)
 
 
+@pytest.mark.parametrize("name", vocabulary.FILES)
+def test_a_damaged_tokenizer_is_named_with_the_remedy(name: str, tmp_path: Path) -> None:
+    vocabulary.save(vocabulary.train(["a b"], vocab("word", min_frequency=1), None), tmp_path)
+    (tmp_path / name).write_text("{", encoding="utf-8")
+    with pytest.raises(InputError, match=r"holds a tokenizer that cannot be read \(.*\); copy all of its files"):
+        vocabulary.load(tmp_path)
+
+
 def test_a_missing_tokenizer_is_named_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"tokenizer\.json: there is no such file; `dvc repro vocab`"):
         vocabulary.load(tmp_path)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -342,19 +343,26 @@ def load(directory: Path, device: str | torch.device = "cpu", task: str | None =
         task: that it should be for; None: any.
 
     Raises:
-        InputError: the folder holds no model, or one that was not trained here, or for another task.
+        InputError: the folder holds no model, or one that was not trained here, or for another task, or is damaged.
     """
     if not (directory / "model.safetensors").exists():
         raise InputError(f"{directory} holds no trained model; run `dvc repro train` first")
-    content = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    if "transformer" not in content:
+    try:
+        content = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        if "transformer" not in content:
+            raise InputError(
+                f"{directory} holds a model that was not trained here; name what `dvc repro train` has written"
+            )
+        config = Config(**content["transformer"])
+        if task not in (None, config.task):
+            raise InputError(f"{directory} holds a model for {config.task}, but task is {task}; run `dvc repro train`")
+        model = build(config)
+        tensors = load_file(directory / "model.safetensors")
+        model.load_state_dict({name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()})
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:  # an incomplete copy, files of two models
+        reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"{directory} holds a model that was not trained here; name what `dvc repro train` has written"
-        )
-    config = Config(**content["transformer"])
-    if task not in (None, config.task):
-        raise InputError(f"{directory} holds a model for {config.task}, but task is {task}; run `dvc repro train`")
-    model = build(config)
-    tensors = load_file(directory / "model.safetensors")
-    model.load_state_dict({name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()})
+            f"{directory} holds a model that cannot be read ({reason}); copy all of its files again or run `dvc repro "
+            "train`"
+        ) from None
     return model.to(device).eval()

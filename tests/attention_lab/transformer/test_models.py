@@ -407,6 +407,33 @@ def test_saved_and_loaded_to_the_bit(changes: dict[str, Any], tmp_path: Path) ->
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", None),
+        ("config.json", b"{"),
+        ("config.json", b'{"transformer": {"task": "translation"}}'),
+        ("model.safetensors", b"version https://git-lfs.github.com/spec/v1"),
+    ],
+)
+def test_a_damaged_model_is_a_users_mistake(name: str, content: bytes | None, tmp_path: Path) -> None:
+    save(build(config()), tmp_path)
+    (tmp_path / name).unlink()
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=r"holds a model that cannot be read \(.*\); copy all of its files again or"):
+        load(tmp_path)
+
+
+def test_the_files_of_two_models_do_not_go_together(tmp_path: Path) -> None:
+    save(build(config()), tmp_path)
+    weights = (tmp_path / "model.safetensors").read_bytes()
+    save(build(config(layers=3)), tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(weights)
+    with pytest.raises(InputError, match=r"holds a model that cannot be read \(Error\(s\) in loading state_dict"):
+        load(tmp_path)
+
+
 def test_a_folder_without_a_model_is_a_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no trained model; run `dvc repro train` first"):
         load(tmp_path)
