@@ -318,9 +318,10 @@ def explain(
 
 def _measured(metrics: Path) -> dict[str, Any]:
     """What the interpret stage has found, or nothing."""
+    from attention_lab.records import read_json
+
     file = metrics / "interpret.json"
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return found
+    return read_json(file) if file.is_file() else {}
 
 
 @commands.command()

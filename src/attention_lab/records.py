@@ -202,6 +202,18 @@ def read(path: Path, shape: Shape | None = None) -> pd.DataFrame:
     )
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Read an object that a stage has written.
+
+    Raises:
+        InputError: it is no JSON: it is committed, and a merge may have left its marks there.
+    """
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON ({error}); remove it and run `dvc repro`") from None
+
+
 def write_bytes(content: bytes, path: Path) -> None:
     """Write a file, whole or not at all."""
     with replaced(path) as temporary:

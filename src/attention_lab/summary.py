@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from attention_lab.errors import InputError
+from attention_lab.records import read_json
 
 # MLflow's own start page is for traces of language models; this is the table of runs.
 RUNS = "http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning"
@@ -48,5 +48,4 @@ def describe(metrics: Path) -> str:
 def _read(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise InputError(f"{path} is missing; run `dvc repro` first")
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+    return read_json(path)

@@ -99,7 +99,7 @@ def write(report: Report, path: Path) -> None:
 
 
 def read(path: Path) -> Report:
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = records.read_json(path)
     return Report(**(content | {"results": [Result(**result) for result in content["results"]]}))
 
 

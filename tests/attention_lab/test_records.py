@@ -42,6 +42,12 @@ def test_a_folder_is_no_file_to_write(folder: str) -> None:
         records.write_bytes(b"", Path(folder))
 
 
+def test_marks_of_a_merge_are_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "evaluate.json").write_text("{\n<<<<<<< HEAD\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"evaluate\.json is not valid JSON \(.*\); remove it and run `dvc repro`"):
+        records.read_json(tmp_path / "evaluate.json")
+
+
 def test_the_digest_of_what_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="model: there is no such file; `dvc repro` makes it"):
         records.digest(tmp_path / "model")

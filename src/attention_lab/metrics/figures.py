@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from attention_lab.errors import InputError
-from attention_lab.records import write_bytes
+from attention_lab.records import read_json, write_bytes
 
 
 def rounded(value: float | np.floating[Any]) -> float:
@@ -45,11 +45,11 @@ def read(path: Path, stage: str) -> dict[str, Any]:
     """Read metrics that `stage` has written.
 
     Raises:
-        InputError: the file does not exist.
+        InputError: the file does not exist or is damaged.
     """
     if not path.exists():
         raise InputError(f"{path} is missing; `dvc repro {stage}` makes it")
-    return dict(json.loads(path.read_text(encoding="utf-8")))
+    return read_json(path)
 
 
 def write(values: dict[str, Any], path: Path) -> None:
