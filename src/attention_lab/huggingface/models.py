@@ -29,6 +29,7 @@ from transformers import (
     GenerationMixin,
     PreTrainedModel,
 )
+from transformers.generation import GenerationMode
 from transformers.modeling_outputs import (
     BaseModelOutput,
     CausalLMOutputWithPast,
@@ -110,8 +111,23 @@ class _Generating(LabModel, GenerationMixin):
         self.generation_config = GenerationConfig(**writing(self.transformer.config))
 
     def _prepare_cache_for_generation(
-        self, generation_config: Any, model_kwargs: dict[str, Any], *arguments: Any, **named: Any
+        self,
+        generation_config: Any,
+        model_kwargs: dict[str, Any],
+        generation_mode: GenerationMode,
+        *arguments: Any,
+        **named: Any,
     ) -> None:
+        """Called by `generate`.
+
+        Raises:
+            InputError: guessed tokens would have to be taken back, but the state of a recurrent kernel cannot be.
+        """
+        if generation_mode == GenerationMode.ASSISTED_GENERATION:
+            raise InputError(
+                "generate: the cache of this model cannot take back tokens that were guessed; leave out "
+                "assistant_model and prompt_lookup_num_tokens"
+            )
         if generation_config.use_cache is not False and model_kwargs.get("past_key_values") is None:
             model_kwargs["past_key_values"] = LabCache(self.transformer)
 
@@ -152,10 +168,13 @@ class LabForSeq2SeqLM(_Generating):
                 reads the start token followed by all labels but the last.
 
         Raises:
-            InputError: there are no input_ids, and no `encoder_outputs` (with tokens, if the model copies).
+            InputError: there are no input_ids, and no `encoder_outputs` (with tokens, if the model copies); or neither
+                decoder_input_ids nor labels.
         """
         model = self.transformer
-        if decoder_input_ids is None and labels is not None:
+        if decoder_input_ids is None:
+            if labels is None:
+                raise InputError("the model needs decoder_input_ids or labels")
             decoder_input_ids = shifted(labels, model.config.start, model.config.pad)
         encoder_self = None
         if encoder_outputs is None:
@@ -181,11 +200,17 @@ class LabForSeq2SeqLM(_Generating):
         )
 
     def _prepare_text_encoder_decoder_kwargs_for_generation(
-        self, inputs_tensor: Tensor, model_kwargs: dict[str, Any], **others: Any
+        self,
+        inputs_tensor: Tensor,
+        model_kwargs: dict[str, Any],
+        model_input_name: str | None,
+        generation_config: GenerationConfig,
     ) -> dict[str, Any]:
-        mask = _mask(model_kwargs.get("attention_mask"), inputs_tensor)
-        memory, _ = self.transformer.read(inputs_tensor, mask)
-        return {**model_kwargs, "encoder_outputs": Encoded(memory.vectors, tokens=memory.tokens)}
+        wanted = generation_config.output_attentions
+        mask = _mask(model_kwargs.get("attention_mask"), None if model_input_name == "inputs_embeds" else inputs_tensor)
+        memory, seen = self.transformer.read(inputs_tensor, mask, weights=bool(wanted))
+        encoded = Encoded(memory.vectors, attentions=_seen(seen, wanted), tokens=memory.tokens)
+        return {**model_kwargs, "encoder_outputs": encoded}
 
 
 class LabForCausalLM(_Generating):

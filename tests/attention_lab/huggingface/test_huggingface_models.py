@@ -219,6 +219,21 @@ def test_without_tokens_there_is_a_sentence(masked: bool) -> None:
     ours, (tokens, mask) = LabForSeq2SeqLM.of(model()), texts()
     with pytest.raises(InputError, match="the model needs input_ids"):
         ours(attention_mask=mask if masked else None, labels=tokens)
+    with pytest.raises(InputError, match="the model needs input_ids"):
+        ours.generate(
+            inputs_embeds=ours.get_input_embeddings()(tokens), attention_mask=mask if masked else None, max_new_tokens=2
+        )
+    with pytest.raises(InputError, match="the model needs decoder_input_ids or labels"):
+        ours(input_ids=tokens)
+
+
+@pytest.mark.parametrize("architecture", ["encoder_decoder", "decoder"])
+def test_tokens_that_would_be_taken_back_are_not_guessed(architecture: str) -> None:
+    ours = (LabForCausalLM if architecture == "decoder" else LabForSeq2SeqLM).of(model(architecture))
+    tokens = torch.tensor([[5, 6, 7]])
+    for asked in ({"assistant_model": ours}, {"prompt_lookup_num_tokens": 2}):
+        with pytest.raises(InputError, match=r"cannot take back tokens .*; leave out assistant_model and prompt"):
+            ours.generate(tokens, max_new_tokens=3, **asked)
 
 
 def test_losses_are_those_of_our_tasks() -> None:
@@ -324,6 +339,21 @@ def test_attention_comes_back() -> None:
     assert [weights.shape for weights in found.encoder_attentions] == [(3, 3, 7, 7)] * 2
     assert (found.decoder_attentions[0].triu(1) == 0.0).all()
     assert (found.cross_attentions[1][1, :, :, 4:] == 0.0).all()
+
+
+@torch.no_grad()
+def test_generate_returns_the_attention_of_encoder_and_decoder() -> None:
+    (tokens, mask), theirs = texts(), LabForSeq2SeqLM.of(model())
+    found = theirs.generate(
+        tokens, attention_mask=mask, max_new_tokens=4, return_dict_in_generate=True, output_attentions=True
+    )
+    again = theirs(
+        input_ids=tokens, attention_mask=mask, decoder_input_ids=found.sequences[:, :-1], output_attentions=True
+    )
+    for one, other in zip(found.encoder_attentions, again.encoder_attentions, strict=True):
+        torch.testing.assert_close(one, other)
+    for layer, whole in enumerate(again.cross_attentions):
+        torch.testing.assert_close(torch.cat([step[layer] for step in found.cross_attentions], 2), whole)
 
 
 def tokenizer() -> Any:
