@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from attention_lab.attention import Cache, MultiHeadAttention, Place
 from attention_lab.attention.dropout import Dropout
 from attention_lab.attention.positions import sinusoidal
+from attention_lab.errors import InputError
 from attention_lab.transformer.config import Config
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -74,9 +75,18 @@ class Embedding(nn.Module):
         Args:
             segments: (B, L), the segment of each token; None: all in the first.
             shared: token vectors of another embedding, used instead of its own.
+
+        Raises:
+            InputError: positions are learned, and the text is longer than those.
         """
+        behind = start + tokens.shape[1]
+        if self.position == "learned" and behind > self.learned.num_embeddings:
+            raise InputError(
+                f"a text of {behind} tokens is longer than the model's {self.learned.num_embeddings} learned "
+                "positions; give a shorter one, or let the model write less"
+            )
         vectors = (self.tokens if shared is None else shared)(tokens) * self.scale
-        positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)
+        positions = torch.arange(start, behind, device=tokens.device)
         if self.position == "sinusoidal":
             vectors = vectors + sinusoidal(positions, self.width).to(vectors.dtype)
         elif self.position == "learned":

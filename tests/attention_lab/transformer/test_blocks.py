@@ -12,6 +12,7 @@ from test_models import PAD, VOCABULARY, config
 from torch import nn
 from torch.nn import functional as F
 
+from attention_lab.errors import InputError
 from attention_lab.transformer.blocks import DecoderBlock, Embedding, EncoderBlock, FeedForward, Residual, norm
 
 WIDTH, LENGTH, INNER = 12, 7, 17
@@ -141,6 +142,14 @@ def test_embeddings_are_the_sum_of_their_parts(normed: bool, scale: float | None
         if normed:
             expected = F.layer_norm(expected, (WIDTH,), made.norm.weight, made.norm.bias)
         torch.testing.assert_close(made(tokens, start=2, segments=kinds), expected)
+
+
+def test_a_text_longer_than_the_learned_positions_is_refused_with_a_sentence() -> None:
+    made, tokens = Embedding(config(position="learned")), torch.full((BATCH, LENGTH), VOCABULARY - 1)
+    most = made.learned.num_embeddings
+    made(tokens, start=most - LENGTH)
+    with pytest.raises(InputError, match=f"a text of {most + 1} tokens is longer than the model's {most} learned pos"):
+        made(tokens, start=most - LENGTH + 1)
 
 
 @pytest.mark.parametrize(
