@@ -248,6 +248,14 @@ def test_rouge_reads_every_script() -> None:
     assert found["rouge1"] == pytest.approx((1 + 0.5) / 2)
 
 
+def test_vowel_signs_and_accents_do_not_divide_a_word() -> None:
+    for text in ("हिन्दी भाषा", "தமிழ் மொழி", "مُحَمَّد رَسول", "cafe\u0301 nai\u0308ve"):
+        assert _StemmedWords().tokenize(text) == text.split()
+    assert _StemmedWords().tokenize("ok \u2764\ufe0f_b") == ["ok", "b"]  # the sign behind an emoji is no word
+    found = metrics.summarization(["हिन्दी", "நாடு"], [["हानि"], ["நீடா"]], ["", ""], 100, 1)
+    assert found["rouge1"] == 0.0  # other words of the same consonants
+
+
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [

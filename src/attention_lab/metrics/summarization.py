@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,12 +13,19 @@ import numpy as np
 from attention_lab.metrics.figures import Figure, interval, rounded
 
 ROUGES = ("rouge1", "rouge2", "rougeL")
-WORD = re.compile(r"[^\W_]+")
+
+
+@cache
+def _word() -> re.Pattern[str]:
+    """Letters and digits with their marks. Python counts marks, such as the vowel signs of Hindi or Tamil, as no
+    letters."""
+    marks = "".join(sign for sign in map(chr, range(0x300, 0x20000)) if unicodedata.category(sign).startswith("M"))
+    return re.compile(rf"[^\W_]+(?:[{marks}]+[^\W_]*)*")
 
 
 def words(text: str) -> list[str]:
-    """Runs of letters and digits, in lower case."""
-    return WORD.findall(text.lower())
+    """Runs of letters and digits, with the marks on them, in lower case."""
+    return _word().findall(text.lower())
 
 
 class _StemmedWords:
