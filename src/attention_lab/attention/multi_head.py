@@ -27,7 +27,7 @@ class MultiHeadAttention(nn.Module):
         heads: H.
         mechanism: how the weights are computed.
         place: the layer's role. In `decoder_self` it is causal; in `cross` it reads a memory.
-        dropout: share of the weights that are set to 0 in training.
+        dropout: share of the weights that are set to 0 in training; a kernel computes none, so there it does nothing.
         rotary: rotate queries and keys of self-attention by their position, unless the mechanism has its own position.
         same: use which words are the same, if the call says so; see `biases.SameWord`.
         length: the longest sequence; it matters only for mechanisms whose parameters or formula depend on it.

@@ -224,8 +224,8 @@ def chosen(attention: Attention, place: Place) -> Chosen:
 
 
 def stand_ins(params: Params, config: Config) -> list[str]:
-    """One sentence for each place in which the chosen mechanism is not valid and was replaced, and one if a summary
-    cannot copy."""
+    """One sentence for each place in which the chosen mechanism is not valid and was replaced, one if a summary cannot
+    copy, and one if there are no weights for attention dropout."""
     attention = params.attention
     row = mechanism(attention.mechanism, attention.options)
     found = [
@@ -238,4 +238,7 @@ def stand_ins(params: Params, config: Config) -> list[str]:
             "model.copy: no word of the source is copied; that takes one vocabulary for source and target, and "
             "cross-attention whose weights are probabilities"
         )
+    kernels = ", ".join(sorted({row.name for row in map(config.mechanism, config.places) if row.kernel is not None}))
+    if config.attention_dropout and kernels:
+        found.append(f"model.attention_dropout has no effect in {kernels}: kernels compute no weights")
     return found

@@ -82,6 +82,19 @@ def test_a_summary_copies_where_it_can_if_nothing_is_said(
     assert told == (task == "summarization" and copies is None and not found)
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+@pytest.mark.parametrize("name", ["linear", "sparsemax"])
+def test_attention_dropout_without_weights_to_drop_is_told(name: str, dropout: float) -> None:
+    changes = {
+        "attention": PARAMS.attention.model_copy(update={"mechanism": name}),
+        "model": PARAMS.model.model_copy(update={"attention_dropout": dropout}),
+    }
+    asked = PARAMS.model_copy(update=changes)
+    told = stand_ins(asked, Config.of(asked, architecture="encoder_decoder", **SIZES))
+    sentence = "model.attention_dropout has no effect in linear: kernels compute no weights"
+    assert told == ([sentence] if name == "linear" and dropout else [])
+
+
 def test_each_architecture_has_its_kinds_of_attention() -> None:
     places = {name: config(architecture=name).places for name in ("encoder_decoder", "classifier", "decoder", "spans")}
     assert places == {
