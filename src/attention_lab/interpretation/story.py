@@ -87,7 +87,7 @@ class Cell:
 @dataclass(frozen=True)
 class Card:
     """One example in brief. said, truth: words, and whether they match the other text; for a language model, whether
-    they belong to the given beginning."""
+    they and all words before them do."""
 
     number: int
     example: Example
@@ -274,7 +274,8 @@ def gates(metrics: Mapping[str, Any]) -> list[GateRow]:
 
 def trust(metrics: Mapping[str, Any]) -> dict[str, str]:
     """The caption of a picture by method ("attention": the weights): how far it agrees with gold, what chance would
-    reach, and how many gates passed."""
+    reach, and how many gates passed. A picture of the weights may be of another layer or head than the one measured,
+    so their caption names it."""
     table, gates = metrics.get("methods", {}), list(metrics.get("gates", {}).values())
     passed, failed = (sum(gate["passed"] is wanted for gate in gates) for wanted in (True, False))
     counted = f"Gates of this run: ✓ {passed} passed, ✗ {failed} failed." if gates else "No gates were computed."
@@ -288,7 +289,9 @@ def trust(metrics: Mapping[str, Any]) -> dict[str, str]:
             between = "" if low is None or high is None else f" [{low:.2f}, {high:.2f}]"
             chance = table.get("random", {}).get(measure)
             beside = "" if chance is None else f"; random scores have {chance:.2f}"
-            figure = f"On test rows: {MEASURES[measure][0]} {row[measure]:.2f}{between}{beside}. "
+            # Behind the variant may stand how its scores were read as links.
+            where = f" for {row['variant'].split(';')[0]}" if name == "attention" else ""
+            figure = f"On test rows: {MEASURES[measure][0]} {row[measure]:.2f}{between}{where}{beside}. "
         found[name] = figure + counted
     return found
 

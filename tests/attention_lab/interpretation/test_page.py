@@ -32,6 +32,32 @@ HEADS = {
 READY = "document.body && document.body.dataset.ready === 'true'"
 PATHS = "[...document.querySelectorAll('.thread')].map(one => one.dataset.query + ' ' + one.dataset.key)"
 
+# The contrast of a word with each shade of a chip, from −100 to 100 %, and of a number with each step of a grid.
+CONTRASTS = """(() => {
+  const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const luminance = (colour) => {
+    context.fillStyle = colour;
+    context.fillRect(0, 0, 1, 1);
+    const linear = [...context.getImageData(0, 0, 1, 1).data].map((byte) =>
+      byte / 255 <= 0.04045 ? byte / 255 / 12.92 : ((byte / 255 + 0.055) / 1.055) ** 2.4,
+    );
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+  };
+  const ratio = (element) => {
+    const style = getComputedStyle(element);
+    const [dark, light] = [style.color, style.backgroundColor].map(luminance).sort((a, b) => a - b);
+    return (light + 0.05) / (dark + 0.05);
+  };
+  const row = document.querySelector(".heat tr:last-child");
+  const steps = Array.from({ length: 21 }, (_, step) => [`h${step}`, made("td", { className: `h${step}` })]);
+  const chip = (k) => [`chip ${k}`, shade(made("li", { className: "chip" }), k / 100)];
+  const chips = Array.from({ length: 201 }, (_, k) => chip(k - 100));
+  return Object.fromEntries([...steps, ...chips].map(([name, element]) => {
+    row.append(element);
+    return [name, ratio(element)];
+  }));
+})()"""
+
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
@@ -200,6 +226,16 @@ def test_cells_of_all_layers_and_heads_have_grounds_that_differ(browser: Chromiu
     assert len(grounds) > 1
     shades = dict(grounds)
     assert len(set(shades.values())) == len(shades) > 1
+
+
+@pytest.mark.parametrize("name", ["light", "dark"])
+def test_text_on_every_shade_can_be_read(browser: Chromium, tmp_path: Path, name: str) -> None:
+    scheme(browser, name)
+    show(browser, tmp_path, [translated(WORDS, SAID)])
+    found = browser.value(CONTRASTS)
+    assert len(found) == 201 + 21
+    # WCAG 2.2, 1.4.3: text of this size needs a ratio of 4.5 to its ground.
+    assert {which: ratio for which, ratio in found.items() if ratio < 4.5} == {}
 
 
 def test_dark_changes_the_colours_and_a_button_changes_them_back(browser: Chromium, tmp_path: Path) -> None:

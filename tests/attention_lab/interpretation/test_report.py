@@ -110,7 +110,7 @@ def test_what_stands_between_labels_is_never_wrong() -> None:
     assert card.said == [("cold", True), ("|", True), ("wet", False)]
 
 
-def test_of_a_text_that_was_gone_on_with_the_rest_is_marked() -> None:
+def test_a_continuation_is_marked_from_where_it_leaves_the_text() -> None:
     text = replace(
         classified(WORDS, "", ""), reference="the old dog sees it", prediction="the old cat sees", right=None
     )
@@ -174,13 +174,17 @@ def test_below_a_picture_stands_how_far_its_method_can_be_trusted() -> None:
         "Gates of this run: ✓ 1 passed, ✗ 1 failed."
     )
     assert found["attention"] == "Gates of this run: ✓ 1 passed, ✗ 1 failed."  # weights were not measured
+    weights = {"average_precision": 0.5, "variant": "layer 1, head 3, predicting; of each word"}
+    assert story.trust({"methods": {"weights": weights}})["attention"] == (
+        "On test rows: average precision 0.50 for layer 1, head 3, predicting. No gates were computed."
+    )  # which the picture need not be of
     assert story.trust({}) == {"attention": "No gates were computed."}
 
 
 def test_what_was_not_computed_is_said() -> None:
     text = told(page([translated(WORDS, WORDS)]))
     assert "None were computed in this run." in text
-    assert "No method other than the weights themselves was computed in this run." in text
+    assert "Methods side by side None were computed in this run." in text
 
 
 def test_a_classifier_has_its_classes_to_choose_from_and_its_probability() -> None:
@@ -200,6 +204,14 @@ def test_without_gold_or_examples_the_page_says_so() -> None:
     )
     assert "Not measured: no row of the test split says where to look" in text
     assert "no row was read whole" in text
+    assert "Point at a word" not in text
+    assert "can be looked at" not in text
+    shown = told(page([translated(WORDS, WORDS)], metrics))
+    assert "Point at a word" in shown
+    assert "says where to look. The weights can be looked at" in shown
+    reason = "the mechanism has no weights"
+    shown = told(page([translated(WORDS, WORDS)], {**metrics, "weights": "none", "reason": reason}))
+    assert f"Not measured: {reason}. Gates between" in shown
 
 
 @pytest.mark.parametrize(("row", "outlined"), [(0, [False, False, True]), (1, [False, False, False])])
