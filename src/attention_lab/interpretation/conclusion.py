@@ -7,7 +7,7 @@ from typing import Any
 
 from attention_lab.interpretation.explained import Table
 from attention_lab.interpretation.findings import Gate, in_words
-from attention_lab.interpretation.measures import CONTROLS
+from attention_lab.interpretation.measures import CONTROLS, Plausibility
 
 # Gates that must pass before any scores are read, and what follows if one fails.
 GROUNDS = {
@@ -65,27 +65,35 @@ def _plausible(table: Table, gates: Mapping[str, Gate]) -> list[str]:
     name, row = table.measure.name, table.rows[table.best]
     figure = _with_interval(row, name)
     words = in_words(name)
+    weights = table.rows["weights"]
+    otherwise = [] if weights["reason"] else [OTHERWISE]  # without weights there is no such chart
     failed = [control for control in ("random", "constant", "position") if gates[control].passed is False]
     if failed:
         return [
             f"No method names the right words: {in_words(table.best)}, the best on the validation rows, has an {words} "
             f"of {figure}, which is no better than the {' and '.join(failed)} control{'s' * (len(failed) > 1)}.",
-            OTHERWISE,
+            *otherwise,
         ]
-    weights = table.rows["weights"]
     first = (
         f"Of all methods, {in_words(table.best)} is the one to read: it names the right words best on the validation "
         f"rows, and on the test rows it has an {words} of {figure}, against {table.rows['random'][name]:.2f} for "
         "random scores."
     )
     if table.best == "weights" or weights["reason"]:
-        return [first, OTHERWISE]
-    ends = (row[f"{name}_low"], weights[f"{name}_high"])
-    if not table.measure.more_is_better:
-        ends = (weights[f"{name}_low"], row[f"{name}_high"])
-    apart = None not in ends and ends[0] > ends[1]
-    told = "which is worse" if apart else "and on these rows the two cannot be told apart"
-    return [first, f"The weights alone have {_with_interval(weights, name)}, {told}.", OTHERWISE]
+        return [first, *otherwise]
+    told = "and on these rows the two cannot be told apart"
+    if _apart(table.measure, row, weights):
+        told = "which is worse"
+    elif _apart(table.measure, weights, row):
+        told = "which is better on these rows"
+    return [first, f"The weights alone have {_with_interval(weights, name)}, {told}.", *otherwise]
+
+
+def _apart(measure: Plausibility, better: Mapping[str, Any], worse: Mapping[str, Any]) -> bool:
+    """Whether the one is better than the other even at the nearest ends of their intervals."""
+    low, high = (better, worse) if measure.more_is_better else (worse, better)
+    ends = (low[f"{measure.name}_low"], high[f"{measure.name}_high"])
+    return None not in ends and ends[0] > ends[1]
 
 
 def _faithful(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:

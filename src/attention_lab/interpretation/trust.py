@@ -162,8 +162,8 @@ def _learned(name: str, measure: Plausibility, own: float | None, value: float, 
     passed = better_than_chance and way >= HALF
     return Gate(
         "randomised_model", value, rounded(own + HALF * (chance - own)) if own is not None else None, passed,
-        f"With all parameters redrawn at random, {in_words(name)} has {_named(measure.name)} of {value:.2f}, with the "
-        f"learned ones {_number(own)}; random scores have {chance:.2f}: "
+        f"With all parameters redrawn at random, scores of {in_words(name)} have {_named(measure.name)} of "
+        f"{value:.2f}, with the learned ones {_number(own)}; random scores have {chance:.2f}: "
         + ("what it finds was learned." if passed else "what it finds is not what was learned."),
     )  # fmt: skip
 

@@ -57,7 +57,8 @@ def viewed(
         if number and len(whole["blob"]) > room:
             whole = _packed(example, methods, heads=False)
         if number and len(whole["blob"]) > most:
-            whole = {"maps": [], "blob": "", "only": "none"}
+            maps, blob = pack([])
+            whole = {"maps": maps, "blob": blob, "only": "none"}
         room, most = room - len(whole["blob"]), most - len(whole["blob"])
         found.append({**_told(example, methods, shares, linked), **whole})
     return found

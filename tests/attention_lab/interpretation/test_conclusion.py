@@ -48,6 +48,7 @@ def test_the_best_method_is_named_with_its_interval_and_weights_beside_it() -> N
     assert "average precision of 0.90 (95 % interval 0.87 to 0.93), against 0.20 for random scores." in text
     assert "The weights alone have 0.50 (95 % interval 0.47 to 0.53), which is worse." in text
     assert "the two cannot be told apart" in said(weights=0.88)
+    assert "have 0.97 (95 % interval 0.94 to 1.00), which is better on these rows." in said(weights=0.97)
     assert "another seed may be explained differently" in text
 
 
@@ -70,6 +71,10 @@ def test_beside_the_figure_stands_why_the_chart_has_another() -> None:
     links = "\n".join(conclude(linked, gates(), AGREE))
     assert "0.90 for random scores.\nThis is measured on the texts that every method explains; the report's" in links
     assert "no better than the random control.\nThis is measured on the texts that every method" in said("random")
+    rows = {**table().rows, "weights": {"reason": "it has none"}}
+    without = Table(rows, {}, {}, Rationale([]), "alti")
+    for closed in ((), ("random",)):
+        assert "chart" not in "\n".join(conclude(without, gates(*closed), AGREE))
 
 
 def test_the_most_faithful_method_is_none_of_the_controls() -> None:

@@ -409,6 +409,19 @@ def test_what_finds_no_room_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None
     assert [not one["only"] for one in half] == [True, False, False, False]
 
 
+def test_of_what_found_no_room_the_page_gives_the_reason(
+    browser: Chromium, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ROOM", "MOST"):
+        monkeypatch.setattr(f"attention_lab.interpretation.viewer.{name}", 0)
+    show(browser, tmp_path, [translated(WORDS, SAID), translated(SAID, WORDS)], "#example=2&view=lines")
+    for view in ("lines", "matrix", "heads"):
+        browser.click(f".views [data-view={view}]")
+        browser.wait(f"location.hash.includes('view={view}')")
+        said = browser.value(texts_of(".nothing, .about.note"))
+        assert said == ["To keep the page small, this example has no weights.", ""]
+
+
 def test_on_a_telephone_the_figures_of_a_method_are_all_on_the_screen(browser: Chromium, tmp_path: Path) -> None:
     measures = ("alignment_error_rate", "comprehensiveness", "sufficiency")
     methods = {name: {**dict.fromkeys(measures, 0.5), "reason": None} for name in ("norm", "alti")}

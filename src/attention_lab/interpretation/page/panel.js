@@ -219,8 +219,8 @@ class Panel {
     } else this.body.replaceChildren(...view);
     if (held && !this.body.contains(document.activeElement)) this.root.focus({ preventScroll: true });
     const cut = this.map?.kept ? `A long text: each row shows only its ${this.map.kept} largest weights. ` : "";
-    const less = { mean: "To keep the page small, this example has only the mean of the heads. ", none: "To keep the page small, this example has no weights. " };
-    this.find(".about").textContent = cut + (less[example.only] ?? "") + this.meaning();
+    const less = example.only === "mean" ? "To keep the page small, this example has only the mean of the heads. " : "";
+    this.find(".about").textContent = cut + less + this.meaning();
     this.find(".trust span").textContent = this.own.trust[this.state.method] ?? this.own.trust.attention;
     this.root.dataset.ready = `${state.example}`;
   }
@@ -257,8 +257,9 @@ class Panel {
   }
 
   nothing() {
-    const why = this.state.method === "attention" ? index.noWeights : this.trace?.reasons[this.state.method];
-    return made("p", { className: "nothing", textContent: why || index.noWeights });
+    const why = this.state.method === "attention" ? "" : this.trace?.reasons[this.state.method];
+    const none = this.example.only === "none" ? "To keep the page small, this example has no weights." : index.noWeights;
+    return made("p", { className: "nothing", textContent: why || none });
   }
 
   /** What the step view shows of one step. */
@@ -312,6 +313,7 @@ class Panel {
 
   meaning() {
     const { state } = this;
+    if (!this.map && (state.view === "heads" || state.method === "attention")) return ""; // of nothing
     if (state.view === "heads") {
       const known = this.own.heads[state.place]?.some((one) => one.importance !== null);
       const importance = known ? " The bar is its importance: how strongly the loss reacts when the head is turned down." : "";
