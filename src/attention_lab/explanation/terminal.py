@@ -145,10 +145,10 @@ def _hanging(name: str, told: str) -> Table:
 
 def _rows(answer: Answer, scores: np.ndarray) -> list[tuple[str, np.ndarray]]:
     """The words of the output with the scores of the words they may depend on; in a language model those before."""
-    rows = list(zip(answer.outputs, scores, strict=True))
+    rows = enumerate(zip(answer.outputs, scores, strict=True))
     if answer.goes_on:
-        return [(output, row[:number]) for number, (output, row) in enumerate(rows) if number]
-    return [(output, row) for output, row in rows if output]
+        return [(output, row[:number]) for number, (output, row) in rows if number and output]
+    return [(output, row) for _, (output, row) in rows if output]
 
 
 def _heaviest(answer: Answer, scores: np.ndarray) -> list[tuple[int, str, float]]:

@@ -20,7 +20,7 @@ from attention_lab.explanation import CAUTION
 from attention_lab.explanation.page import page
 from attention_lab.explanation.terminal import FOR, LEAST, shown
 from attention_lab.explanation.told import Told
-from attention_lab.explanation.words import Scored, answers, explain
+from attention_lab.explanation.words import Answer, Scored, answers, explain
 from attention_lab.interpretation.methods import METHODS
 
 TEXT = "the small dog sees a cat"
@@ -109,6 +109,18 @@ def test_words_of_a_language_model_have_those_before_them(tmp_path: Path) -> Non
     rows = text.split("\n\n")[1].splitlines()[1:]
     assert rows[0].split()[:2] == ["old", "the"]
     assert len(rows) > 2
+
+
+def test_a_continuation_that_ends_in_a_space_has_no_line_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = predictor_of(tmp_path, "generation")
+    (answer,) = answers(predictor, [{"text": "the cat"}], 4)
+    for name in ("words", "outputs"):
+        monkeypatch.setattr(Answer, name, ["the", "cat", ""])
+    found = Scored("weights", np.tril(np.ones((3, 3)), -1))
+    text = shown([Told(tmp_path, predictor, "weights", [(answer, [found])])], short=False, width=None)
+    assert text.split("\n\n")[1].splitlines()[1:] == ["  cat  the 1.00"]
 
 
 def test_an_answer_has_its_context(tmp_path: Path) -> None:

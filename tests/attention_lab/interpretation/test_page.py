@@ -249,6 +249,11 @@ def test_dark_changes_the_colours_and_a_button_changes_them_back(browser: Chromi
     assert light != dark
     browser.click("#theme")
     assert browser.value(colour) == light
+    browser.click("#theme")
+    assert browser.value(colour) == dark
+    browser.send("Emulation.setEmulatedMedia", media="print")
+    assert browser.value(colour) == light
+    browser.send("Emulation.setEmulatedMedia", media="")
 
 
 def test_hostile_words_are_words(browser: Chromium, tmp_path: Path) -> None:
@@ -432,6 +437,17 @@ def test_on_a_telephone_the_figures_of_a_method_are_all_on_the_screen(browser: C
     named = browser.value(f"{cells}.map((one) => getComputedStyle(one, '::before').content)")
     assert named[:3] == ['"alignment error rate ↓"', '"comprehensiveness ↑"', '"sufficiency ↓"']
     assert browser.value(texts_of(".best")) == ["the one to read"]
+
+
+@pytest.mark.parametrize("view", ["lines", "steps"])
+def test_everything_that_is_used_or_read_by_itself_has_a_name(browser: Chromium, tmp_path: Path, view: str) -> None:
+    methods = {"norm": {"alignment_error_rate": 0.5, "reason": None}}
+    show(browser, tmp_path, [translated(WORDS, SAID)] * 2, f"#view={view}", {**METRICS, "methods": methods})
+    nodes = browser.send("Accessibility.getFullAXTree")["nodes"]
+    roles = {"button", "combobox", "image", "link", "listbox", "option", "region", "slider", "table"}
+    found = [(node["role"]["value"], node["name"]["value"]) for node in nodes if not node["ignored"] and "name" in node]
+    assert {role for role, _ in found} >= roles - ({"slider"} if view == "lines" else {"image"})
+    assert [role for role, name in found if role in roles and not name] == []
 
 
 def test_a_map_says_which_side_looks_and_heads_have_no_picker_beside_them(browser: Chromium, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ const GOLD = { box: "M2 2h12v12h-12z", ring: "M3 8a5 5 0 1 0 10 0a5 5 0 1 0-10 0
 
 /** What a shade means; top: the largest weight, null where each line of words has its own. gold: how it is shown. */
 function legend(look, gold) {
-  const scale = drawn("svg", { width: 6 * SHADES, height: 13 });
+  const scale = drawn("svg", { width: 6 * SHADES, height: 13, "aria-hidden": "true" });
   for (let level = 0; level < SHADES; level++) {
     const share = look.signed ? (2 * level) / (SHADES - 1) - 1 : level / (SHADES - 1);
     scale.append(shade(drawn("rect", { x: 6 * level, width: 6.5, height: 13 }), share));
@@ -94,7 +94,8 @@ function legend(look, gold) {
   const found = made("p", { className: look.signed ? "legend signed" : "legend" });
   found.append(text(look.percent ? "weight" : "score"), text(look.signed ? (look.top === null ? "−the largest" : number(-look.top, look.percent)) : "0"), scale, text(high));
   if (look.gold) {
-    found.append(drawn("svg", { width: 16, height: 16 }, drawn("path", { d: GOLD[gold], class: "gold" })), text(index.gold));
+    const sign = drawn("svg", { width: 16, height: 16, "aria-hidden": "true" }, drawn("path", { d: GOLD[gold], class: "gold" }));
+    found.append(sign, text(index.gold));
   }
   return found;
 }

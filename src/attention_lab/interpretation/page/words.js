@@ -1,6 +1,8 @@
 // Words on a line, coloured by how much they count: for a text that is read, and for each step of one that is written.
 "use strict";
 
+const NEXT = "The most probable next tokens";
+
 /** chips: {text, share, gold, value, mark, begins}; one for each word; begins: on a line of its own. */
 function chips(items, label) {
   const list = made("ol", { className: "chips", dir: "auto" });
@@ -81,7 +83,7 @@ function stepView(given, onStep) {
   });
   const found = made("div", { className: "steps" }, made("h4", { textContent: prefix ? `What is written, and ${how}` : "What is written" }), written);
   if (source) found.append(made("h4", { textContent: source.title }), chips(source.items, source.title));
-  found.append(made("h4", { textContent: "The most probable next tokens" }), likeliest(trace, step), source ? shareBar(trace, step) : "");
+  found.append(made("h4", { textContent: NEXT }), likeliest(trace, step), source ? shareBar(trace, step) : "");
   return found;
 }
 
@@ -97,7 +99,9 @@ function likeliest(trace, step) {
     const cells = [made("th", { scope: "row" }, word(text, 24)), made("td", { textContent: number(probability, true) })];
     return made("tr", { className: here ? "said" : "" }, ...cells, made("td", { className: "rail" }, rail), made("td", { className: "mark", textContent: here ? mark : "" }));
   });
-  return made("table", { className: "ranks" }, made("tbody", {}, ...lines));
+  const table = made("table", { className: "ranks" }, made("tbody", {}, ...lines));
+  table.setAttribute("aria-label", NEXT);
+  return table;
 }
 
 /** How much of the prediction comes from the source, and how much from what was written before. */
