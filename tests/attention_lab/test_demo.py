@@ -332,6 +332,13 @@ def test_a_browser_shows_classes_and_coloured_words(tmp_path: Path, browser: Chr
     assert browser.errors == []
 
 
+@pytest.mark.parametrize(("text", "wanted"), [("הכלב רואה cat", "rtl"), (TEXT, "ltr")])
+def test_words_of_a_text_run_as_it_is_read(tmp_path: Path, browser: Chromium, text: str, wanted: str) -> None:
+    browser.open(f"{served(folder(tmp_path, 'sentiment'))}?text={quote(text)}")
+    browser.wait(ANSWERED)
+    assert browser.value("getComputedStyle(document.querySelector('.words')).direction") == wanted
+
+
 def test_a_browser_shows_a_bar_for_each_of_several_labels(tmp_path: Path, browser: Chromium) -> None:
     model = folder(tmp_path, "multi_label")
     rows = [{"text": TEXT, "labels": ["a"], "prediction": []}, {"text": "a cat", "labels": [], "prediction": []}]

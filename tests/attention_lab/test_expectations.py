@@ -515,6 +515,14 @@ def test_the_page_is_self_contained_escaped_and_says_the_verdict_in_words(tmp_pa
     assert validation.page(tmp_path).read_text(encoding="utf-8") == html
 
 
+@pytest.mark.parametrize(("rows", "wanted"), [(1, ">0 of 1 split<"), (2, ">0 of 2 splits<")])
+def test_the_page_names_what_was_counted_in_its_number(tmp_path: Path, rows: int, wanted: str) -> None:
+    check = validation.Check("ExpectColumnValuesToBeBetween", {"column": "share", "max_value": 1.0}, "few are unknown")
+    table = validation.Table(pd.DataFrame({"row": ["valid", "test"][:rows], "share": 0.0}), [check], "splits")
+    validation.write(validation.validate("vocab", rows, [table]), tmp_path / "vocab.json")
+    assert wanted in validation.page(tmp_path).read_text(encoding="utf-8")
+
+
 def test_the_page_says_at_its_top_which_gate_failed_and_shows_first_what_failed(tmp_path: Path) -> None:
     validation.write(expectations.check_ingest(pairs(), PAIRS), tmp_path / "ingest.json")
     html = validation.page(tmp_path).read_text(encoding="utf-8")

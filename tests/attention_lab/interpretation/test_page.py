@@ -330,6 +330,17 @@ def test_gold_words_stand_out_and_a_text_begins_behind_its_question(browser: Chr
     assert browser.value("document.querySelector('.break')") is None
 
 
+@pytest.mark.parametrize("unit", ["words", "tokens"])
+def test_a_text_that_is_read_from_right_to_left_runs_so(browser: Chromium, tmp_path: Path, unit: str) -> None:
+    hebrew = ["הכלב", "רואה", "cat"]
+    show(browser, tmp_path, [classified(hebrew, "a", "b")], f"#view=text&unit={unit}", CLASSED)
+    starts = "[...document.querySelectorAll('.chip')].map((one) => one.getBoundingClientRect().left)"
+    found = browser.value(starts)
+    assert found == sorted(found, reverse=True)
+    show(browser, tmp_path, [translated(hebrew, SAID)], "#view=steps")
+    assert browser.value("[...document.querySelectorAll('.chips')].map((one) => one.dir)") == ["ltr", "rtl"]
+
+
 def test_filters_list_what_they_say(browser: Chromium, tmp_path: Path) -> None:
     examples = [classified(WORDS[:3], "a", "b"), classified(WORDS, "b", "b"), classified(WORDS * 2, "a", "a")]
     show(browser, tmp_path, examples, metrics=CLASSED)

@@ -180,7 +180,8 @@ function table(map, weights, most) {
 }
 
 function strip(map, line, most) {
-  const found = made("ol", undefined, { className: "words", dir: "auto" });
+  const text = made("p", map.keys.join(" "), { dir: "auto" }); // in a list, dir=auto does not look into a <bdi>
+  const found = made("ol", undefined, { className: "words", dir: text.matches(":dir(rtl)") ? "rtl" : "ltr" });
   line.forEach((weight, key) => {
     const item = colour(made("li"), weight, most);
     item.dataset.says = told(map, 0, key, weight);

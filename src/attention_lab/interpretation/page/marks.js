@@ -28,6 +28,11 @@ function word(text, letters = 40) {
   return made("bdi", { textContent: short(text, letters), title: text.slice(0, 400) });
 }
 
+/** Of a text of these words, as dir=auto has it; in a list, that does not look into a <bdi>. */
+function direction(words) {
+  return made("p", { dir: "auto", textContent: words.join(" ") }).matches(":dir(rtl)") ? "rtl" : "ltr";
+}
+
 const ruler = made("canvas").getContext("2d");
 
 /** How wide the widest of some texts is, in pixels. */

@@ -242,7 +242,7 @@ class Panel {
       return [this.stepper.bar, stepView(shown, (step) => this.set({ step })), legend(scale, "under")];
     }
     if (!look) return [this.nothing()];
-    if (state.view === "text") return [textView(look), legend(look, "under")];
+    if (state.view === "text") return [textView(look, example.source.words), legend(look, "under")];
     const width = Math.max(280, this.width);
     if (state.view === "matrix") return [made("div", { className: "scroll" }, matrixMap(look, width, say)), legend(look, "box")];
     const chosen = state.query !== null && state.query < look.queries.length ? state.query : null;
@@ -284,13 +284,14 @@ class Panel {
     if (example.source) {
       const next = trace.target.owners[state.step + 1];
       const [names, owners] = [example.source.tokens, example.source.owners];
+      const { words } = example.source;
       const known = next === null ? null : goldOf(trace, "cross");
       const gold = known && ((_, i) => owners[i] !== null && known(next, owners[i]));
       if (state.method !== "attention" && look && next !== null) {
         const isGold = look.gold && ((_, i) => look.gold(next, i));
-        source = { title: `The source, by ${state.method.replaceAll("_", " ")}`, items: weighed(look.keys, rowOf(look.matrix, next), false, isGold) };
-      } else if (of("cross")) source = { title: "Where it looks in the source", items: weighed(names, rows("cross"), true, gold) };
-      else source = { title: "The source", items: names.map((text) => ({ text })) };
+        source = { title: `The source, by ${state.method.replaceAll("_", " ")}`, items: weighed(look.keys, rowOf(look.matrix, next), false, isGold), words };
+      } else if (of("cross")) source = { title: "Where it looks in the source", items: weighed(names, rows("cross"), true, gold), words };
+      else source = { title: "The source", items: names.map((text) => ({ text })), words };
     }
     const percent = state.method === "attention" || Boolean(example.source); // scores of a method are of the source
     return { state, trace, step: state.step, source, prefix, percent, gold: source?.items.some((item) => item.gold) };

@@ -3,9 +3,10 @@
 
 const NEXT = "The most probable next tokens";
 
-/** chips: {text, share, gold, value, mark, begins}; one for each word; begins: on a line of its own. */
-function chips(items, label) {
-  const list = made("ol", { className: "chips", dir: "auto" });
+/** chips: {text, share, gold, value, mark, begins}; one for each word; begins: on a line of its own. words: of the text,
+    whose direction is that of the line. */
+function chips(items, label, words) {
+  const list = made("ol", { className: "chips", dir: direction(words) });
   list.setAttribute("aria-label", label);
   for (const item of items) {
     const chip = shade(made("li", { className: "chip ink" }, word(item.text, 60)), item.share ?? 0);
@@ -25,11 +26,11 @@ function weighed(names, values, percent, gold) {
 }
 
 /** A text that was read, the heaviest words the darkest. */
-function textView(look, reader) {
-  const values = rowOf(look.matrix, reader ?? 0);
+function textView(look, words) {
+  const values = rowOf(look.matrix, 0);
   const items = weighed(look.keys, values, look.percent, look.gold);
   if (look.begins > 0) items[look.begins].begins = true;
-  const list = chips(items, "The text, its heaviest words the darkest");
+  const list = chips(items, "The text, its heaviest words the darkest", words);
   const best = [...values.keys()].sort((a, b) => Math.abs(values[b]) - Math.abs(values[a])).slice(0, 8).filter((i, at_) => !at_ || Math.abs(values[i]) > 0.005 * largest(values));
   const top = values.length ? Math.abs(values[best[0]]) || 1 : 1;
   const lines = best.map((i) => {
@@ -77,12 +78,12 @@ function stepView(given, onStep) {
     value: prefix ? number(prefix[i], percent) : undefined,
   }));
   const after = target.slice(step + 2).map((text) => ({ text, mark: "later" }));
-  const written = chips([...before, { text: target[step + 1], mark: "now" }, ...after], "The text; the word of this step is framed");
+  const written = chips([...before, { text: target[step + 1], mark: "now" }, ...after], "The text; the word of this step is framed", trace.target.words);
   [...written.children].forEach((chip, i) => {
     if (i) chip.addEventListener("click", () => onStep(i - 1));
   });
   const found = made("div", { className: "steps" }, made("h4", { textContent: prefix ? `What is written, and ${how}` : "What is written" }), written);
-  if (source) found.append(made("h4", { textContent: source.title }), chips(source.items, source.title));
+  if (source) found.append(made("h4", { textContent: source.title }), chips(source.items, source.title, source.words));
   found.append(made("h4", { textContent: NEXT }), likeliest(trace, step), source ? shareBar(trace, step) : "");
   return found;
 }
