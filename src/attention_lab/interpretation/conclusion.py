@@ -109,7 +109,7 @@ def _faithful(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     depends = low is not None and round(low, 2) > round(chance, 2)
     return [
         f"Hiding the words that {in_words(best)} ranks first lowers the probability of the output by "
-        f"{measured[best]['comprehensiveness']:.2f} on average, hiding as many at random by {chance:.2f}: "
+        f"{measured[best]['comprehensiveness']:z.2f} on average, hiding as many at random by {chance:z.2f}: "
         + ("predictions depend on them." if depends else "predictions depend on them no more than on others.")
     ]
 

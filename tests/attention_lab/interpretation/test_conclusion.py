@@ -82,7 +82,7 @@ def test_the_most_faithful_method_is_none_of_the_controls() -> None:
 
 
 def test_what_is_lost_without_words_has_to_differ_in_the_digits_that_are_told() -> None:
-    rows = {"alti": row(0.9, 0.0349), "random": row(0.2, 0.001), "weights": row(0.5, 0.0)}
+    rows = {"alti": row(0.9, 0.0349), "random": row(0.2, -0.001), "weights": row(0.5, 0.0)}
     told = "\n".join(conclude(Table(rows, {}, {}, None, None), gates(), AGREE))
     assert "by 0.03 on average, hiding as many at random by 0.00: predictions depend on them no more" in told
     rows["alti"] = row(0.9, 0.0451)
