@@ -42,7 +42,11 @@ def encode(
         records.write(overflowed[name], output / f"{name}.overflowed.parquet")
     found = expectations.check_encode(encoded, overflowed, parts, tokenizer, labels, shape, options.encode, of_target)
     validation.publish(found, gates)
-    typer.echo("encode: " + ", ".join(f"{len(rows):,} {name}" for name, rows in encoded.items()))
+    said = []
+    for name, windows in encoded.items():
+        rows = windows["row"].nunique()
+        said.append(f"{rows:,} {name}" + f" in {len(windows):,} windows" * (len(windows) > rows))
+    typer.echo(f"encode: {', '.join(said)}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import typer
 from pipeline import run
 
 SECTIONS = ("seed", "task", "clean", "vocab", "split")
+SHOWN = 10  # labels
 app = typer.Typer(add_completion=False)
 
 
@@ -47,6 +48,8 @@ def vocab(
     validation.publish(validation.together(reports), gates)
     sizes = " + ".join(f"{len(tokenizer):,}" for tokenizer in tokenizers)
     typer.echo(f"vocab: {sizes} {options.vocab.tokenizer} entries from {len(train):,} training rows")
+    if labels:
+        typer.echo(f"vocab: {len(labels)} labels: {', '.join(labels[:SHOWN])}{', …' * (len(labels) > SHOWN)}")
 
 
 if __name__ == "__main__":

@@ -402,6 +402,7 @@ MISTAKES: list[tuple[str, str | bytes, list[str]]] = [
     ("d.csv", "text,label\nok,1\nä,0\n".encode("latin-1"), ["d.csv:3:", "0xe4 is not UTF-8", "`iconv -f WINDOWS-1252"]),
     ("e.jsonl", (OBJECT + "\n").encode("utf-16"), ["e.jsonl:1:", "0xff", "iconv -f UTF-16 -t UTF-8 e.jsonl"]),
     ("f.jsonl", OBJECT + '\n{"text": "b",\n', ["f.jsonl:2: broken JSON at character", "fix the line"]),
+    ("f2.jsonl", f"[\n  {OBJECT}\n]\n", ["f2.jsonl:1: broken JSON", "name it .json"]),
     ("g.json", f"[{OBJECT},\n{{]", ["g.json:2: broken JSON"]),
     ("h.json", f"{OBJECT}\n{OBJECT}\n", ["h.json:2: broken JSON", "name the file .jsonl"]),
     ("i.json", '"text"', ["i.json is neither a JSON array of objects nor an object with one array"]),
