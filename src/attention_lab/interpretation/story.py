@@ -51,6 +51,12 @@ GATES = {
     "replayed_weights": "The weights shown are the ones it used",
     "seeds": "Another model is explained alike",
 }
+READERS = {  # which row of the weights is read, by the name in a variant; in the words of the page's picker
+    "predicting": "row that predicts a word",
+    "reading": "row that reads a word",
+    "answer": "rows of the answer",
+    "question": "rows of the question",
+}
 # Measures of plausibility and of faithfulness; True: higher is better.
 PLAUSIBLE = {"alignment_error_rate": False, "average_precision": True}
 MEASURES = {
@@ -289,11 +295,17 @@ def trust(metrics: Mapping[str, Any]) -> dict[str, str]:
             between = "" if low is None or high is None else f" [{low:.2f}, {high:.2f}]"
             chance = table.get("random", {}).get(measure)
             beside = "" if chance is None else f"; random scores have {chance:.2f}"
-            # Behind the variant may stand how its scores were read as links.
-            where = f" for {row['variant'].split(';')[0]}" if name == "attention" else ""
+            where = f" for {_place(row['variant'])}" if name == "attention" else ""
             figure = f"On test rows: {MEASURES[measure][0]} {row[measure]:.2f}{between}{where}{beside}. "
         found[name] = figure + counted
     return found
+
+
+def _place(variant: str) -> str:
+    """The layer, head and row of a variant of the weights. Behind it may stand how its scores were read as links."""
+    layer, *more = variant.split(";")[0].split(", ")
+    head = "" if any(part.startswith("head") for part in more) else "mean of heads"
+    return ", ".join(part for part in (layer, head, *(READERS.get(part, part) for part in more)) if part)
 
 
 def _interval(found: Mapping[str, Any], measure: str) -> Bar | None:

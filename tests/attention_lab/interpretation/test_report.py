@@ -174,10 +174,16 @@ def test_below_a_picture_stands_how_far_its_method_can_be_trusted() -> None:
         "Gates of this run: ✓ 1 passed, ✗ 1 failed."
     )
     assert found["attention"] == "Gates of this run: ✓ 1 passed, ✗ 1 failed."  # weights were not measured
-    weights = {"average_precision": 0.5, "variant": "layer 1, head 3, predicting; of each word"}
-    assert story.trust({"methods": {"weights": weights}})["attention"] == (
-        "On test rows: average precision 0.50 for layer 1, head 3, predicting. No gates were computed."
-    )  # which the picture need not be of
+    for variant, place in (
+        ("layer 1, head 3, predicting; of each word", "layer 1, head 3, row that predicts a word"),
+        ("layer 2, reading", "layer 2, mean of heads, row that reads a word"),
+        ("layer 2", "layer 2, mean of heads"),
+        ("layer 1, head 2, answer", "layer 1, head 2, rows of the answer"),
+    ):
+        weights = {"average_precision": 0.5, "variant": variant}
+        assert story.trust({"methods": {"weights": weights}})["attention"] == (
+            f"On test rows: average precision 0.50 for {place}. No gates were computed."
+        )  # which the picture need not be of
     assert story.trust({}) == {"attention": "No gates were computed."}
 
 
