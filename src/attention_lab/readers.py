@@ -232,13 +232,17 @@ def parsed(text: str, name: str, line: int | None = None) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        remedy = "fix the line"
-        if line is None and error.msg == "Extra data":
-            remedy = "if every line is an object of its own, name the file .jsonl"
-        if line is not None and text.strip() in ("[", "{"):
-            remedy = "if the file is one value over several lines, name it .json"
+        several = line is None and error.msg == "Extra data"
+        spread = line is not None and text.strip() in ("[", "{")
         raise InputError(
-            f"{name}:{line or error.lineno}: broken JSON at character {error.colno}: {error.msg}; {remedy}"
+            f"{name}:{line or error.lineno}: broken JSON at character {error.colno}: {error.msg}; "
+            + (
+                "if every line is an object of its own, name the file .jsonl"
+                if several
+                else "if the file is one value over several lines, name it .json"
+                if spread
+                else "fix the line"
+            )
         ) from None
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, or lists in lists without end
         raise InputError(f"{name}:{line or 1}: this JSON cannot be read ({error}); fix it") from None
