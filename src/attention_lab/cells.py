@@ -105,14 +105,19 @@ _PHARAOH = re.compile(r"\s*\d+-\d+(\s+\d+-\d+)*\s*")
 def numbered(gold: list[Any] | None, text: str) -> list[Any] | None:
     """Word numbers; a list with a 0 or 1, or false or true, for each word of the text says which words they are, and so
     does one of polarities, −1, 0 or 1, of words that speak for or against. One of another length stays as it is.
-
-    Where a text has one or two words, 0 and 1 can be either: if they differ they are numbers.
     """
-    if not gold:
-        return gold
-    fits = len(gold) == len(text.split(" ")) and set(gold) <= {-1, 0, 1}
-    mask = fits and (type(gold[0]) is bool or -1 in gold or len(set(gold)) < len(gold))
-    return [number for number, value in enumerate(gold) if value] if mask else gold
+    mask = gold is not None and len(gold) == len(text.split(" ")) and bool(_said_of_each(gold))
+    return [number for number, value in enumerate(gold or ()) if value] if mask else gold
+
+
+def _said_of_each(numbers: list[Any]) -> str:
+    """What a list has for each word of a text; "" if it has word numbers, of which 0 or 1 would not come twice. Where a
+    text has one or two words, 0 and 1 can be either: if they differ they are numbers."""
+    if not numbers or not set(numbers) <= {-1, 0, 1}:
+        return ""
+    if type(numbers[0]) is bool:
+        return "true or false"
+    return "-1, 0 or 1" if -1 in numbers else "0 or 1" if len(set(numbers)) < len(numbers) else ""
 
 
 def _wrong(value: Any, column: str, row: str, expected: str) -> NoReturn:
@@ -161,15 +166,6 @@ CONVERSIONS: dict[str, Callable[[Any, str, str], Any]] = {
     "labels": _labels,
     **dict.fromkeys(GOLD, _gold),
 }
-
-
-def _said_of_each(numbers: list[Any]) -> str:
-    """What a list has for each word of a text; "" if it has word numbers, of which 0 or 1 would not come twice."""
-    if not numbers or not set(numbers) <= {-1, 0, 1}:
-        return ""
-    if type(numbers[0]) is bool:
-        return "true or false"
-    return "-1, 0 or 1" if -1 in numbers else "0 or 1" if len(set(numbers)) < len(numbers) else ""
 
 
 def check_words(frame: pd.DataFrame, shape: Shape, column: str) -> None:
