@@ -28,7 +28,7 @@ MEASURED = Path(__file__).parent.parent / "docs" / "measured"
 MECHANISMS = "scaled_dot_product,additive,general,shaw,talking_heads,differential,sigmoid,linear"
 TASKS = "translation,sentiment"
 # Fewer rows than by default, each seen more often, so that all runs together take two hours.
-SHORT = ("data.size=10000", "train.epochs=6")
+SHORT = ("data.size=10000", "train.epochs=6", "attention.options={}")
 METHODS = (
     *("weights", "norm", "rollout", "norm_rollout", "alti", "value_zeroing"),
     *("integrated_gradients", "gradient_x_input", "gradient_x_attention", "occlusion"),
@@ -90,7 +90,8 @@ def table(
 
 
 def collected(store: str) -> pd.DataFrame:
-    """One row per figure: task, mechanism, seed, name (as in metrics/interpret.json) and value."""
+    """One row per figure of the newest runs with the values of `queue`: task, mechanism, seed, name (as in
+    metrics/interpret.json) and value."""
     told = {f"interpret.gates.{gate}.value" for gate in GATES} | {"evaluate.score"}
     told |= {f"interpret.methods.{method}.{measure}" for method in METHODS for measure in sum(MEASURES.values(), ())}
     mlflow.set_tracking_uri(store)
@@ -98,8 +99,9 @@ def collected(store: str) -> pd.DataFrame:
     for run in mlflow.search_runs(search_all_experiments=True, order_by=["start_time DESC"], output_format="list"):
         of, metrics = run.data.params, run.data.metrics
         chosen = of.get("task", ""), of.get("attention.mechanism", ""), of.get("seed", "")
+        short = all(of.get(name) == value for name, value in (one.split("=") for one in SHORT))
         last = "interpret.methods.random.comprehensiveness" if chosen[0] in MEASURES else "evaluate.score"
-        if chosen[0] in SCORES and chosen not in lines and last in metrics:
+        if short and chosen[0] in SCORES and chosen not in lines and last in metrics:
             lines[chosen] = {name: round(value, 4) for name, value in metrics.items() if name in told}
     rows = [(*key, name, value) for key, values in sorted(lines.items()) for name, value in sorted(values.items())]
     return pd.DataFrame(rows, columns=[*KEY, "name", "value"])

@@ -45,7 +45,7 @@ def vocab(
         reports.append(expectations.check_vocab(tokenizers[-1], texts, unseen, labels, options.vocab, side))
     vocabulary.save(tokenizers[0], output, *tokenizers[1:])
     vocabulary.save_labels(labels, output)
-    validation.publish(validation.together(reports), gates)
+    validation.publish(validation.together(reports, len(train) + len(valid)), gates)
     sizes = " + ".join(f"{len(tokenizer):,}" for tokenizer in tokenizers)
     typer.echo(f"vocab: {sizes} {options.vocab.tokenizer} entries from {len(train):,} training rows")
     if labels:

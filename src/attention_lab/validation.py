@@ -54,6 +54,11 @@ class Result:
     examples: list[dict[str, str]]  # row, value
     success: bool
 
+    @property
+    def share(self) -> str:
+        """How many of those checked are exceptions: "2 of 861 rows"."""
+        return f"{self.unexpected:,} of {self.checked:,} {self.unit if self.checked != 1 else self.unit[:-1]}"
+
 
 @dataclass(frozen=True)
 class Report:
@@ -71,15 +76,10 @@ def validate(stage: str, rows: int, tables: list[Table]) -> Report:
     return Report(stage, all(result.success for result in results), rows, results)
 
 
-def together(reports: Sequence[Report]) -> Report:
-    """What a gate found that was asked several times, as one report."""
+def together(reports: Sequence[Report], rows: int) -> Report:
+    """What a gate found that was asked several times about the same `rows` records, as one report."""
     results = [result for report in reports for result in report.results]
-    return Report(
-        reports[0].stage,
-        all(report.success for report in reports),
-        sum(report.rows for report in reports),
-        results,
-    )
+    return Report(reports[0].stage, all(report.success for report in reports), rows, results)
 
 
 def publish(report: Report, directory: Path) -> None:
@@ -141,7 +141,8 @@ def enforce(report: Report, page: Path) -> None:
     example = first.examples[0] if first.examples else {"row": "", "value": ""}
     shown = f"{example['row']} {_short(example['value'], 40)!r}"
     if first.unexpected:
-        found = f"{first.unexpected} of {first.checked} {first.unit} are exceptions, e.g. {shown}"
+        what = "is an exception" if first.unexpected == 1 else "are exceptions"
+        found = f"{first.share} {what}, e.g. {shown}"
     else:
         found = f"that is not the case: {shown}" if first.examples else "that is not the case"
     more = len(failed) - 1

@@ -326,15 +326,16 @@ def test_each_side_has_its_gates() -> None:
 
     def asked(**valid: list[str]) -> Report:
         return together(
-            [expectations.check_vocab(of[s], texts[s], valid.get(s, texts[s]), [], VOCAB, s) for s in texts]
+            [expectations.check_vocab(of[s], texts[s], valid.get(s, texts[s]), [], VOCAB, s) for s in texts],
+            2 * len(pairs()),
         )
 
     assert not failed(asked())
-    assert asked().rows == 2 * 2 * len(pairs())
+    assert asked().rows == 2 * len(pairs())  # read for either side
     assert_only(asked(target=texts["source"]), "^for the target, at most 10 % of the tokens", 1, None)
     assert_only(asked(source=texts["target"]), "^for the source, at most 10 % of the tokens", 1, None)
     swapped = [expectations.check_vocab(of["target"], texts["source"], [], [], VOCAB, "target")]
-    assert "for the target, every entry of the vocabulary" in failed(together(swapped))[0].meaning
+    assert "for the target, every entry of the vocabulary" in failed(together(swapped, len(texts["source"])))[0].meaning
 
     parts = divided(pairs())
     coded = {n: encoding.encode(p, PAIRS, of["source"], [], ENCODE, of["target"])[0] for n, p in parts.items()}
@@ -475,8 +476,8 @@ def test_a_failed_gate_says_which_expectation_how_many_rows_and_where() -> None:
     with pytest.raises(InputError) as error:
         validation.enforce(bad_report(), PAGE)
     assert str(error.value) == (
-        "the data gate of `clean` failed: it expects that every source has 2 to 40 characters, but 1 of 20 rows are "
-        "exceptions, e.g. x.csv:7 '</script><b>x</script><b>x</script><b>x…' (and 1 more expectation); "
+        "the data gate of `clean` failed: it expects that every source has 2 to 40 characters, but 1 of 20 rows is "
+        "an exception, e.g. x.csv:7 '</script><b>x</script><b>x</script><b>x…' (and 1 more expectation); "
         "check clean.min_characters and clean.max_characters; see metrics/validation/index.html"
     )
 

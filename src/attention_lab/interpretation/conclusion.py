@@ -7,7 +7,7 @@ from typing import Any
 
 from attention_lab.interpretation.explained import Table
 from attention_lab.interpretation.findings import Gate, in_words
-from attention_lab.interpretation.measures import CONTROLS, Plausibility
+from attention_lab.interpretation.measures import BLIND, CONTROLS, Plausibility
 
 # Gates that must pass before any scores are read, and what follows if one fails.
 GROUNDS = {
@@ -67,7 +67,7 @@ def _plausible(table: Table, gates: Mapping[str, Gate]) -> list[str]:
     words = in_words(name)
     weights = table.rows["weights"]
     otherwise = [] if weights["reason"] else [OTHERWISE]  # without weights there is no such chart
-    failed = [control for control in ("random", "constant", "position") if gates[control].passed is False]
+    failed = [control for control in BLIND if gates[control].passed is False]
     if failed:
         return [
             f"No method names the right words: {in_words(table.best)}, the best on the validation rows, has an {words} "

@@ -279,3 +279,4 @@ CONTROLS = {
     "position": "the diagonal, or the first words if there is a single output",
     "oracle": "the known truth itself",
 }
+BLIND = tuple(name for name in CONTROLS if name != "oracle")  # these know neither the model nor the truth

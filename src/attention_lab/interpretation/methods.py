@@ -205,7 +205,8 @@ def _value_zeroing(look: Look) -> Found:
             variants = {f"layer {number}": layer, f"layer {number} and encoder": layer @ through, **variants}
         else:
             through = layer if through is None else layer @ through
-            variants = {f"layers 1 to {number}": through, f"layer {number}": layer, **variants}
+            product = {f"layers 1 to {number}": through} if number > 1 else {}  # of one layer it is the layer itself
+            variants = {**product, f"layer {number}": layer, **variants}
     return _by_position(look, variants)
 
 

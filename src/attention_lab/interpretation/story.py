@@ -10,6 +10,7 @@ from typing import Any
 
 from attention_lab.interpretation.alignment import ROWS
 from attention_lab.interpretation.examples import Example
+from attention_lab.interpretation.measures import BLIND
 from attention_lab.interpretation.rationale import GOLD_WORDS
 
 STEPS = 20  # shades of a grid
@@ -242,6 +243,8 @@ def methods(metrics: Mapping[str, Any]) -> list[MethodRow]:
     """The methods, most plausible first and undefined ones last, followed by the controls."""
     shown = columns(metrics)
     plausible = next((name for name in PLAUSIBLE if name in shown), None)
+    gates = metrics.get("gates", {})
+    beaten = any(control in gates and gates[control]["passed"] is False for control in BLIND)
 
     def order(item: tuple[str, Mapping[str, Any]]) -> tuple[bool, bool, float]:
         _, found = item
@@ -257,7 +260,7 @@ def methods(metrics: Mapping[str, Any]) -> list[MethodRow]:
             bool(found.get("control")),
             found.get("reason") or "",
             [_interval(found, measure) for measure in shown],
-            name == metrics.get("best_method"),
+            name == metrics.get("best_method") and not beaten,
         )
         for name, found in sorted(metrics.get("methods", {}).items(), key=order)
     ]

@@ -42,14 +42,14 @@ def against_controls(table: Table) -> list[Gate]:
         return [Gate(name, None, None, None, reason) for name in measures.CONTROLS]
     name, own, bound = measure.name, table.rows[best], _worse_end(table.rows[best], measure)
     found = []
-    for control, what in list(measures.CONTROLS.items())[:-1]:
+    for control in measures.BLIND:
         figure = table.rows[control][name]
         passed = measures.better(measure, bound, figure)
         found.append(
             Gate(
                 control, figure, bound, passed,
-                f"Scores made without a model ({what}) have {_named(name)} of {figure:.2f}; {in_words(best)}, the best "
-                f"method, has {own[name]:.2f}: "
+                f"Scores made without a model ({measures.CONTROLS[control]}) have {_named(name)} of {figure:.2f}; "
+                f"{in_words(best)}, the best method, has {own[name]:.2f}: "
                 + ("better, even" if passed else "no better") + " at the worse end of its interval.",
             )
         )  # fmt: skip

@@ -450,6 +450,15 @@ def test_on_a_telephone_the_figures_of_a_method_are_all_on_the_screen(browser: C
     assert browser.value(texts_of(".best")) == ["the one to read"]
 
 
+def test_no_method_is_the_one_to_read_if_a_control_does_as_well(browser: Chromium, tmp_path: Path) -> None:
+    methods = {name: {"alignment_error_rate": 0.5, "reason": None} for name in ("norm", "alti")}
+    failed = {"random": {"passed": False, "value": 0.4, "bound": 0.5, "sentence": "No better."}}
+    told = {**METRICS, "methods": methods, "best_method": "alti", "gates": failed}
+    show(browser, tmp_path, [translated(WORDS, SAID)], metrics=told)
+    assert browser.value(texts_of(".methods tbody strong")) == ["norm", "alti"]
+    assert browser.value(texts_of(".best")) == []
+
+
 @pytest.mark.parametrize("view", ["lines", "steps"])
 def test_everything_that_is_used_or_read_by_itself_has_a_name(browser: Chromium, tmp_path: Path, view: str) -> None:
     methods = {"norm": {"alignment_error_rate": 0.5, "reason": None}}
