@@ -22,7 +22,7 @@ TEMPLATES = {
 ORDER = (
     ("errors", "records", "params"),
     ("metrics", "tracking", "device", "processes", "plots"),
-    ("corpora", "readers", "presets", "cells", "sources", "cleaning", "splitting", "vocabulary"),
+    ("corpora", "readers", "presets", "cells", "sources", "inputs", "cleaning", "splitting", "vocabulary"),
     ("encoding", "batching", "segmentation", "validation", "facts", "expectations"),
     ("attention",),
     ("transformer",),

@@ -25,8 +25,6 @@ commands = typer.Typer(
 )
 
 FOLDER = "The folder written by the train stage, or a model directory of transformers."
-TEXTS = ("text", "source", "document")  # what a row of JSON lines may call its text
-LINES = (".jsonl", ".ndjson")
 AT_ONCE = 500  # texts between two steps of the progress bar
 
 
@@ -43,14 +41,18 @@ def predict(
     input_file: Annotated[
         Path | None,
         typer.Option(
-            "--input", "-i", help="A file with one text per line, or .jsonl with texts in fields; - for stdin."
+            "--input", "-i", help="A table (.csv, .tsv, .json, .jsonl, .parquet) or one text per line; - for stdin."
         ),
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option(help="With --input: the column of the texts, where it is none that is known.")
     ] = None,
     context: Annotated[
         str | None, typer.Option("--context", "-c", help="Question answering: the text the questions are about.")
     ] = None,
     output_file: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write JSON lines to this file instead of printing.")
+        Path | None,
+        typer.Option("--output", "-o", help="Write JSON lines, or a table if it ends in .csv, instead of printing."),
     ] = None,
     model: Annotated[Path, typer.Option(help=FOLDER)] = Path("data/model"),
     beams: Annotated[int, typer.Option(min=1, help="Width of the beam search; 1 is greedy.")] = 1,
@@ -98,17 +100,22 @@ def predict(
     \b
     attention-lab predict "The old dog sees the cat."
     attention-lab predict --input rows.jsonl --output predictions.jsonl
+    attention-lab predict --input reviews.csv --column opinion --output predictions.csv
     echo "What a dull film." | attention-lab predict
     attention-lab predict "Where is Anna?" --context "Anna went to the kitchen."
     attention-lab predict --best 3 "The old dog sees the cat."
     attention-lab predict --stream "The old dog sees the cat."
     attention-lab predict --json --attention "The old dog sees the cat."
     """
+    from attention_lab import inputs
     from attention_lab.inference import Predictor
     from attention_lab.records import write_bytes
 
-    rows = _inputs(text, input_file)
-    given: list[str | dict[str, str]] = [_asked(row) for _, row in rows]
+    if text and input_file is not None:
+        raise InputError("give either texts or --input, not both")
+    if column is not None and input_file is None:
+        raise InputError("--column names a column of a table; give that with --input")
+    rows = inputs.of_arguments(text) if input_file is None else inputs.of_file(input_file)
     if context is not None:
         check_unicode(context, "--context")
     search: dict[str, Any] = {
@@ -130,6 +137,7 @@ def predict(
     if attention and plain:
         raise InputError("--attention needs JSON lines: add --json or --output, or use `attention-lab explain`")
     predictor = Predictor(model)
+    given = [inputs.asked(row, predictor.fields, column) for row in rows]
     if context is not None:
         given = [predictor.asked(one, context) for one in given]
     asked = [predictor.texts(one, where) for (where, _), one in zip(rows, given, strict=True)]
@@ -146,15 +154,17 @@ def predict(
     if plain:
         typer.echo("\n".join(line for answer in answers for line in _plain(answer)))
         return
-    lines = []
+    told = []
     for (_, row), one, answer in zip(rows, given, answers, strict=True):
         named = {"text": one} if isinstance(one, str) else one
-        lines.append(json.dumps({**row, **named, **answer}, ensure_ascii=False))
+        told.append({**row, **named, **answer})
     if output_file is None:
-        typer.echo("\n".join(lines))
-    else:
-        write_bytes("".join(f"{line}\n" for line in lines).encode(), output_file)
-        typer.echo(f"wrote {len(lines)} predictions to {output_file}", err=True)
+        typer.echo("\n".join(map(inputs.written, told)))
+        return
+    table = output_file.suffix.lower() == ".csv"
+    content = _table(told) if table else "".join(f"{inputs.written(line)}\n" for line in told)
+    write_bytes(content.encode(), output_file)
+    typer.echo(f"wrote {len(told)} predictions to {output_file}", err=True)
 
 
 def _answers(
@@ -179,6 +189,17 @@ def _attention(predictor: Predictor, texts: dict[str, str], answer: dict[str, An
     return [asdict(one) | {"weights": one.weights.astype(float).round(4).tolist()} for one in maps]
 
 
+def _table(told: Sequence[dict[str, Any]]) -> str:
+    """CSV with a column for each name; lists and objects in it are JSON."""
+    import pandas as pd
+
+    from attention_lab.records import spelled
+
+    spelt = [one | {"prediction": spelled(one["prediction"])} for one in told]
+    nested = pd.DataFrame(spelt).map(lambda v: json.dumps(v, ensure_ascii=False) if isinstance(v, list | dict) else v)
+    return nested.to_csv(index=False)
+
+
 def _plain(answer: dict[str, Any]) -> list[str]:
     """The prediction; or a line for each of the best, with its probability or log-probability before it."""
     from attention_lab.records import spelled
@@ -187,68 +208,6 @@ def _plain(answer: dict[str, Any]) -> list[str]:
         return [spelled(answer["prediction"])]
     scores = (one.get("probability", one.get("log_probability")) for one in answer["candidates"])
     return [f"{score:.4f}\t{one['prediction']}" for score, one in zip(scores, answer["candidates"], strict=True)]
-
-
-def _inputs(arguments: list[str] | None, file: Path | None) -> list[tuple[str, dict[str, Any]]]:
-    """What is given, as rows with the place of each; those of a file of JSON lines keep all that they have."""
-    from attention_lab.readers import ARCHIVES, READERS, parsed
-
-    if arguments and file is not None:
-        raise InputError("give either texts or --input, not both")
-    if arguments and arguments != ["-"]:
-        for number, argument in enumerate(arguments, start=1):
-            check_unicode(argument, f"text {number}")
-        return [(f"text {number}", {"text": argument}) for number, argument in enumerate(arguments, start=1)]
-    if file == Path("-"):
-        file = None
-    if file is not None and (not file.exists() or file.is_dir()):
-        raise InputError(f"{file}: there is no such file; --input takes a text or .jsonl file")
-    suffix = "" if file is None else file.suffix.lower()
-    if suffix in (".gz", *ARCHIVES, *READERS) and suffix not in LINES:  # what could be taken for lines of text
-        raise InputError(f"{file}: --input takes .jsonl, or plain text, one per line, not {suffix}; convert it first")
-    name = str(file) if file is not None else "standard input"
-    try:
-        content = (file.read_bytes() if file is not None else sys.stdin.buffer.read()).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{name} is not UTF-8 (byte {error.start}); convert it with iconv first") from None
-    every = content.removesuffix("\n").split("\n")
-    lines = [(number, line) for number, line in enumerate(every, start=1) if line.strip()]
-    if not lines:
-        raise InputError(f"{name} holds no text; give one text per line")
-    if len(lines) < len(every):
-        typer.echo(f"blank lines of {name} that were skipped: {len(every) - len(lines)}", err=True)
-    if suffix in LINES:
-        return [(f"{name}:{number}", _row(parsed(line, name, number), f"{name}:{number}")) for number, line in lines]
-    number, first = lines[0]
-    if first.lstrip().startswith("{") and _is_row(first):
-        raise InputError(f"{name}:{number} is JSON, not plain text; put it into a file whose name ends in .jsonl")
-    return [(f"{name}:{number}", {"text": line.removesuffix("\r")}) for number, line in lines]
-
-
-def _row(row: object, where: str) -> dict[str, Any]:
-    if not isinstance(row, dict) or not _has_text(row):
-        raise InputError(f"{where} has no field 'text', 'source', 'document' or 'question'; every line needs one")
-    check_unicode(json.dumps(row, ensure_ascii=False), where)  # all of it is written again, beside the prediction
-    return row
-
-
-def _is_row(line: str) -> bool:
-    try:
-        return _has_text(json.loads(line))
-    except (ValueError, RecursionError):
-        return False
-
-
-def _has_text(row: object) -> bool:
-    return isinstance(row, dict) and any(isinstance(row.get(key), str) for key in ("question", *TEXTS))
-
-
-def _asked(row: dict[str, Any]) -> str | dict[str, str]:
-    """The text of a row, or its question with the context, if it has one of its own."""
-    texts = {key: value for key, value in row.items() if isinstance(value, str)}
-    if "question" in texts:
-        return {key: texts[key] for key in ("question", "context") if key in texts}
-    return next(texts[key] for key in TEXTS if key in texts)
 
 
 @commands.command()
@@ -285,6 +244,7 @@ def explain(
     attention-lab explain --model path/to/bert "What a dull film."
     attention-lab explain --beside data/additive --html two.html "The old dog sees the cat."
     """
+    from attention_lab import inputs
     from attention_lab.explanation import terminal
     from attention_lab.explanation.page import page
     from attention_lab.explanation.told import tell
@@ -297,7 +257,7 @@ def explain(
         raise InputError("give either --method or --all, not both")
     told = tell(
         [model] if beside is None else [model, beside],
-        [row["text"] for _, row in _inputs(text, None)],
+        [row["text"] for _, row in inputs.of_arguments(text)],
         measured=_measured(metrics),
         context=context,
         method=method,

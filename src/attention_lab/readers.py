@@ -45,6 +45,13 @@ def read(names: list[str], shape: Shape, unit: str = "line") -> tuple[Records, l
     return _reader(names, shape, unit)(names, unpacked), contents
 
 
+def opened(name: str) -> Records | str:
+    """The records of a table, or the text of a file of any other kind."""
+    content = _unpacked(name, _stored(name))
+    extension = _extension(name)
+    return READERS[extension](name, content) if extension in READERS else _lined(name, content)
+
+
 def _reader(names: list[str], shape: Shape, unit: str) -> Callable[[list[str], list[bytes]], Records]:
     extensions = [_extension(name) for name in names]
     if len(names) == 1 and extensions[0] in READERS:
@@ -110,12 +117,9 @@ def _unpacked(name: str, content: bytes) -> bytes:
         except (OSError, EOFError, zlib.error) as error:
             raise InputError(f"{name} is not a complete gzip file ({error}); fetch it again") from None
     if PACKED.match(content) or _extension(name) in ARCHIVES:
-        raise InputError(
-            f"{name} is an archive or an Excel file; unpack it or save its table as CSV, and name that under data in "
-            "params.yaml"
-        )
+        raise InputError(f"{name} is an archive or an Excel file; unpack it or save its table as CSV, and name that")
     if not content.strip(b"\xef\xbb\xbf \t\r\n"):
-        raise InputError(f"{name} is empty; name a file with rows under data in params.yaml")
+        raise InputError(f"{name} is empty; name a file with rows")
     return content
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from test_demo import TEXT, folder
 from typer.testing import CliRunner
@@ -81,10 +82,48 @@ def test_rows_keep_what_they_have_and_blank_lines_are_counted(tmp_path: Path) ->
     assert "prediction" in first
 
 
-def test_a_table_is_not_taken_for_lines_of_text(tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_text("text\na cat\n")
-    with pytest.raises(InputError, match=r"--input takes \.jsonl, or plain text, one per line, not \.csv"):
-        said(folder(tmp_path, "sentiment"), "--input", str(tmp_path / "rows.csv"))
+TABLE = pd.DataFrame({"id": [7, 8], "text": ["a cat", 'the "dog", sees'], "day": ["1", "2"]})
+
+
+@pytest.mark.parametrize("suffix", ["csv", "csv.gz", "tsv", "json", "jsonl", "ndjson.gz", "parquet"])
+def test_a_table_in_any_format_of_data_has_the_same_predictions(tmp_path: Path, suffix: str) -> None:
+    model, file = folder(tmp_path, "sentiment"), tmp_path / f"rows.{suffix}"
+    write = {
+        "csv": lambda: TABLE.to_csv(file, index=False),
+        "tsv": lambda: TABLE.to_csv(file, index=False, sep="\t"),
+        "json": lambda: TABLE.to_json(file, orient="records"),
+        "jsonl": lambda: TABLE.to_json(file, orient="records", lines=True),
+        "ndjson": lambda: TABLE.to_json(file, orient="records", lines=True),
+        "parquet": lambda: TABLE.assign(day=pd.Timestamp("2026-01-01")).to_parquet(file),
+    }
+    write[suffix.removesuffix(".gz")]()
+    found = [*map(json.loads, said(model, "--input", str(file), "--json").splitlines())]
+    assert [one["text"] for one in found] == TABLE["text"].tolist()
+    assert [int(one["id"]) for one in found] == [7, 8]
+    wanted = Predictor(model).predict(TABLE["text"].tolist())
+    assert [one["prediction"] for one in found] == [one["prediction"] for one in wanted]
+
+
+def test_a_column_of_another_name_is_named_or_known(tmp_path: Path) -> None:
+    model, file = folder(tmp_path, "sentiment"), tmp_path / "rows.csv"
+    for header, option in (("review", ()), ("opinion", ("--column", "opinion"))):
+        file.write_text(f"id,{header}\n7,a cat\n")
+        assert json.loads(said(model, "--input", str(file), "--json", *option))["text"] == "a cat"
+    with pytest.raises(InputError, match=r"rows\.csv:2 has no text under text, sentence, .*, only id, opinion; name"):
+        said(model, "--input", str(file))
+    with pytest.raises(InputError, match=r"rows\.csv:2 has no text under day, only id, opinion; name the column"):
+        said(model, "--input", str(file), "--column", "day")
+    with pytest.raises(InputError, match="--column names a column of a table; give that with --input"):
+        said(model, "--column", "day", TEXT)
+
+
+def test_predictions_are_a_table_if_the_output_is_called_so(tmp_path: Path) -> None:
+    file = tmp_path / "told.csv"
+    said(folder(tmp_path, "multi_label"), "--threshold", "0", "--output", str(file), 'a "cat", a dog')
+    (found,) = pd.read_csv(file).to_dict("records")
+    assert found["text"] == 'a "cat", a dog'
+    assert found["prediction"] == "no | perhaps | yes"
+    assert sorted(json.loads(found["probabilities"])) == ["no", "perhaps", "yes"]
 
 
 def test_a_context_is_for_the_questions_of_a_file_that_have_none(tmp_path: Path) -> None:
@@ -92,6 +131,9 @@ def test_a_context_is_for_the_questions_of_a_file_that_have_none(tmp_path: Path)
     file.write_text('{"question": "the dog"}\n{"question": "the dog", "context": "a cat sees"}\n')
     told = said(model, "--input", str(file), "--context", TEXT, "--json").splitlines()
     assert [json.loads(line)["context"] for line in told] == [TEXT, "a cat sees"]
+    file.write_text('{"text": "the dog", "passage": "a cat sees"}\n')
+    (line,) = said(model, "--input", str(file), "--json").splitlines()
+    assert (json.loads(line)["question"], json.loads(line)["context"]) == ("the dog", "a cat sees")
 
 
 def test_what_is_cut_is_said(tmp_path: Path) -> None:
@@ -129,12 +171,17 @@ def test_a_context_is_refused_where_no_question_is_answered(tmp_path: Path, opti
     ("name", "content", "sentence"),
     [
         ("x.jsonl", '{"text": "a cat"}\n\n{"text": " "}', r"x\.jsonl:3: the text is empty or missing; give at"),
-        ("x.ndjson", '{"id": 1}', r"x\.ndjson:1 has no field 'text'"),
+        ("x.ndjson", '{"id": 1}', r"x\.ndjson:1 has no text under text, .*, only id; name the column with --column"),
+        ("x.csv", "text\na cat\n\n ,\n", r"x\.csv:4: the row has 2 fields, the header 1 \(text\); quote fields"),
+        ("x.csv", "text,n\n,1\n", r"x\.csv:2: the text is empty or missing; give at"),
+        ("x.csv", "text\n", r"x\.csv holds no rows \(a header at most\); add some"),
+        ("x.xlsx", "PK\x03\x04", r"x\.xlsx is an archive or an Excel file; unpack it or save its table as CSV"),
+        ("x.txt", " \n", r"x\.txt is empty; name a file with rows"),
         ("x.jsonl", '{"text": "\\ud83d"}', r"x\.jsonl:1 is not UTF-8 at character 11"),
         ("x.jsonl", '{"text": "a cat", "n": ' + "1" * 5000 + "}", r"x\.jsonl:1: this JSON cannot be read"),
         ("x.jsonl", "[" * 100_000, r"x\.jsonl:1"),
         ("x.txt", '{"text": "a cat"}', r"x\.txt:1 is JSON, not plain text; put it into a file whose name ends"),
-        ("x.tsv.gz", "a", r"--input takes \.jsonl, or plain text, one per line, not \.gz; convert it first"),
+        ("x.tsv.gz", "a", r"x\.tsv\.gz is not a complete gzip file"),
     ],
 )
 def test_a_mistake_in_a_file_names_its_line(tmp_path: Path, name: str, content: str, sentence: str) -> None:
