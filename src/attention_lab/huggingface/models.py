@@ -13,6 +13,7 @@ Shapes: B batch, Ls source positions, Lt target positions, V vocabulary, C class
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,9 @@ from attention_lab.huggingface.cache import LabCache, rows_behind
 from attention_lab.huggingface.configuration import LabConfig
 from attention_lab.transformer import Config, EncoderDecoder, Model, build
 from attention_lab.transformer.models import Memory, Writer, begin, writing
+
+# Arguments of forward that transformers knows, that would change the answer, and that these models do not have.
+ALTERING = ("inputs_embeds", "decoder_inputs_embeds", "position_ids", "head_mask", "output_hidden_states")
 
 
 class LabModel(PreTrainedModel):
@@ -171,6 +175,7 @@ class LabForSeq2SeqLM(_Generating):
             InputError: there are no input_ids, and no `encoder_outputs` (with tokens, if the model copies); or neither
                 decoder_input_ids nor labels.
         """
+        _refuse(ignored)
         model = self.transformer
         if decoder_input_ids is None:
             if labels is None:
@@ -255,6 +260,7 @@ class LabForCausalLM(_Generating):
         Raises:
             InputError: there are no input_ids.
         """
+        _refuse(ignored)
         if input_ids is None:
             raise InputError("the model needs input_ids")
         hidden, decoder_self = self._read(input_ids, attention_mask, past_key_values, bool(output_attentions))
@@ -327,6 +333,7 @@ class LabForSequenceClassification(_Reading):
         Args:
             labels: (B,); for multi-label classification (B, C), 1 for each label that a text has.
         """
+        _refuse(ignored)
         logits, attentions = self.read(input_ids, attention_mask, token_type_ids, output_attentions)
         loss = _of_several if self.config.problem_type == "multi_label_classification" else _loss
         return SequenceClassifierOutput(
@@ -351,6 +358,7 @@ class LabForQuestionAnswering(_Reading):
         **ignored: Any,
     ) -> Any:
         """input_ids (B, L) → start_logits and end_logits (B, L); start_positions and end_positions are (B,)"""
+        _refuse(ignored)
         logits, attentions = self.read(input_ids, attention_mask, token_type_ids, output_attentions)
         start, end = logits.unbind(1)
         asked = start_positions is not None and end_positions is not None
@@ -366,6 +374,17 @@ def shifted(labels: Tensor, start: int, pad: int) -> Tensor:
     """What a decoder reads to predict the labels (B, Lt): the start token, followed by all labels but the last."""
     first = labels.new_full((len(labels), 1), start)
     return torch.cat((first, labels[:, :-1].masked_fill(labels[:, :-1] == -100, pad)), 1)
+
+
+def _refuse(ignored: Mapping[str, Any]) -> None:
+    """Accept what makes no difference here, such as `return_dict`.
+
+    Raises:
+        InputError: one of `ALTERING` is asked for, and would silently not be had.
+    """
+    for name in ALTERING:
+        if ignored.get(name) is not None and ignored[name] is not False:
+            raise InputError(f"the model takes no {name}; leave it out")
 
 
 def _mask(mask: Tensor | None, like: Tensor | None) -> Tensor:

@@ -227,6 +227,19 @@ def test_without_tokens_there_is_a_sentence(masked: bool) -> None:
         ours(input_ids=tokens)
 
 
+def test_what_would_change_the_answer_is_not_ignored() -> None:
+    ours, (tokens, mask) = LabForSeq2SeqLM.of(model()), texts()
+    for name, value in (("output_hidden_states", True), ("position_ids", tokens)):
+        with pytest.raises(InputError, match=f"the model takes no {name}; leave it out"):
+            ours(tokens, mask, labels=tokens, **{name: value})
+    with pytest.raises(InputError, match="the model takes no output_hidden_states"):
+        ours.generate(tokens, attention_mask=mask, max_new_tokens=2, output_hidden_states=True,
+                      return_dict_in_generate=True)  # fmt: skip
+    with pytest.raises(InputError, match="the model takes no inputs_embeds"):
+        LabForCausalLM.of(model("decoder"))(inputs_embeds=torch.zeros(1, 2, 8))
+    assert ours(tokens, mask, labels=tokens, output_hidden_states=False, position_ids=None).loss.isfinite()
+
+
 @pytest.mark.parametrize("architecture", ["encoder_decoder", "decoder"])
 def test_tokens_that_would_be_taken_back_are_not_guessed(architecture: str) -> None:
     ours = (LabForCausalLM if architecture == "decoder" else LabForSeq2SeqLM).of(model(architecture))
