@@ -27,7 +27,7 @@ class Trained:
         task: that it should be for; None: any.
 
     Raises:
-        InputError: a file is missing, or the model is for another task.
+        InputError: a file is missing, the model is for another task, or a tokenizer is of another model.
     """
 
     def __init__(self, directory: Path, task: str | None = None) -> None:
@@ -35,8 +35,15 @@ class Trained:
         device.prepare(self.device)
         self.model = load(directory, self.device, task)
         self.tokenizer = vocabulary.load(directory)
-        own = self.model.config.target_vocabulary is not None
+        sizes = self.model.config.vocabulary, self.model.config.target_vocabulary
+        own = sizes[1] is not None
         self.target_tokenizer = vocabulary.load(directory / vocabulary.TARGET) if own else self.tokenizer
+        for tokenizer, size in zip((self.tokenizer, self.target_tokenizer), sizes, strict=True):
+            if size is not None and len(tokenizer) > size:
+                raise InputError(
+                    f"{directory} holds a tokenizer of {len(tokenizer):,} entries and a model that knows {size:,}: "
+                    "they are of different trainings; copy both from one, or run `dvc repro train`"
+                )
         self.task = TASKS[self.model.config.task]
 
 

@@ -119,6 +119,14 @@ def test_a_folder_without_the_targets_tokenizer_is_refused_with_a_sentence(tmp_p
         Predictor(tmp_path / "model")
 
 
+def test_a_tokenizer_of_another_model_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    model = folder(tmp_path, "translation")
+    options = params.Vocab(tokenizer="word", shared=True, size=100, min_frequency=1, max_unknown_share=1.0)
+    vocabulary.save(vocabulary.train([f"{TEXT} and sleeps . More words"], options, None), model)
+    with pytest.raises(InputError, match=r"tokenizer of 17 entries and a model that knows 15: they are of different"):
+        Predictor(model)
+
+
 @pytest.mark.parametrize("tokenizer", ["word", "character"])
 def test_a_language_model_goes_on_with_the_end_of_what_is_too_long_to_read_at_once(
     tmp_path: Path, tokenizer: str
