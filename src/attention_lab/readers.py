@@ -13,6 +13,7 @@ import json
 import os
 import re
 import zlib
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ PLAIN = re.compile(r"|\.txt|\.md|\.[a-z]{2}([-_][a-z]{2,4})?")
 # they are called.
 PACKED = re.compile(rb"PK\x03\x04|BZh[1-9]1AY|\xfd7zXZ|\x1f\x8b|7z\xbc\xaf|\x28\xb5\x2f\xfd|\xd0\xcf\x11\xe0")
 ARCHIVES = (".zip", ".bz2", ".xz", ".7z", ".zst", ".rar", ".tar", ".tgz")
+
+# What texts with several bytes a character begin with; that of UTF-32 begins with that of UTF-16.
+WIDE = {BOM_UTF32_LE: "UTF-32", BOM_UTF32_BE: "UTF-32", BOM_UTF16_LE: "UTF-16", BOM_UTF16_BE: "UTF-16"}
 
 Records = list[tuple[int, dict[str, Any]]]  # (line or element, counted from 1; values by their own column names)
 
@@ -124,15 +128,30 @@ def _unpacked(name: str, content: bytes) -> bytes:
 
 
 def _decoded(name: str, content: bytes) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        encoding = "UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "WINDOWS-1252"
-        raise InputError(
-            f"{name}:{line}: the byte 0x{error.object[error.start]:02x} is not UTF-8; convert the file, "
-            f"perhaps with `iconv -f {encoding} -t UTF-8 {name} > converted{_extension(name)}`"
-        ) from None
+    encoding = _wide(content)
+    if encoding is None:
+        try:
+            return content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            encoding, wrong = "WINDOWS-1252", error.start
+    else:
+        wrong = next(place for place, byte in enumerate(content) if byte in (0x00, 0xFE, 0xFF))
+    line = content[:wrong].count(b"\n") + 1
+    raise InputError(
+        f"{name}:{line}: the byte 0x{content[wrong]:02x} is not UTF-8; convert the file, perhaps with "
+        f"`iconv -f {encoding} -t UTF-8 {name} > converted{_extension(name)}`"
+    )
+
+
+def _wide(content: bytes) -> str | None:
+    """The encoding of a text with two or four bytes a character, known by its mark or by its many zeros."""
+    for mark, encoding in WIDE.items():
+        if content.startswith(mark):
+            return encoding
+    share = content.count(0) / max(1, len(content))
+    if share < 1 / 4:
+        return None
+    return ("UTF-16" if share < 2 / 3 else "UTF-32") + ("BE" if content[0] == 0 else "LE")
 
 
 def _lined(name: str, content: bytes) -> str:
