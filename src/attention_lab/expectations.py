@@ -184,15 +184,16 @@ def check_split(kept: pd.DataFrame, parts: Frames, shape: Shape, params: params.
         Table(distinct, [apart]),
         Table(facts.given(kept, every), [stays]),
     ]
+    drawn = bool(kept["split"].isna().all())  # else the data have said where rows belong, and strategies move none
     if shape.label is not None:
         known = _among(
             "label",
             sorted(set(facts.labels(parts["train"], shape.label)["label"])),
             "every label occurs in train",
-            "add training rows with it" + " or use split.strategy=stratified" * (not shape.several_labels),
+            "add training rows with it" + " or use split.strategy=stratified" * (drawn and not shape.several_labels),
         )
         tables.append(Table(facts.labels(every, shape.label), [known], "labels"))
-    if kept["split"].isna().all():  # the shares of given splits are the data's own affair
+    if drawn:  # the shares of given splits are the data's own affair
         tables.append(Table(facts.shares(kept, parts, shape, params), _by_chance(), "shares"))
     return validate("split", len(kept), tables)
 

@@ -371,7 +371,12 @@ def test_split_sees_a_given_row_that_was_moved() -> None:
 
 def test_split_sees_labels_that_training_lacks() -> None:
     frame = changed(classes(), 19, label="mixed")
-    assert_only(expectations.check_split(frame, divided(frame), CLASSES, SPLIT), "occurs in train", 1, "x.csv:21")
+    report = expectations.check_split(frame, divided(frame), CLASSES, SPLIT)
+    assert_only(report, "occurs in train", 1, "x.csv:21")
+    assert failed(report)[0].remedy == "add training rows with it or use split.strategy=stratified"
+    given = frame.assign(split=[name for name, rows in divided(frame).items() for _ in range(len(rows))])
+    (unknown,) = failed(expectations.check_split(given, divided(given), CLASSES, SPLIT))
+    assert unknown.remedy == "add training rows with it"  # no strategy moves a row out of a split that is given
 
 
 def test_split_sees_shares_that_chance_does_not_explain() -> None:
