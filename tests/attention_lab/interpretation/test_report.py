@@ -218,6 +218,8 @@ def test_without_gold_or_examples_the_page_says_so() -> None:
     reason = "the mechanism has no weights"
     shown = told(page([translated(WORDS, WORDS)], {**metrics, "weights": "none", "reason": reason}))
     assert f"Not measured: {reason}. Gates between" in shown
+    assert "mixes the words without giving them weights, so there are none to look at" in shown
+    assert "a weighted sum" not in shown
 
 
 @pytest.mark.parametrize(("row", "outlined"), [(0, [False, False, True]), (1, [False, False, False])])
