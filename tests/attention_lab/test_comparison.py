@@ -96,6 +96,10 @@ def test_one_seed_has_the_interval_of_its_rows_and_no_chance() -> None:
     assert other.difference is None  # no seed in common
     assert "queue some" in found.notes[0]
     assert "no seed in common" in terminal(found)
+    alone = "No other line has a seed of the one that they are compared with: name another with --against"
+    assert alone not in " ".join(found.notes)
+    assert alone in " ".join(compare([result("additive", 1, 70.0), result("local", 2, 80.0)]).notes)
+    assert alone not in " ".join(compare([result("additive", 1, 70.0)]).notes)
 
 
 def answers(*right: bool) -> pd.DataFrame:

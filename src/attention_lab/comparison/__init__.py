@@ -100,6 +100,12 @@ class Comparison:
                 "The line that the others are compared with is the best by these same scores, so the figures for "
                 "chance are too small; --against names a line beforehand."
             )
+        others = [line for number, line in enumerate(self.lines) if number != self.against]
+        if others and all(line.difference is None for line in others):
+            found.append(
+                "No other line has a seed of the one that they are compared with: name another with --against, leave "
+                "it out with --only, or train it with their seeds."
+            )
         if any(len(line.seeds) == 1 or line.over == "rows" for line in self.lines):
             found.append(
                 "One seed: the interval is over test rows, and so is chance where it is marked (rows): how often so "
