@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import sys
@@ -193,11 +192,11 @@ def _table(told: Sequence[dict[str, Any]]) -> str:
     """CSV with a column for each name; lists and objects in it are JSON."""
     import pandas as pd
 
+    from attention_lab.inputs import written
     from attention_lab.records import spelled
 
-    spelt = [one | {"prediction": spelled(one["prediction"])} for one in told]
-    nested = pd.DataFrame(spelt).map(lambda v: json.dumps(v, ensure_ascii=False) if isinstance(v, list | dict) else v)
-    return nested.to_csv(index=False)
+    frame = pd.DataFrame([one | {"prediction": spelled(one["prediction"])} for one in told])
+    return frame.map(lambda value: written(value) if isinstance(value, list | dict) else value).to_csv(index=False)
 
 
 def _plain(answer: dict[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +86,9 @@ def _is_row(line: str) -> bool:
     return isinstance(row, dict) and any(isinstance(row.get(key), str) for key in ("question", *TEXTS))
 
 
-def written(row: Mapping[str, Any]) -> str:
-    """A row as JSON; what JSON has no word for, such as a date of a Parquet file, as text."""
-    return json.dumps(row, ensure_ascii=False, default=str)
+def written(value: Any) -> str:
+    """A row, or a value of one, as JSON; what JSON has no word for, such as a date of a Parquet file, as text."""
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def asked(given: Row, fields: Sequence[str], column: str | None = None) -> str | dict[str, str]:
