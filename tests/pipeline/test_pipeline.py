@@ -78,7 +78,7 @@ def test_predictions_for_new_text(translated: Project) -> None:
     answers = [json.loads(line) for line in (translated.directory / "out.jsonl").read_text().splitlines()]
     assert [answer["text"] for answer in answers] == ["The old dog sleeps.", "She reads a book."]
     refused = translated.run(program, "predict", "--input", "none.txt", fails=True)
-    sentence = "attention-lab: none.txt: there is no such file; --input takes a text or .jsonl file"
+    sentence = "attention-lab: none.txt: there is no such file; --input takes a table or a text"
     assert refused.stderr.strip() == sentence
     assert "report       metrics/report.html" in translated.program("summary")
     assert re.search(r"scaled_dot_product +│ +1 │", translated.program("compare"))
