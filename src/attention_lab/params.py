@@ -19,6 +19,7 @@ from attention_lab.errors import InputError
 TaskName = Literal["translation", "summarization", "question_answering", "generation", "sentiment", "multi_label"]
 WRITING = ("translation", "summarization")  # tasks that read one text and write another
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positional = Literal["none", "sinusoidal", "learned", "rotary", "sinusoidal_rotary"]
 Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 
@@ -155,7 +156,9 @@ class Model(Section):
     pooling: Literal["first", "mean"]  # read the class from the first position, or from the mean of all
     match: bool  # question_answering: mark words of the text that also occur in the question, and let attention use
     # which words are the same
-    position: Literal["none", "sinusoidal", "learned", "rotary"]
+    # None: sinusoidal_rotary in translation, whose decoder must tell equal words of the source apart, and rotary in
+    # other tasks.
+    position: Positional | None
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Model:

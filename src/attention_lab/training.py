@@ -112,6 +112,7 @@ def configure(options: Params, vocab: Path) -> Config:
         architecture=task.architecture,
         layers=task.layers,
         width=task.width,
+        position=task.position,
         vocabulary=len(vocabulary.load(vocab)),
         target_vocabulary=None if of_target is None else len(of_target),
         labels=vocabulary.load_labels(vocab),

@@ -56,13 +56,14 @@ class Trainable(Protocol):
 
 
 class Task(Trainable, Protocol):
-    """One application. `score` names the metric by which runs are compared (higher is better); `layers` and `width` are
-    used if `model.layers` and `model.width` are null."""
+    """One application. `score` names the metric by which runs are compared (higher is better); `layers`, `width` and
+    `position` are used if `model.layers`, `model.width` and `model.position` are null."""
 
     name: str
     score: str
     layers: int = 2
     width: int = 128
+    position: params.Positional = "rotary"
 
     @property
     def architecture(self) -> Architecture: ...

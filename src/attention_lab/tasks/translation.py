@@ -20,6 +20,7 @@ class Translation(SequenceToSequence):
     name = "translation"
     score = "bleu"
     word_dropout = 0.05
+    position: params.Positional = "sinusoidal_rotary"  # sines tell equal words of the source apart
 
     def measure(self, predictions: pd.DataFrame, options: params.Evaluate, seed: int) -> dict[str, Any]:
         answers = predictions["prediction"].tolist()

@@ -87,7 +87,7 @@ class Embedding(nn.Module):
             )
         vectors = (self.tokens if shared is None else shared)(tokens) * self.scale
         positions = torch.arange(start, behind, device=tokens.device)
-        if self.position == "sinusoidal":
+        if self.position in ("sinusoidal", "sinusoidal_rotary"):
             vectors = vectors + sinusoidal(positions, self.width).to(vectors.dtype)
         elif self.position == "learned":
             vectors = vectors + self.learned(positions)
@@ -170,7 +170,7 @@ def attention(config: Config, place: Place, dropout: float | None = None) -> Mul
         config.mechanism(place),
         place,
         dropout=config.attention_dropout if dropout is None else dropout,
-        rotary=config.position == "rotary",
+        rotary=config.position in ("rotary", "sinusoidal_rotary"),
         same=config.match and place == "encoder_self",
         length=config.positions,
     )

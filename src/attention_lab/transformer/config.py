@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from attention_lab.attention import PLACES, Mechanism, Place, mechanism
 from attention_lab.errors import InputError
-from attention_lab.params import Attention, Params
+from attention_lab.params import Attention, Params, Positional
 
 Architecture = Literal["encoder_decoder", "classifier", "decoder", "spans"]
 
@@ -47,6 +47,8 @@ class Config(BaseModel):
     tied: the output projection uses the embedding's weights (Press & Wolf 2017, arXiv 1608.05859) instead of its own.
     copies: an encoder-decoder may copy tokens of its source; see `pointer`. Called copy in files.
     pooling: the class is read from the first position, or from the mean of all; see `read_from`.
+    position: how the model knows about order. Sinusoidal and learned vectors are added to embeddings, rotary turns the
+        queries and keys of self-attention. sinusoidal_rotary: sinusoidal and rotary.
     match: tokens of a text that also occur in its question form a segment of their own, and attention knows which
         tokens are the same; see `models.segments_of` and `models.same_words`.
     no_answer: a model that looks for answers may find that there is none; False if it was trained on no such question.
@@ -94,7 +96,7 @@ class Config(BaseModel):
     pooling: Literal["first", "mean"] = "first"
     match: bool = False
     no_answer: bool = True
-    position: Literal["none", "sinusoidal", "learned", "rotary"]
+    position: Positional
     mechanisms: dict[Place, Chosen]
 
     embedding_scale: float | None = None
@@ -139,6 +141,7 @@ class Config(BaseModel):
         architecture: Architecture,
         layers: int,
         width: int,
+        position: Positional,
         vocabulary: int,
         target_vocabulary: int | None = None,
         labels: list[str],
@@ -149,7 +152,7 @@ class Config(BaseModel):
         """Make the configuration that params.yaml describes.
 
         Args:
-            layers, width: used where params.yaml leaves them null.
+            layers, width, position: used where params.yaml leaves them null.
 
         Raises:
             InputError: a mechanism is unknown, lacks one of the options given, or is not valid in the place it is named
@@ -191,6 +194,7 @@ class Config(BaseModel):
                 "layers": layers,
                 "decoder_layers": of_decoder,
                 "width": width,
+                "position": model.position or position,
                 "copy": copies,
                 "match": match,
             },

@@ -32,20 +32,22 @@ def test_they_decide_what_params_yaml_says(task: Task, name: str) -> None:
 @pytest.mark.parametrize(
     ("task", "asked", "found"),
     [
-        ("question_answering", {}, (4, 64)),
-        ("sentiment", {}, (2, 128)),
-        ("question_answering", {"layers": 3, "width": 32}, (3, 32)),
+        ("question_answering", {}, (4, 64, "rotary")),
+        ("sentiment", {}, (2, 128, "rotary")),
+        ("translation", {}, (2, 128, "sinusoidal_rotary")),
+        ("question_answering", {"layers": 3, "width": 32}, (3, 32, "rotary")),
+        ("translation", {"position": "rotary"}, (2, 128, "rotary")),
     ],
 )
 def test_a_model_has_what_its_task_decides(
-    task: str, asked: dict[str, Any], found: tuple[int, int], tmp_path: Path
+    task: str, asked: dict[str, Any], found: tuple[int, int, str], tmp_path: Path
 ) -> None:
     given = params.load(PARAMS)
     save(train(["a story of a ball"] * 2, given.vocab, None), tmp_path)
     save_labels(["bad", "good"], tmp_path)
     changed = given.model_copy(update={"task": task, "model": given.model.model_copy(update=asked)})
     config = training.configure(changed, tmp_path)
-    assert (config.layers, config.width) == found
+    assert (config.layers, config.width, config.position) == found
 
 
 @pytest.mark.parametrize("task", ["sentiment", "multi_label", "summarization", "translation"])

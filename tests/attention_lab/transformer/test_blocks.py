@@ -12,6 +12,7 @@ from test_models import PAD, VOCABULARY, config
 from torch import nn
 from torch.nn import functional as F
 
+from attention_lab.attention.positions import Rotary, sinusoidal
 from attention_lab.errors import InputError
 from attention_lab.transformer.blocks import DecoderBlock, Embedding, EncoderBlock, FeedForward, Residual, norm
 
@@ -142,6 +143,30 @@ def test_embeddings_are_the_sum_of_their_parts(normed: bool, scale: float | None
         if normed:
             expected = F.layer_norm(expected, (WIDTH,), made.norm.weight, made.norm.bias)
         torch.testing.assert_close(made(tokens, start=2, segments=kinds), expected)
+
+
+@pytest.mark.parametrize(
+    ("position", "added", "turned"),
+    [
+        ("none", False, False),
+        ("sinusoidal", True, False),
+        ("rotary", False, True),
+        ("sinusoidal_rotary", True, True),
+    ],
+)
+def test_sines_are_added_to_embeddings_and_rotary_turns_self_attention(
+    position: str, added: bool, turned: bool
+) -> None:
+    options = config(position=position)
+    made = filled(Embedding(options))
+    tokens = torch.full((1, LENGTH), VOCABULARY - 1)
+    sines = sinusoidal(torch.arange(2, 2 + LENGTH), WIDTH).double()
+    plain = made.tokens.weight[tokens] * math.sqrt(WIDTH)
+    torch.testing.assert_close(made(tokens, start=2), plain + sines if added else plain)
+    block = DecoderBlock(options)
+    assert isinstance(block.itself.core.position, Rotary) == turned
+    assert block.cross is not None
+    assert not isinstance(block.cross.core.position, Rotary)
 
 
 def test_a_text_longer_than_the_learned_positions_is_refused_with_a_sentence() -> None:

@@ -15,7 +15,16 @@ from attention_lab.transformer.config import stand_ins
 
 PARAMS = params.load(Path(__file__).parents[3] / "params.yaml")
 # What the task and the vocabulary say.
-SIZES: dict[str, Any] = {"layers": 2, "width": 128, "vocabulary": 31, "labels": [], "pad": 0, "start": 2, "end": 3}
+SIZES: dict[str, Any] = {
+    "layers": 2,
+    "width": 128,
+    "position": "rotary",
+    "vocabulary": 31,
+    "labels": [],
+    "pad": 0,
+    "start": 2,
+    "end": 3,
+}
 # What params.yaml says nothing of has the default of `Config`.
 SAID = (
     "feedforward_dropout",
@@ -49,6 +58,7 @@ def test_the_projects_own_model_has_the_defaults() -> None:
         ("gated", True),
         ("tied", False),
         ("copies", True),
+        ("position", "none"),
     ],
 )
 def test_what_params_yaml_asks_for_is_there(name: str, value: Any) -> None:

@@ -114,7 +114,7 @@ def test_it_is_the_transformer_of_pytorch(norm: Literal["pre", "post"]) -> None:
 
 @pytest.mark.parametrize("mechanism", ["scaled_dot_product", "additive", "local"])
 @pytest.mark.parametrize("norm", ["pre", "post", "sandwich"])
-@pytest.mark.parametrize("position", ["none", "sinusoidal", "learned", "rotary"])
+@pytest.mark.parametrize("position", ["none", "sinusoidal", "learned", "rotary", "sinusoidal_rotary"])
 def test_padding_changes_nothing(mechanism: str, norm: str, position: str) -> None:
     transformer = model(mechanism=mechanism, norm=norm, position=position)
     source, mask, target = sentences()
@@ -124,7 +124,7 @@ def test_padding_changes_nothing(mechanism: str, norm: str, position: str) -> No
 
 
 @pytest.mark.parametrize("mechanism", ["scaled_dot_product", "additive", "local"])
-@pytest.mark.parametrize("position", ["sinusoidal", "learned", "rotary"])
+@pytest.mark.parametrize("position", ["sinusoidal", "learned", "rotary", "sinusoidal_rotary"])
 def test_step_by_step_equals_the_full_pass(mechanism: str, position: str) -> None:
     transformer = model(mechanism=mechanism, position=position)
     source, mask, target = sentences()
@@ -209,7 +209,7 @@ def language_model(**changes: Any) -> LanguageModel:
 
 
 @pytest.mark.parametrize("mechanism", ["scaled_dot_product", "t5", "retention"])
-@pytest.mark.parametrize("position", ["none", "sinusoidal", "learned", "rotary"])
+@pytest.mark.parametrize("position", ["none", "sinusoidal", "learned", "rotary", "sinusoidal_rotary"])
 def test_a_language_model_sees_the_past_alone_and_steps_through_it(mechanism: str, position: str) -> None:
     speaker = language_model(mechanism=mechanism, position=position)
     _, _, tokens = sentences()
@@ -282,7 +282,7 @@ def test_a_target_with_positions_of_its_own() -> None:
         torch.testing.assert_close(logits, transformer.project(expected[:, step]))
 
 
-@pytest.mark.parametrize("position", ["none", "sinusoidal", "learned", "rotary"])
+@pytest.mark.parametrize("position", ["none", "sinusoidal", "learned", "rotary", "sinusoidal_rotary"])
 def test_a_target_with_a_vocabulary_of_its_own(position: str) -> None:
     transformer = model(target_vocabulary=37, position=position)
     own = transformer.target_embedding
