@@ -968,9 +968,10 @@ show(part.weights(call)[0, 0], "Sparsemax in a window of 2")
 # An embedding is a table with a vector of parameters for each entry of the vocabulary. Attention moves information
 # between words; the feed-forward layer works on each word separately. Each of these layers has a residual connection
 # (the layer's output is *added* to its input) and a normalisation (the numbers of each word are brought to mean 0 and
-# variance 1). Word order comes from rotary positions (Su et al. 2021,
-# [arXiv 2104.09864](https://arxiv.org/abs/2104.09864), equation 34), which rotate queries and keys by an angle that
-# grows with the position, so that their dot product depends on the distance.
+# variance 1). Word order comes in twice. Vectors of sines and cosines (Vaswani et al. 2017, section 3.5) are added to
+# the embeddings and say where a word stands. Rotary positions (Su et al. 2021,
+# [arXiv 2104.09864](https://arxiv.org/abs/2104.09864), equation 34) rotate queries and keys of self-attention by an angle
+# that grows with the position, so that their dot product depends on the distance.
 #
 # The sizes are in `options.model`, and the mechanism is in `options.attention`. To train with another mechanism, add
 # `attention=changed(options.attention, mechanism="additive")` to what Set-up changes in `options`.

@@ -31,7 +31,7 @@ class Corpus:
 
 
 CORPORA: dict[str, Corpus] = {
-    "translation": Corpus(translation_rows, 36_000),
+    "translation": Corpus(translation_rows, 42_000),
     "summarization": Corpus(summary_rows, 7_000),
     "generation": Corpus(generation_rows, 12_000),
     "question_answering": Corpus(question_rows, 16_000),
