@@ -270,6 +270,24 @@ def test_other_tasks_are_counted_and_left_out() -> None:
     assert compare(some, task="translation").others == 1
 
 
+def test_scores_of_other_texts_are_left_out() -> None:
+    """The newest result says on which data; other training rows for the same test rows are something to compare."""
+    own = {"data.source": "file", "data.test": "test.csv"}
+    here = [result("shaw", 1, 0.5, **own), result("shaw", 1, 0.6, **own, **{"data.train": "more.csv"})]
+    embedded = [
+        result(name, 1, 99.0, **{"data.source": "embedded", "data.test": "None"}) for name in ("shaw", "linear")
+    ]
+    other = result("shaw", 1, 98.0, **{"data.source": "file", "data.test": "old.csv"})
+    found = compare([*here, other, *embedded])
+    assert [line.score for line in found.lines] == [0.6, 0.5]
+    assert found.elsewhere == ["data.test=old.csv", "data.source=embedded", "data.source=embedded"]
+    assert "Results on other data are left out (3), " in found.notes[-1]
+    assert found.notes[-1].endswith("--only data.test=old.csv.")
+    for condition, scores in (("data.test=old.csv", [98.0]), ("data.source=embedded", [99.0, 99.0])):
+        assert [line.score for line in compare([*here, other, *embedded], only=[condition]).lines] == scores
+    assert not compare(three()).elsewhere
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

@@ -33,6 +33,8 @@ BESIDE = (
     "evaluate.bootstrap", "evaluate.tokens_per_batch",
 )  # fmt: skip
 DATA = ("seed", "data.", "clean.", "vocab.", "split.", "encode.")  # what decides the data that a training reads
+# Where the texts come from that a score is measured on; the training data may differ, and be what is compared.
+MEASURED_ON = ("data.source", "data.path", "data.test", "data.name", "data.config")
 KNOWN = {"alignment_error_rate": "alignment error", "average_precision": "average precision"}
 COSTS = {
     "train.parameters": "parameters",
@@ -75,7 +77,7 @@ class Line:
 class Comparison:
     """Lines of one task, the best first. against: which of them the others are held against. named: that was asked for.
     changed: that some were trained on other data, though the parameters of data are the same. others: results of other
-    tasks."""
+    tasks. elsewhere: a parameter of each result of this task on other texts, as "name=value"."""
 
     task: str
     score_name: str
@@ -84,6 +86,7 @@ class Comparison:
     named: bool
     changed: bool
     others: int
+    elsewhere: list[str]
 
     @property
     def notes(self) -> list[str]:
@@ -132,6 +135,11 @@ class Comparison:
             )
         if self.others:
             found.append(f"Results of other tasks are left out ({self.others}); choose one with --task.")
+        if self.elsewhere:
+            found.append(
+                f"Results on other data are left out ({len(self.elsewhere)}), for their scores are of other texts; "
+                f"choose some with --only, e.g. --only {self.elsewhere[0]}."
+            )
         return found
 
 
@@ -167,6 +175,8 @@ def compare(
     others = len(scored) - len(chosen)
     for condition in only:
         chosen = _with(condition, chosen)
+    elsewhere = [other for result in chosen if (other := _other_data(result, chosen[0]))]
+    chosen = [result for result in chosen if not _other_data(result, chosen[0])]
     failed = [result for result in known if result.failed and "evaluate.score" not in result.metrics]
     groups = _grouped(chosen)
     pairs = [(_line(seeds, settings, failed), seeds) for settings, seeds in groups]
@@ -180,7 +190,14 @@ def compare(
     ]
     changed = _changed([result for _, seeds in groups for result in seeds.values()])
     score_name = chosen[0].tags["evaluate.score_name"]
-    return Comparison(task, score_name, _corrected(lines), where, bool(against), changed, others)
+    return Comparison(task, score_name, _corrected(lines), where, bool(against), changed, others, elsewhere)
+
+
+def _other_data(one: Result, other: Result) -> str:
+    """A parameter by which `one` is measured on other texts than `other`, as "name=value"; "" if there is none."""
+    found = [(name, one.params.get(name)) for name in MEASURED_ON if one.params.get(name) != other.params.get(name)]
+    found.sort(key=lambda item: item[1] in (None, "None"))  # a value tells more than null
+    return f"{found[0][0]}={found[0][1]}" if found else ""
 
 
 def _with(condition: str, results: list[Result]) -> list[Result]:
